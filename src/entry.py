@@ -1,0 +1,57 @@
+"""The Worker: exports the entrypoint and the Durable Object and wires ports to adapters; nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workers import DurableObject, WorkerEntrypoint
+
+from rlm_worker.adapters.analytics import AnalyticsEngine
+from rlm_worker.adapters.bindings import variable
+from rlm_worker.adapters.clock import SystemClock
+from rlm_worker.adapters.durable_object import SessionMethods, SessionStubs, open_session
+from rlm_worker.adapters.http import from_js, to_response
+from rlm_worker.adapters.kv import KVCache
+from rlm_worker.adapters.probes import BindingProbes
+from rlm_worker.adapters.r2 import R2Store
+from rlm_worker.errors import NotConfigured
+from rlm_worker.routes import Api, error_response
+from rlm_worker.settings import Settings
+
+
+class Default(WorkerEntrypoint):
+    """Answers HTTP."""
+
+    def __init__(self, ctx: Any, env: Any) -> None:
+        self.ctx = ctx
+        self.env = env
+
+    async def fetch(self, request: Any) -> Any:
+        try:
+            api = _api(self.env)
+        except NotConfigured as error:
+            return to_response(error_response(error))
+        return to_response(await api.handle(from_js(request)))
+
+
+class RLMSession(SessionMethods, DurableObject):
+    """Holds one session."""
+
+    def __init__(self, ctx: Any, env: Any) -> None:
+        self._session = open_session(ctx, env)
+
+    async def alarm(self, *_: Any) -> None:
+        await self._session.on_alarm()
+
+
+def _api(env: Any) -> Api:
+    settings = Settings.from_vars(lambda name: variable(env, name))
+    return Api(
+        settings=settings,
+        sessions=SessionStubs(env),
+        store=R2Store(env),
+        cache=KVCache(env),
+        metrics=AnalyticsEngine(env),
+        probes=BindingProbes(env, settings.catalog),
+        clock=SystemClock(),
+    )

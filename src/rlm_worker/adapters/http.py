@@ -1,0 +1,51 @@
+"""Requests and responses of the runtime, as the routes know them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import js
+from pyodide.ffi import JsException, to_js
+
+from ..errors import MalformedBody
+from ..http import HttpRequest, HttpResponse
+
+_NO_BODY = frozenset({204, 304})
+
+
+def from_js(request: Any) -> HttpRequest:
+    """The runtime's request; its body is read only as far as a route asks."""
+    url = urlsplit(str(request.url))
+    return HttpRequest(
+        method=str(request.method),
+        path=url.path,
+        query=dict(parse_qsl(url.query, keep_blank_values=True)),
+        headers={str(name).lower(): str(value) for name, value in request.headers.items()},
+        body=_pieces(request),
+    )
+
+
+async def _pieces(request: Any) -> AsyncIterator[bytes]:
+    body = request.body
+    if body is None or not hasattr(body, "getReader"):
+        return
+    reader = body.getReader()
+    try:
+        while not (block := await reader.read()).done:
+            yield block.value.to_bytes()
+    except JsException:
+        raise MalformedBody("the body broke off") from None
+    finally:
+        reader.releaseLock()
+
+
+def to_response(response: HttpResponse) -> Any:
+    """The runtime's response."""
+    headers = js.Headers.new([list(pair) for pair in response.headers.items()])
+    options = to_js({"status": response.status, "headers": headers}, dict_converter=js.Object.fromEntries)
+    if response.status in _NO_BODY:
+        return js.Response.new(None, options)
+    body = to_js(response.body) if isinstance(response.body, bytes) else response.body
+    return js.Response.new(body, options)

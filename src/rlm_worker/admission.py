@@ -1,0 +1,124 @@
+"""From a validated request to a job: models resolved, context measured and placed, session named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from .context import ContextManifest, gather_documents
+from .errors import BindingMissing, FieldProblem, InvalidRequest, NotFound, PayloadTooLarge, RLMError
+from .ports import ContextStore
+from .prompts import PROMPT_VERSION
+from .run import Job
+from .schemas import Document, RunConfig, RunRequest
+from .settings import Settings
+
+# Longer contexts are kept in R2 and read by ranges.
+INLINE_CHARACTERS = 100_000
+_MOST_KEY_CHARACTERS = 255
+# What does not change the answer does not change the session's name.
+_IRRELEVANT = frozenset({"use_cache"})
+
+
+async def admit(
+    request: RunRequest, owner: str, settings: Settings, store: ContextStore, idempotency_key: str | None
+) -> tuple[Job, list[bytes]]:
+    """The job of a request, and the bytes to store where its context does not travel with it.
+
+    Raises `InvalidRequest` for what only the deployment can judge: models, sizes, strategies.
+    """
+    config = _resolved(request.config, settings)
+    _check_key(idempotency_key)
+    manifest, content, stored_key = await _context(request, owner, settings, store)
+    digest = _digest(request, config, manifest, owner)
+    session_id = digest[:32] if idempotency_key is None else _sha256(["key", owner, idempotency_key])[:32]
+    inline = stored_key is None and manifest.characters <= INLINE_CHARACTERS
+    own_key = None if inline else f"sessions/{session_id}/context"
+    job = Job(
+        session_id=session_id,
+        owner=owner,
+        digest=digest,
+        query=request.query,
+        config=config,
+        manifest=manifest.to_json(),
+        context_text=b"".join(content).decode() if inline else None,
+        context_key=stored_key or own_key,
+        context_owned=stored_key is None,
+        response_schema=request.response_schema,
+        stream=request.stream,
+        cancel_on_disconnect=request.cancel_on_disconnect,
+    )
+    return job, ([] if inline else content)
+
+
+def digest_of(job: Job) -> str:
+    """What tells a job from any other of the same session's name."""
+    return job.digest
+
+
+def _digest(request: RunRequest, config: RunConfig, manifest: ContextManifest, owner: str) -> str:
+    decides = config.model_dump(exclude=set(_IRRELEVANT))
+    return _sha256([owner, manifest.sha256, request.query, decides, request.response_schema, PROMPT_VERSION])
+
+
+def _sha256(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _resolved(config: RunConfig, settings: Settings) -> RunConfig:
+    problems: list[FieldProblem] = []
+    ids: dict[str, str] = {}
+    for field_name, path in (("root_model", "config.rootModel"), ("sub_model", "config.subModel")):
+        model = settings.catalog.find(getattr(config, field_name))
+        if model is None:
+            known = ", ".join(settings.catalog.names())
+            problems.append(FieldProblem(path, f"unknown model; known are {known}"))
+        else:
+            ids[field_name] = model.id
+    if problems:
+        raise InvalidRequest(problems)
+    if config.strategy == "repl":
+        raise BindingMissing("RLM_LOADER", "strategy repl")
+    return config.model_copy(update=ids)
+
+
+def _check_key(idempotency_key: str | None) -> None:
+    if idempotency_key is not None and not 1 <= len(idempotency_key) <= _MOST_KEY_CHARACTERS:
+        raise InvalidRequest.at("Idempotency-Key", f"must have 1 to {_MOST_KEY_CHARACTERS} characters")
+
+
+async def _context(
+    request: RunRequest, owner: str, settings: Settings, store: ContextStore
+) -> tuple[ContextManifest, list[bytes], str | None]:
+    if request.context_id is not None:
+        return *await _stored(request.context_id, owner, store), stored_context_key(owner, request.context_id)
+    texts = _texts(request)
+    if len(texts) > settings.max_documents:
+        raise PayloadTooLarge(settings.max_documents, "documents")
+    if not any(text.strip() for _, text in texts):
+        raise InvalidRequest.at("context", "is empty")
+    manifest, content = gather_documents(texts)
+    if manifest.bytes > settings.max_context_bytes:
+        raise PayloadTooLarge(settings.max_context_bytes, "bytes of context")
+    return manifest, content, None
+
+
+def stored_context_key(owner: str, context_id: str) -> str:
+    """Where a context that was put lies; each owner sees only its own."""
+    return f"contexts/{_sha256(owner)[:32]}/{context_id}"
+
+
+async def _stored(context_id: str, owner: str, store: ContextStore) -> tuple[ContextManifest, list[bytes]]:
+    try:
+        found = await store.read(f"{stored_context_key(owner, context_id)}.json", 0, 64_000_000)
+        return ContextManifest.from_json(found.decode()), []
+    except NotFound:
+        raise InvalidRequest.at("contextId", "there is no such context") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise RLMError(f"the stored context's table is damaged: {error}") from None
+
+
+def _texts(request: RunRequest) -> list[tuple[str | None, str]]:
+    if isinstance(request.context, str):
+        return [(None, request.context)]
+    return [(item.name, item.text) if isinstance(item, Document) else (None, item) for item in request.context or []]

@@ -1,0 +1,169 @@
+"""Where a text may be cut: the best place before a limit, found by what stands around it and not by its position."""
+
+from __future__ import annotations
+
+import re
+from zlib import crc32
+
+from .graphemes import first_boundary, is_boundary, last_boundary
+
+# Characters behind the limit that a decision looks at: a heading's whole line, or the rest of a cluster.
+LOOKAHEAD = 96
+# A cluster longer than the limit is kept whole as far as this; beyond it is no longer text but an attack on memory.
+LONGEST_CLUSTER = 1 << 16
+
+# Characters that identify a place. Among places of one class the one whose fingerprint is smallest is taken, not the
+# last: after an edit, two texts that are the same again are also cut the same again within a chunk or two.
+_FINGERPRINT = 48
+# How far back a cut is looked for, as shares of the chunk: it must not leave much of the chunk empty.
+# Weak boundaries are plentiful; these many characters before the limit hold enough of them to choose from.
+_PARAGRAPH_REACH, _SENTENCE_REACH, _LINE_REACH = 4000, 1500, 600
+
+# Two paragraphs are parted by a blank line, or by a closing bracket at the margin with the next line at the margin too.
+_GAP = r"\n(?:(?:[\ \t\r]*+\n)++|[\])}]{1,3};?[\ \t\r]*\n(?=[^\s\])}]))"
+# One alternative per kind of first character: the engine must reject most paragraphs at a glance.
+_HEADING = r"""
+    (?P<hashes>\#{1,6})[\ \t]+\S
+  | (?=[a-z])
+    (?:(?:export|default|declare|pub(?:\([^)\n]*\))?|public|private|protected|internal|abstract|final|static|async
+      |unsafe|inline|extern)\ )*+
+    (?:def|class|function|func|fn|fun|struct|enum|trait|impl|interface|type|union|mod|module|namespace|package|object
+      |record|protocol|extension|macro_rules!|template|typedef|const|let|var|static|void|int|char|long|unsigned|double
+      |bool)\b(?=[\ \t<(*&:])
+  | (?=[=*<\\/@"'\#])
+    (?:={1,6}\ \S|\*{1,6}\ \S|<[hH][1-6][\ >]|\\(?:part|chapter|(?:sub)*section)\b|@[\w.]+|//|/\*|<!--|"{3}|'{3}
+      |\#(?:include|define|ifdef|ifndef|if|pragma|region)\b)
+  | (?=[A-Z第])
+    (?:(?:[Cc]hapter|CHAPTER|PART|Book|BOOK|Article|ARTICLE|Section|SECTION|ACT|SCENE)\ [\dIVXLC]+
+      |(?:CREATE|ALTER)\b|第[一二三四五六七八九十百千零〇\d]{1,6}[章节節部回卷編编])
+  | [A-Za-z_][\w\ \t*&:<>,~]{0,100}+\([^;{}\n]{0,200}\)[\w\ \t]{0,40}+\r?\n?\{
+  | [^\n]{1,80}+\n(?P<underline>[=\-~*^"+#])(?P=underline){2,}[ \t]*\r?\n
+"""
+_HEADINGS = re.compile(rf"{_GAP}(?={_HEADING})", re.VERBOSE)
+_BLOCKS = re.compile(rf"{_GAP}(?=(?P<indent>[\ \t]++)|{_HEADING}|(?P<margin>))", re.VERBOSE)
+# Levels, the smallest first: `#` to `######`, of which headings without hashes and definitions equal the second; then
+# paragraphs, those that are indented least.
+_SECTION, _HIGHEST_PARAGRAPH = 2, 7
+_NO_LEVEL = 1 << 30
+
+_ABBREVIATIONS = (
+    "Mr Mrs Ms Dr Prof St Jr Sr vs etc cf al Inc Ltd Co Corp Fig Figs Eq Eqs No Nos Vol Ch Sec pp Art approx dept est"
+    " Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec Gen Col Lt Sgt Capt Rev Hon Gov Sen Rep e.g i.e a.m p.m U.S U.K"
+    " z.B d.h bzw Nr Abs usw p.ex M Mme Mlle Sra"
+).split()
+_NOT_AFTER = "".join(rf"(?<!\b{re.escape(word)}\.)" for word in _ABBREVIATIONS)
+# Latin stops need a blank behind them, and no small letter next; initials and the numbers of a list are no sentences.
+_SENTENCE = re.compile(
+    rf"""
+    [.!?…。！？．｡।॥؟۔።։]
+    (?:(?<=[.!?…])(?=[\s"'”’»)\]*_`])(?<!\b[A-Z]\.)(?<!\n\d\.)(?<!\n\d\d\.){_NOT_AFTER}
+       ["'”’»)\]*_`]*+(?=\s)\s*+(?![a-zß-öø-ÿ])
+      |(?<![.!?…])(?![。！？…])["'”’»）」』】》〉\])]*+\s*+)
+    ()""",
+    re.VERBOSE,
+)
+_LINE = re.compile(r"(?:\n|\r(?!\n)|[\x0b\x0c\x85\u2028\u2029])(?=([ \t]*))")
+# Greedy, so that the engine walks back from the limit to the last blank or East Asian comma.
+_WORD = re.compile(r".*[\s、，；：・]", re.DOTALL)
+
+_BLANK = re.compile(r"\s++(?=\S)")
+
+
+def find_cut(window: str, high: int, span: int) -> int:
+    """The best place to cut `window`, at most `high` characters in; 0 when its first cluster is longer than that.
+
+    `window` begins where a chunk may end (at a cluster) and shows `LOOKAHEAD` characters behind `high`, or all there
+    are. `span` is the size of the whole chunk if cut at `high`; how far back a class of boundary is looked for is a
+    share of it. Classes, best first: heading or definition at the margin, paragraph, sentence, line, word, cluster.
+    """
+    near = max(1, high - span // 4)
+    plenty = max(near, high - _PARAGRAPH_REACH)
+    cut, level = _block_cut(_BLOCKS, window, plenty, high)
+    if near < plenty and level >= _HIGHEST_PARAGRAPH:
+        cut = _block_cut(_HEADINGS, window, near, plenty)[0] or cut
+    return cut or _far_cut(window, plenty, high, span)
+
+
+def _far_cut(window: str, plenty: int, high: int, span: int) -> int:
+    """The best place when there is no heading or paragraph in the last quarter."""
+    near = max(1, high - span // 4)
+    far = max(1, high - span // 2)
+    return (
+        _block_cut(_BLOCKS, window, far, plenty)[0]
+        or _place(_SENTENCE, window, max(near, high - _SENTENCE_REACH), high)
+        or _place(_SENTENCE, window, far, near)
+        or _block_cut(_BLOCKS, window, max(1, high - span * 15 // 16), far)[0]
+        or _place(_LINE, window, max(1, high - min(span // 16, _LINE_REACH)), high)
+        or _place(_LINE, window, far, near)
+        or _word_cut(window, far, high)
+        or last_boundary(window, 1, high)
+    )
+
+
+def forced_cut(window: str, high: int, *, complete: bool) -> int:
+    """The end of the cluster that crosses `high`, or 0 when more text is needed to see it."""
+    limit = high + LONGEST_CLUSTER
+    # The last place of an unfinished window is undecided: what comes next may belong to the same cluster.
+    seen = len(window) if complete else len(window) - 1
+    return first_boundary(window, max(high, 1), min(seen, limit)) or (limit if len(window) >= limit else 0)
+
+
+def fingerprint(text: str) -> int:
+    """A number in 0…2³²-1 that is the same in every process, for choosing by content."""
+    return crc32(text.encode())
+
+
+def repeated_tail(text: str, reach: int) -> str:
+    """The end of `text`, at most `reach` characters, from the beginning of a word if there is one."""
+    if len(text) <= reach:
+        return text
+    low = len(text) - reach
+    blank = _BLANK.search(text, low)
+    start = blank.end() if blank else low
+    return text[first_boundary(text, start, len(text)) :]
+
+
+def _block_cut(pattern: re.Pattern[str], window: str, low: int, high: int) -> tuple[int, int]:
+    """The best heading or paragraph that begins in `low`…`high`, and its level; 0 and a level above all if there is none.
+
+    What these patterns find begins behind a line's end, where no cluster is cut.
+    """
+    best, best_level, best_mark = 0, _NO_LEVEL, 0
+    for match in pattern.finditer(window, low - 1, high + LOOKAHEAD):
+        cut = match.end()
+        if cut > high:
+            break
+        kind = match.lastgroup
+        if kind == "indent":
+            level = _HIGHEST_PARAGRAPH + match.end("indent") - cut
+        elif kind == "margin":
+            level = _HIGHEST_PARAGRAPH
+        else:
+            level = match.end("hashes") - cut if kind == "hashes" else _SECTION
+        if level <= best_level:
+            mark = crc32(window[cut : cut + _FINGERPRINT].encode())
+            if level < best_level or mark <= best_mark:
+                best, best_level, best_mark = cut, level, mark
+    return best, best_level
+
+
+def _place(pattern: re.Pattern[str], window: str, low: int, high: int) -> int:
+    """The best cut in `low`…`high` behind what `pattern` finds; its group 1 is an indentation, the less the better."""
+    best, best_key = 0, (_NO_LEVEL, 0)
+    for match in pattern.finditer(window, low - 1, high + LOOKAHEAD):
+        cut = match.end()
+        if cut > high:
+            break
+        key = (match.end(1) - cut, crc32(window[cut : cut + _FINGERPRINT].encode()))
+        if key <= best_key and (window[cut] < "\x80" or is_boundary(window, cut)):
+            best, best_key = cut, key
+    return best
+
+
+def _word_cut(window: str, low: int, high: int) -> int:
+    end = high
+    while match := _WORD.match(window, low - 1, end):
+        if is_boundary(window, match.end()):
+            return match.end()
+        end = match.end() - 1
+    return 0

@@ -1,0 +1,193 @@
+"""What every model call goes through, as decorators over the `Model` port.
+
+Journalled( Metered( Retrying( FallingBack( Throttled( Timed( adapter ))))))
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, replace
+
+from .catalog import Catalog, ModelSpec
+from .errors import RetryableError
+from .fan_out import CapacityLimiter
+from .ports import CallRecord, Clock, DeltaSink, Deployment, Journal, Model, ModelReply, ModelRequest
+from .tokens import TokenEstimator
+from .usage import CallUsage, Ledger
+
+NO_CAPACITY = frozenset({3040, 3021})
+# A reservation must not be passed by the bill: estimates of text that no model has counted yet get this much room.
+_RESERVE_MARGIN = 1.3
+_TOKENS_PER_MESSAGE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Ends a call that takes too long."""
+
+    model: Model
+    seconds: float
+
+    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
+        try:
+            async with asyncio.timeout(self.seconds):
+                return await self.model.complete(request, deltas)
+        except TimeoutError:
+            raise RetryableError(f"no answer from {request.model.id} in {self.seconds:g} s", 3007) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """Lets calls through as the limiter allows and tells it how they went."""
+
+    model: Model
+    limiter: CapacityLimiter
+
+    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
+        slot = await self.limiter.acquire()
+        try:
+            reply = await self.model.complete(request, deltas)
+        except RetryableError as error:
+            if error.code in NO_CAPACITY:
+                self.limiter.refused(slot, error.retry_after)
+            raise
+        else:
+            self.limiter.succeeded()
+            return reply
+        finally:
+            await self.limiter.release()
+
+
+@dataclass(frozen=True, slots=True)
+class FallingBack:
+    """Asks a model's named fallback when there is no capacity for the model itself."""
+
+    model: Model
+    catalog: Catalog
+
+    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
+        fallback = self.catalog.fallback_of(request.model)
+        try:
+            return await self.model.complete(request, deltas)
+        except RetryableError as error:
+            if fallback is None or error.code != 3040:
+                raise
+        return await self.model.complete(replace(request, model=fallback), deltas)
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """Asks again after a passing failure: exponential back-off with full jitter, `Retry-After` honoured."""
+
+    model: Model
+    clock: Clock
+    deployment: Deployment
+
+    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
+        for attempt in range(1, self.deployment.attempts):
+            try:
+                return await self.model.complete(request, deltas)
+            except RetryableError as error:
+                await self.clock.sleep(self._backoff(attempt, error.retry_after))
+                if deltas is not None:
+                    deltas.restart()
+        return await self.model.complete(request, deltas)
+
+    def _backoff(self, attempt: int, retry_after: float) -> float:
+        ceiling = min(self.deployment.longest_backoff_seconds, self.deployment.backoff_seconds * 2 ** (attempt - 1))
+        return retry_after + random.uniform(0, ceiling)  # noqa: S311 - jitter, not a secret
+
+
+class Metered:
+    """Reserves a call's worst case in the ledger and settles with what the model reports."""
+
+    def __init__(self, model: Model, ledger: Ledger, catalog: Catalog) -> None:
+        self._model = model
+        self._ledger = ledger
+        self._catalog = catalog
+        self._estimators: dict[str, TokenEstimator] = {}
+
+    def estimator(self, model: ModelSpec) -> TokenEstimator:
+        """The run's estimator for that model; it learns from every reported usage."""
+        return self._estimators.setdefault(model.id, TokenEstimator())
+
+    def worst_usd(self, request: ModelRequest) -> float:
+        """The most that a call may cost, in US dollars, whichever of the model and its fallback answers."""
+        tokens = self._prompt_tokens(request)
+        worst = int(tokens * _RESERVE_MARGIN)
+        models = [request.model, self._catalog.fallback_of(request.model)]
+        return max(model.cost(worst, request.max_output_tokens) for model in models if model)
+
+    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
+        reservation = await self._ledger.reserve(request.role, self.worst_usd(request))
+        try:
+            reply = await self._model.complete(request, deltas)
+        except BaseException:
+            await self._ledger.release(reservation)
+            raise
+        usage = reply.usage or self._estimated(request, reply.text)
+        await self._ledger.settle(reservation, self._catalog.find(reply.model) or request.model, usage)
+        self._learn(request, reply)
+        return replace(reply, usage=usage)
+
+    def _prompt_tokens(self, request: ModelRequest) -> int:
+        estimator = self.estimator(request.model)
+        return sum(estimator.estimate(message.content) + _TOKENS_PER_MESSAGE for message in request.messages)
+
+    def _estimated(self, request: ModelRequest, text: str) -> CallUsage:
+        output = self.estimator(request.model).estimate(text)
+        return CallUsage(self._prompt_tokens(request), output, estimated=True)
+
+    def _learn(self, request: ModelRequest, reply: ModelReply) -> None:
+        if reply.usage is not None and reply.model == request.model.id:
+            prompt = "\n".join(message.content for message in request.messages)
+            self.estimator(request.model).observe(prompt, reply.usage.input_tokens)
+
+
+class Journalled:
+    """Answers from the journal what was paid before, and writes down each new answer before anyone uses it."""
+
+    def __init__(self, model: Model, journal: Journal, clock: Clock, ledger: Ledger, catalog: Catalog) -> None:
+        self._model = model
+        self._journal = journal
+        self._clock = clock
+        self._ledger = ledger
+        self._catalog = catalog
+        self._met: set[str] = set()
+
+    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
+        key = request.key()
+        known = self._journal.recall(key)
+        if known is not None:
+            self._count_repeated(key, request)
+            return ModelReply(known.text, known.model, known.usage)
+        started = self._clock.now()
+        reply = await self._model.complete(request, deltas)
+        self._journal.record(self._record(key, request, reply, started))
+        self._met.add(key)
+        return reply
+
+    def _count_repeated(self, key: str, request: ModelRequest) -> None:
+        """The same prompt twice in one run is asked once."""
+        if key in self._met and request.role == "sub":
+            self._ledger.count_cached()
+        self._met.add(key)
+
+    def _record(self, key: str, request: ModelRequest, reply: ModelReply, started: float) -> CallRecord:
+        usage = reply.usage or CallUsage(0, 0, estimated=True)
+        model = self._catalog.find(reply.model) or request.model
+        return CallRecord(
+            key=key,
+            role=request.role,
+            kind=request.kind,
+            model=reply.model,
+            messages=request.messages,
+            text=reply.text,
+            usage=usage,
+            cost_usd=model.cost(usage.input_tokens, usage.output_tokens),
+            started_at=started,
+            duration_ms=round((self._clock.now() - started) * 1000),
+            span=request.span,
+            parent=request.parent,
+        )

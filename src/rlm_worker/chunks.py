@@ -1,0 +1,54 @@
+"""What chunking gives: chunks, made of pieces of documents, within a budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of one document inside a chunk.
+
+    `document` is the document's index in the context, `start` a character offset in the whole context: the texts of
+    all documents one after another, nothing between.
+    """
+
+    document: int
+    name: str | None
+    start: int
+    text: str
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Characters `start`…`end` of the context; `overlap` repeats what stands before `start` in the same document."""
+
+    index: int
+    start: int
+    end: int
+    pieces: tuple[Piece, ...]
+    overlap: str = ""
+
+    @property
+    def text(self) -> str:
+        """What the pieces say, without the overlap; the texts of all chunks together are the context."""
+        return "".join([piece.text for piece in self.pieces]) if len(self.pieces) > 1 else self.pieces[0].text
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkBudget:
+    """The most that a chunk may hold, overlap included: characters and, if given, tokens by the estimator.
+
+    The name of every document but a chunk's first is charged too, since a prompt repeats it.
+    """
+
+    characters: int
+    tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.characters < 1 or (self.tokens is not None and self.tokens < 1):
+            raise ValueError(f"a chunk of {self.characters} characters and {self.tokens} tokens holds nothing")

@@ -1,0 +1,211 @@
+"""Everything that can go wrong, as one tree.
+
+RLMError
+├── RequestError                what the caller sent cannot be served as it is
+│   ├── MalformedBody               not JSON, not UTF-8, too deep
+│   ├── InvalidRequest              JSON of the wrong form; carries the paths of the fields
+│   ├── UnsupportedMediaType
+│   ├── PayloadTooLarge
+│   ├── ContextTooLarge             the chosen strategy cannot hold the context
+│   ├── Unauthenticated
+│   ├── NotFound
+│   ├── MethodNotAllowed
+│   ├── Conflict                    an Idempotency-Key met another body
+│   ├── RateLimited                 per key: requests, spending, concurrent runs
+│   └── BindingMissing              the deployment lacks an optional part
+├── NotConfigured               the deployment lacks something that ops must set
+├── StorageUnavailable          R2 or the Durable Object failed
+├── UsageLimitExceeded          a limit of the run was reached
+├── NothingRead                 no chunk could be read
+├── Cancelled                   the session was deleted while it ran
+└── ModelError                  the model call failed
+    ├── RetryableError              may succeed when asked again
+    └── TerminalError               will fail again in the same way
+        └── InputTooLarge           the prompt exceeds the model's window
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """One field that was refused: its dotted path on the wire and what is wrong with it."""
+
+    path: str
+    message: str
+
+
+class RLMError(Exception):
+    """Base of all errors of this package; `type` is the stable name shown to callers."""
+
+    type = "internal_error"
+
+
+class RequestError(RLMError):
+    """The caller can mend this by sending something else."""
+
+    type = "bad_request"
+
+
+class MalformedBody(RequestError):
+    """The body could not be read as UTF-8 JSON."""
+
+    type = "malformed_body"
+
+
+class InvalidRequest(RequestError):
+    """The JSON does not have the form that the contract asks for."""
+
+    type = "invalid_request"
+
+    def __init__(self, problems: Sequence[FieldProblem]) -> None:
+        self.problems = tuple(problems)
+        first = self.problems[0]
+        more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
+        super().__init__(f"{first.path}: {first.message}{more}" if first.path else first.message)
+
+    @classmethod
+    def at(cls, path: str, message: str) -> InvalidRequest:
+        return cls([FieldProblem(path, message)])
+
+
+class UnsupportedMediaType(RequestError):
+    """The Content-Type is not one that the route reads."""
+
+    type = "unsupported_media_type"
+
+
+class PayloadTooLarge(RequestError):
+    """The body is larger than the deployment takes."""
+
+    type = "payload_too_large"
+
+    def __init__(self, limit: int, unit: str, advice: str = "") -> None:
+        self.limit = limit
+        self.unit = unit
+        super().__init__(f"larger than the limit of {limit:,} {unit}{'; ' + advice if advice else ''}")
+
+
+class ContextTooLarge(RequestError):
+    """The strategy that was asked for by name cannot hold the context."""
+
+    type = "context_too_large"
+
+
+class Unauthenticated(RequestError):
+    """No key, or one that is not known."""
+
+    type = "unauthenticated"
+
+
+class NotFound(RequestError):
+    """Does not exist, or belongs to another key."""
+
+    type = "not_found"
+
+
+class MethodNotAllowed(RequestError):
+    """The route exists, the method does not."""
+
+    type = "method_not_allowed"
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        self.allowed = tuple(allowed)
+        super().__init__(f"this route takes {', '.join(self.allowed)}")
+
+
+class Conflict(RequestError):
+    """The same Idempotency-Key was used for a different request."""
+
+    type = "conflict"
+
+
+class RateLimited(RequestError):
+    """The key has used up what it may for now."""
+
+    type = "rate_limited"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class BindingMissing(RequestError):
+    """The deployment does not have the binding that this request needs."""
+
+    type = "binding_missing"
+
+    def __init__(self, binding: str, purpose: str) -> None:
+        self.binding = binding
+        super().__init__(f"{purpose} needs the binding {binding}, which this deployment does not have")
+
+
+class NotConfigured(RLMError):
+    """Ops must set something before this can work."""
+
+    type = "not_configured"
+
+
+class StorageUnavailable(RLMError):
+    """A store that the run cannot do without failed; nothing that was paid for is lost."""
+
+    type = "storage_unavailable"
+
+
+class UsageLimitExceeded(RLMError):
+    """A limit of the run would be passed; names the limit, what it allows and what was used."""
+
+    type = "usage_limit_exceeded"
+
+    def __init__(self, limit: str, allowed: float, used: float) -> None:
+        self.limit = limit
+        self.allowed = allowed
+        self.used = used
+        super().__init__(f"{limit} allows {allowed:g}; {used:g} already used or reserved")
+
+
+class NothingRead(RLMError):
+    """No chunk of the context could be read; `cause` is the last model error."""
+
+    type = "nothing_read"
+
+
+class Cancelled(RLMError):
+    """The session was cancelled by its owner."""
+
+    type = "cancelled"
+
+
+class ModelError(RLMError):
+    """A model call failed; `code` is Workers AI's error number, 0 where there was none."""
+
+    type = "model_error"
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        self.code = code
+        super().__init__(f"{code}: {message}" if code else message)
+
+
+class RetryableError(ModelError):
+    """May succeed later; `retry_after` is in seconds, 0 where the platform named none."""
+
+    type = "model_unavailable"
+
+    def __init__(self, message: str, code: int = 0, retry_after: float = 0.0) -> None:
+        self.retry_after = retry_after
+        super().__init__(message, code)
+
+
+class TerminalError(ModelError):
+    """Will fail again in the same way."""
+
+    type = "model_refused"
+
+
+class InputTooLarge(TerminalError):
+    """The prompt does not fit the model's window."""
+
+    type = "model_input_too_large"

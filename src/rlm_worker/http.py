@@ -1,0 +1,92 @@
+"""HTTP as the routes see it, whatever server stands around them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+
+from .errors import MalformedBody, PayloadTooLarge, UnsupportedMediaType
+
+_JSON_TYPES = ("application/json", "text/json")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One request; header names in lower case, the body in pieces as it arrives."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """One response; the body is bytes, or a stream of the platform's that is passed through as it is."""
+
+    status: int
+    body: bytes | object
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_json(cls, status: int, value: object, headers: Mapping[str, str] | None = None) -> HttpResponse:
+        return cls.of_json_text(status, json.dumps(value, ensure_ascii=False), headers)
+
+    @classmethod
+    def of_json_text(cls, status: int, text: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
+        return cls(status, text.encode(), {"content-type": "application/json", **(headers or {})})
+
+
+async def read_body(request: HttpRequest, limit: int) -> bytes:
+    """The whole body; raises `PayloadTooLarge` as soon as it passes `limit` bytes, whatever its Content-Length said."""
+    advice = "store a large context with PUT /contexts and send its contextId"
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > limit:
+        raise PayloadTooLarge(limit, "bytes", advice)
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.body:
+        size += len(part)
+        if size > limit:
+            raise PayloadTooLarge(limit, "bytes", advice)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def require_json(headers: Mapping[str, str]) -> None:
+    """Raises `UnsupportedMediaType` unless the body is said to be JSON in UTF-8."""
+    if _media_type(headers) not in _JSON_TYPES:
+        raise UnsupportedMediaType("send Content-Type: application/json")
+    _require_plain_utf8(headers)
+
+
+def require_text(headers: Mapping[str, str]) -> None:
+    """Raises `UnsupportedMediaType` for a body that is said to be something else than text in UTF-8."""
+    media = _media_type(headers)
+    if media and not media.startswith("text/") and media not in (*_JSON_TYPES, "application/octet-stream"):
+        raise UnsupportedMediaType("send text in UTF-8: Content-Type: text/plain")
+    _require_plain_utf8(headers)
+
+
+def _media_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _require_plain_utf8(headers: Mapping[str, str]) -> None:
+    charset = headers.get("content-type", "").lower().partition("charset=")[2].strip(' "')
+    if charset not in ("", "utf-8", "utf8"):
+        raise UnsupportedMediaType("send UTF-8")
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("compressed bodies are not read: send the body as it is")
+
+
+def check_json_bytes(body: bytes) -> None:
+    """Raises `MalformedBody` for what is empty, not UTF-8 or not JSON, before anything is built from it."""
+    if not body.strip():
+        raise MalformedBody("the body is empty: send a JSON object")
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedBody(f"the body is not UTF-8 (byte {error.start})") from None

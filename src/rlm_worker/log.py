@@ -1,0 +1,35 @@
+"""One JSON line per request: who, what, how much; never a context, a query or a key."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .http import HttpRequest
+
+_REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
+
+
+def _print(line: str) -> None:
+    print(line)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLog:
+    """Collects what a request does and writes it down once, when it has been answered."""
+
+    write_line: Callable[[str], None] = _print
+
+    def begin(self, request: HttpRequest, now: float) -> dict[str, object]:
+        given = request.headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+        path = request.path if len(request.path) <= 200 else request.path[:200] + "…"
+        return {"event": "request", "requestId": request_id, "method": request.method, "path": path, "began": now}
+
+    def write(self, entry: dict[str, object], http_status: int, now: float) -> None:
+        began = entry.pop("began")
+        duration = round((now - began) * 1000) if isinstance(began, float | int) else 0
+        self.write_line(json.dumps({**entry, "httpStatus": http_status, "durationMs": duration}, ensure_ascii=True))

@@ -1,0 +1,189 @@
+"""What a run needs from the outside, one to four methods each; adapters implement them, `testing` doubles them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from .catalog import ModelSpec
+from .usage import CallUsage, Role
+
+CallKind = Literal["direct", "map", "reduce", "synthesize", "turn", "llm_query", "extract", "compact"]
+EventKind = Literal["session", "plan", "subcall", "iteration", "answer", "result", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a chat prompt."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A chunk of the context: its index, its characters and the bytes that hold them, ends exclusive."""
+
+    index: int
+    start: int
+    end: int
+    byte_start: int
+    byte_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One prompt for one model.
+
+    `kind`, `span` and `parent` say what the call is for; they are journalled beside it and never sent. `salt` tells
+    apart calls that are alike on purpose.
+    """
+
+    model: ModelSpec
+    messages: tuple[Message, ...]
+    max_output_tokens: int
+    temperature: float = 0.0
+    role: Role = "sub"
+    kind: CallKind = "map"
+    span: Span | None = None
+    parent: str = ""
+    salt: str = ""
+    response_schema: Mapping[str, object] | None = None
+
+    def key(self) -> str:
+        """Hex SHA-256 of everything that decides the answer."""
+        head = [self.model.id, self.max_output_tokens, self.temperature, self.salt, self.response_schema]
+        digest = hashlib.sha256(json.dumps(head).encode())
+        for message in self.messages:
+            digest.update(f"\0{message.role}\0".encode())
+            digest.update(message.content.encode())
+        return digest.hexdigest()
+
+    def characters(self) -> int:
+        return sum(len(message.content) for message in self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReply:
+    """What a model answered; `model` is the id of the one that really ran, `usage` None where it reported none."""
+
+    text: str
+    model: str
+    usage: CallUsage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One finished call, as the journal keeps it; times in seconds since the epoch, `duration_ms` in milliseconds."""
+
+    key: str
+    role: Role
+    kind: CallKind
+    model: str
+    messages: tuple[Message, ...]
+    text: str
+    usage: CallUsage
+    cost_usd: float
+    started_at: float
+    duration_ms: int
+    span: Span | None = None
+    parent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsPoint:
+    """One finished request, as ops count it."""
+
+    key_name: str
+    session_id: str
+    status: str
+    strategy: str
+    root_model: str
+    sub_model: str
+    cache_hit: bool
+    error_type: str
+    values: tuple[float, ...]
+
+
+class DeltaSink(Protocol):
+    """Takes an answer as it grows; `restart` says that it begins anew after a failed attempt."""
+
+    def write(self, delta: str) -> None: ...
+
+    def restart(self) -> None: ...
+
+
+class Model(Protocol):
+    """Answers prompts; raises `RetryableError` or `TerminalError`."""
+
+    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply: ...
+
+
+class ContextStore(Protocol):
+    """Keeps contexts as bytes; raises `StorageUnavailable`, and `NotFound` for what is not there."""
+
+    async def write(self, key: str, pieces: AsyncIterator[bytes]) -> None: ...
+
+    async def read(self, key: str, start: int, length: int) -> bytes: ...
+
+    async def delete(self, prefix: str) -> None: ...
+
+
+class ResultCache(Protocol):
+    """Keeps strings for a while; may forget, never fails."""
+
+    async def get(self, key: str) -> str | None: ...
+
+    async def put(self, key: str, value: str) -> None: ...
+
+    async def delete(self, key: str) -> None: ...
+
+
+class Journal(Protocol):
+    """Keeps what a run has paid for, durably before it returns; `paid` gives role, model id and usage of every call."""
+
+    def recall(self, key: str) -> CallRecord | None: ...
+
+    def record(self, call: CallRecord) -> None: ...
+
+    def paid(self) -> Iterable[tuple[Role, str, CallUsage]]: ...
+
+    def spans(self) -> list[Span]: ...
+
+    def add_span(self, span: Span) -> None: ...
+
+
+class EventSink(Protocol):
+    """Takes what happens in a run, for those who watch."""
+
+    def emit(self, kind: EventKind, data: Mapping[str, object]) -> None: ...
+
+
+class Metrics(Protocol):
+    """Counts finished requests; never fails."""
+
+    def record(self, point: MetricsPoint) -> None: ...
+
+
+class Clock(Protocol):
+    """Seconds since the epoch, and waiting."""
+
+    def now(self) -> float: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What ops allow: calls at once, attempts and seconds for each call, and where the run happens."""
+
+    max_concurrency: int = 32
+    first_concurrency: int = 8
+    attempts: int = 6
+    call_timeout_seconds: float = 120.0
+    backoff_seconds: float = 0.5
+    longest_backoff_seconds: float = 20.0
+    extras: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,320 @@
+"""Parse, call, respond: every route of the Worker, and the one table from errors to statuses."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from . import __version__
+from .admission import admit, digest_of
+from .auth import owner_of
+from .errors import (
+    FieldProblem,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    RateLimited,
+    RLMError,
+)
+from .http import HttpRequest, HttpResponse, check_json_bytes, read_body, require_json, require_text
+from .log import RequestLog
+from .ports import Clock, ContextStore, Metrics, ResultCache
+from .run import Job
+from .schemas import RunRequest, RunResult, parse_request
+from .session import as_cache_hit, metrics_point, result_key
+from .settings import Settings, public_limits
+from .sse import HEADERS as SSE_HEADERS
+from .sse import encode_event
+from .uploads import store_context
+
+STATUS_OF: Mapping[str, int] = {
+    "bad_request": 400,
+    "malformed_body": 400,
+    "binding_missing": 400,
+    "unauthenticated": 401,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "conflict": 409,
+    "payload_too_large": 413,
+    "context_too_large": 413,
+    "model_input_too_large": 413,
+    "unsupported_media_type": 415,
+    "invalid_request": 422,
+    "usage_limit_exceeded": 422,
+    "rate_limited": 429,
+    "cancelled": 409,
+    "nothing_read": 502,
+    "model_error": 502,
+    "model_refused": 502,
+    "not_configured": 503,
+    "storage_unavailable": 503,
+    "model_unavailable": 503,
+    "internal_error": 500,
+}
+_SESSION_PATH = re.compile(r"^/session/([0-9a-f]{32})(?:/(status|result|events|trajectory))?$")
+_PRIVATE = {"cache-control": "no-store"}
+
+
+class Sessions(Protocol):
+    """Calls sessions by id; raises errors with the type that they had there."""
+
+    async def call(self, session_id: str, method: str, *arguments: object) -> object: ...
+
+    async def stream(self, session_id: str, method: str, *arguments: object) -> object: ...
+
+
+class Probes(Protocol):
+    """Exercises each binding; gives what is wrong with it, None where nothing is."""
+
+    async def check(self) -> Mapping[str, str | None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The Worker's routes over its ports."""
+
+    settings: Settings
+    sessions: Sessions
+    store: ContextStore
+    cache: ResultCache
+    metrics: Metrics
+    probes: Probes
+    clock: Clock
+    log: RequestLog = field(default_factory=RequestLog)
+
+    async def handle(self, request: HttpRequest) -> HttpResponse:
+        """Answers one request; an error becomes the one error form with its status."""
+        entry = self.log.begin(request, self.clock.now())
+        try:
+            response = await self._route(request, entry)
+        except RLMError as error:
+            response = error_response(error)
+            entry["error"] = error.type
+        except Exception as error:
+            response = error_response(RLMError("something went wrong on our side"))
+            entry["error"] = f"internal_error: {type(error).__name__}"
+            entry["trace"] = _trace(error)
+        response = self._finished(request, response, entry)
+        self.log.write(entry, response.status, self.clock.now())
+        return response
+
+    async def _route(self, request: HttpRequest, entry: dict[str, object]) -> HttpResponse:
+        if request.path == "/health":
+            return await _by_method(request, {"GET": lambda: self._health(request)})
+        if request.path == "/rlm":
+            return await _by_method(request, {"POST": lambda: self._rlm(request, entry)})
+        if request.path == "/contexts":
+            return await _by_method(request, {"PUT": lambda: self._upload(request, entry)})
+        if match := _SESSION_PATH.match(request.path):
+            return await self._session(request, match[1], match[2] or "", entry)
+        raise NotFound(f"there is no route {request.path[:200]}")
+
+    # The routes.
+
+    async def _health(self, request: HttpRequest) -> HttpResponse:
+        known: dict[str, object] = {"status": "ok", "service": "rlm-worker", "version": __version__}
+        if self._is_known(request):
+            known["limits"] = public_limits(self.settings)
+        if request.query.get("deep") not in ("1", "true"):
+            return HttpResponse.of_json(200, known, _PRIVATE)
+        checks = await self.probes.check()
+        failing = sorted(name for name, problem in checks.items() if problem)
+        known["bindings"] = {name: problem or "ok" for name, problem in checks.items()}
+        if not failing:
+            return HttpResponse.of_json(200, known, _PRIVATE)
+        return HttpResponse.of_json(503, {**known, "status": "failing", "failing": failing}, _PRIVATE)
+
+    async def _rlm(self, request: HttpRequest, entry: dict[str, object]) -> HttpResponse:
+        owner = self._owner(request, entry)
+        require_json(request.headers)
+        body = await read_body(request, self.settings.max_body_bytes)
+        check_json_bytes(body)
+        wanted = parse_request(body, self.settings.defaults)
+        del body
+        wanted = _as_asked(request, wanted)
+        job, content = await admit(wanted, owner, self.settings, self.store, request.headers.get("idempotency-key"))
+        entry["sessionId"] = job.session_id
+        known = await self._cached(job)
+        if known is not None:
+            self.metrics.record(metrics_point(job, known))
+            return self._answered(wanted, known, entry)
+        return await self._run(wanted, job, content, entry)
+
+    async def _upload(self, request: HttpRequest, entry: dict[str, object]) -> HttpResponse:
+        owner = self._owner(request, entry)
+        require_text(request.headers)
+        limit = self.settings.max_context_bytes
+        name = request.query.get("name") or None
+        stored = await store_context(request.body, owner, self.store, limit=limit, name=name)
+        return HttpResponse.of_json(201, stored.model_dump(by_alias=True), _PRIVATE)
+
+    async def _run(self, wanted: RunRequest, job: Job, content: list[bytes], entry: dict[str, object]) -> HttpResponse:
+        method = "start" if wanted.stream or wanted.background else "run"
+        sent = job.model_dump_json(by_alias=True, exclude_none=True)
+        answer = await self.sessions.call(job.session_id, method, sent, job.context_key is None)
+        if answer == "needs_context":
+            await self.store.write(job.context_key or "", _each(content))
+            answer = await self.sessions.call(job.session_id, method, sent, True)
+        if isinstance(answer, dict):
+            return self._answered(wanted, RunResult.model_validate(answer), entry)
+        entry["status"] = "running"
+        if wanted.background:
+            return _accepted(job.session_id)
+        stream = await self.sessions.stream(job.session_id, "events", job.owner, 0)
+        return HttpResponse(200, stream, dict(SSE_HEADERS))
+
+    async def _session(
+        self, request: HttpRequest, session_id: str, part: str, entry: dict[str, object]
+    ) -> HttpResponse:
+        owner = self._owner(request, entry)
+        entry["sessionId"] = session_id
+        if not part:
+            return await _by_method(request, {"DELETE": lambda: self._delete(session_id, owner)})
+        routes = {
+            "status": lambda: self._status(session_id, owner),
+            "result": lambda: self._result(session_id, owner),
+            "events": lambda: self._events(request, session_id, owner),
+            "trajectory": lambda: self._trajectory(session_id, owner),
+        }
+        return await _by_method(request, {"GET": routes[part]})
+
+    async def _status(self, session_id: str, owner: str) -> HttpResponse:
+        return HttpResponse.of_json(200, await self.sessions.call(session_id, "status", owner), _PRIVATE)
+
+    async def _result(self, session_id: str, owner: str) -> HttpResponse:
+        found = await self.sessions.call(session_id, "result", owner)
+        if found is None:
+            return _accepted(session_id)
+        return result_response(RunResult.model_validate(found))
+
+    async def _events(self, request: HttpRequest, session_id: str, owner: str) -> HttpResponse:
+        last = request.headers.get("last-event-id", request.query.get("after", "0"))
+        if not last.isdigit():
+            raise InvalidRequest([FieldProblem("Last-Event-ID", "must be the id of an event")])
+        stream = await self.sessions.stream(session_id, "events", owner, int(last))
+        return HttpResponse(200, stream, dict(SSE_HEADERS))
+
+    async def _trajectory(self, session_id: str, owner: str) -> HttpResponse:
+        calls = await self.sessions.call(session_id, "trajectory", owner)
+        return HttpResponse.of_json(200, {"sessionId": session_id, "calls": calls}, _PRIVATE)
+
+    async def _delete(self, session_id: str, owner: str) -> HttpResponse:
+        await self.sessions.call(session_id, "remove", owner)
+        return HttpResponse(204, b"")
+
+    # What they share.
+
+    def _owner(self, request: HttpRequest, entry: dict[str, object]) -> str:
+        owner = owner_of(request.headers, self.settings.keys, local=self.settings.local)
+        entry["key"] = owner
+        return owner
+
+    def _is_known(self, request: HttpRequest) -> bool:
+        try:
+            owner_of(request.headers, self.settings.keys, local=self.settings.local)
+        except RLMError:
+            return False
+        return True
+
+    async def _cached(self, job: Job) -> RunResult | None:
+        if not job.config.use_cache:
+            return None
+        text = await self.cache.get(result_key(job.session_id))
+        found = _parsed_result(text)
+        if found is None or json.loads(text or "{}").get("digest") != digest_of(job):
+            return None
+        return as_cache_hit(found)
+
+    def _answered(self, wanted: RunRequest, result: RunResult, entry: dict[str, object]) -> HttpResponse:
+        entry.update(_numbers(result))
+        if not wanted.stream:
+            return result_response(result)
+        session = json.dumps({"sessionId": result.session_id})
+        kind = "result" if result.success else "error"
+        events = encode_event(1, "session", session) + encode_event(2, kind, result.to_json())
+        return HttpResponse(200, events.encode(), dict(SSE_HEADERS))
+
+    def _finished(self, request: HttpRequest, response: HttpResponse, entry: dict[str, object]) -> HttpResponse:
+        headers = {**response.headers, "x-content-type-options": "nosniff", "x-request-id": str(entry["requestId"])}
+        return HttpResponse(response.status, response.body, headers)
+
+
+def error_response(error: RLMError) -> HttpResponse:
+    """The one error form, with the status that belongs to its type."""
+    body: dict[str, object] = {"type": error.type, "message": str(error)}
+    headers = dict(_PRIVATE)
+    if isinstance(error, InvalidRequest):
+        body["detail"] = [{"path": problem.path, "message": problem.message} for problem in error.problems]
+    if isinstance(error, MethodNotAllowed):
+        headers["allow"] = ", ".join(error.allowed)
+    if isinstance(error, RateLimited):
+        headers["retry-after"] = str(error.retry_after)
+    if error.type == "unauthenticated":
+        headers["www-authenticate"] = "Bearer"
+    return HttpResponse.of_json(STATUS_OF.get(error.type, 500), {"success": False, "error": body}, headers)
+
+
+def result_response(result: RunResult) -> HttpResponse:
+    """A result with the status that belongs to it."""
+    status = 200 if result.success else STATUS_OF.get(result.error.type if result.error else "", 500)
+    return HttpResponse.of_json_text(status, result.to_json(), _PRIVATE)
+
+
+async def _by_method(
+    request: HttpRequest, handlers: Mapping[str, Callable[[], Awaitable[HttpResponse]]]
+) -> HttpResponse:
+    handler = handlers.get(request.method)
+    if handler is None:
+        raise MethodNotAllowed(list(handlers))
+    return await handler()
+
+
+def _as_asked(request: HttpRequest, wanted: RunRequest) -> RunRequest:
+    """A caller may ask for events by header too."""
+    if "text/event-stream" in request.headers.get("accept", ""):
+        return wanted.model_copy(update={"stream": True})
+    return wanted
+
+
+def _accepted(session_id: str) -> HttpResponse:
+    location = {"location": f"/session/{session_id}/status", **_PRIVATE}
+    return HttpResponse.of_json(202, {"success": True, "sessionId": session_id, "status": "running"}, location)
+
+
+def _parsed_result(text: str | None) -> RunResult | None:
+    """A cached result; a corrupt entry is a miss."""
+    try:
+        parsed = json.loads(text) if text else None
+        return RunResult.model_validate(parsed["result"]) if isinstance(parsed, dict) else None
+    except (ValueError, KeyError):
+        return None
+
+
+def _numbers(result: RunResult) -> dict[str, object]:
+    return {
+        "status": "completed" if result.success else "failed",
+        "strategy": result.strategy,
+        "subCalls": result.sub_calls,
+        "costUsd": result.cost_usd,
+        "cacheHit": result.cache_hit,
+        **({"error": result.error.type} if result.error else {}),
+    }
+
+
+def _trace(error: Exception) -> list[str]:
+    """Where it happened, without what was worked on: names of files and functions, no values."""
+    places: list[str] = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        places.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return places[-8:]
+
+
+async def _each(parts: list[bytes]) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part

@@ -1,0 +1,366 @@
+"""One session: a run that survives crashes, and everyone who waits for it.
+
+The session's object lives in a Durable Object. Whichever event comes first (a request, or the alarm after a crash)
+starts or resumes the run; all others wait for the same one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+from .context import ContextManifest, ContextReader, InlineReader, StoredReader
+from .errors import Cancelled, Conflict, NotFound, RLMError, StorageUnavailable
+from .journal import SessionJournal
+from .map_cache import MapCache
+from .orchestrator import execute
+from .ports import ContextStore, Metrics, MetricsPoint
+from .run import Job, RunPorts
+from .schemas import ErrorBody, RunResult, SessionState, SessionStatus
+from .trajectory import call_rows
+
+RESULT_TTL_SECONDS = 3_600
+WATCH_SECONDS = 20.0
+# An alarm may last 15 minutes of wall time; leave in time to set the next one.
+_ALARM_SECONDS = 14 * 60.0
+
+
+class Alarm(Protocol):
+    """The one alarm of a session: fires at a time in seconds since the epoch, again after a crash."""
+
+    async def set(self, at: float) -> None: ...
+
+
+class Eraser(Protocol):
+    """Deletes everything that the session's own storage holds."""
+
+    async def erase(self) -> None: ...
+
+
+class Session:
+    """Runs one job, once at a time, and tells how it goes."""
+
+    def __init__(
+        self,
+        journal: SessionJournal,
+        ports: Callable[[SessionJournal], RunPorts],
+        store: ContextStore | None,
+        metrics: Metrics,
+        alarm: Alarm,
+        eraser: Eraser,
+        *,
+        retention_seconds: float,
+    ) -> None:
+        self._journal = journal
+        self._ports = ports(journal)
+        self._store = store
+        self._metrics = metrics
+        self._alarm = alarm
+        self._eraser = eraser
+        self._retention_seconds = retention_seconds
+        self._task: asyncio.Task[None] | None = None
+        self._finished = asyncio.Event()
+
+    # What callers ask for.
+
+    async def start(self, job: Job, *, context_stored: bool) -> RunResult | str:
+        """Begins or joins the run of a job.
+
+        Gives the result where a fresh one is there already, `"needs_context"` where the caller must store the context
+        first, else `"running"`. Raises `Conflict` when the session belongs to a different request.
+        """
+        known = self._job()
+        if known is not None and known.digest != job.digest:
+            raise Conflict("this Idempotency-Key was used for a different request")
+        if known is not None and self.running:
+            await self._resume()
+            return "running"
+        if known is not None and job.config.use_cache and (fresh := self._fresh_result()) is not None:
+            return fresh
+        if job.context_key is not None and job.context_owned and not context_stored:
+            return "needs_context"
+        await self._begin(job, anew=known is None or self._status() == "completed")
+        return "running"
+
+    async def wait(self) -> RunResult:
+        """The result, when it is there; resumes the run where a crash has stopped it."""
+        if self._job() is None:
+            raise NotFound("there is no such session")
+        if self.running:
+            await self._resume()
+            await self._finished.wait()
+        return self._result() or _cancelled(self._job())
+
+    def state(self) -> SessionState:
+        """Where the run stands; raises `NotFound` for a session that never was or is gone."""
+        job = self._required_job()
+        plan, last = self._journal.last_event("plan"), self._journal.last_event("subcall")
+        paid = list(self._journal.paid())
+        result = self._result()
+        costs = sum(call.cost_usd for call in self._journal.calls()) if result is None else result.cost_usd
+        return SessionState(
+            session_id=job.session_id,
+            status=self._status(),
+            phase=self._phase(plan, last),
+            strategy=str(plan.get("strategy", "")),
+            chunks_done=_number(last.get("done")),
+            chunks=_number(last.get("chunks")) or _number(plan.get("chunks")),
+            iterations=sum(1 for role, _, _ in paid if role == "root"),
+            sub_calls=sum(1 for role, _, _ in paid if role == "sub"),
+            cost_usd=round(costs, 10),
+            started_at=_timestamp(job.started_at),
+            updated_at=_timestamp(float(self._journal.fact("updated_at") or job.started_at)),
+        )
+
+    def check_owner(self, owner: str) -> None:
+        """Raises `NotFound` for a session of another key, just as for one that does not exist."""
+        if self._required_job().owner != owner:
+            raise NotFound("there is no such session")
+
+    async def reader_left(self) -> None:
+        """Someone who followed the events has gone; stops the run only if its request asked for that."""
+        job = self._job()
+        if job is not None and job.cancel_on_disconnect and self.running:
+            await self._stop()
+
+    def result(self) -> RunResult | None:
+        """The result; None while the run goes on."""
+        self._required_job()
+        return None if self.running else self._result()
+
+    async def trajectory(self) -> list[dict[str, object]]:
+        """Every paid call, prompts included."""
+        job = self._required_job()
+        return [row async for row in call_rows(self._journal.calls(), job.query, self._reader(job))]
+
+    async def follow(self, after: int) -> AsyncIterator[tuple[int, str, str]]:
+        """Events with an id above `after`, those to come included, until the run has ended: id, kind, JSON."""
+        self._required_job()
+        if self.running:
+            await self._resume()
+        news = asyncio.Event()
+        unwatch = self._journal.watch(news.set)
+        try:
+            while True:
+                news.clear()
+                ended = not self.running
+                for number, kind, data in self._journal.events_after(after):
+                    yield number, kind, data
+                    after = number
+                if ended and not self._journal.events_after(after):
+                    return
+                if not ended:
+                    await news.wait()
+        finally:
+            unwatch()
+
+    async def delete(self) -> None:
+        """Stops the run and deletes journal, stored context and cached results."""
+        job = self._required_job()
+        await self._stop()
+        if job.context_key is not None and job.context_owned and self._store is not None:
+            await self._store.delete(job.context_key)
+        await self._ports.cache.delete(result_key(job.session_id))
+        await self._ports.cache.delete(MapCache.key_of(job.owner, job.query, job.config.sub_model))
+        await self._eraser.erase()
+        self._journal.forget_all()
+
+    async def on_alarm(self) -> None:
+        """Resumes a run that a crash has stopped, stays with one that goes on, and deletes a session that is old."""
+        job = self._job()
+        if job is None:
+            return
+        if self.running:
+            await self._resume()
+            await self._alarm.set(self._now() + _ALARM_SECONDS + WATCH_SECONDS)
+            await self._stay()
+        elif self._now() >= self._expires_at():
+            await self.delete()
+        else:
+            await self._alarm.set(self._expires_at())
+
+    @property
+    def running(self) -> bool:
+        return self._status() == "running"
+
+    # How it is done.
+
+    async def _begin(self, job: Job, *, anew: bool) -> None:
+        now = self._now()
+        if anew:
+            self._journal.forget_run()
+        timeout = job.config.timeout_seconds
+        job = job.model_copy(update={"started_at": now, "deadline": None if timeout is None else now + timeout})
+        self._journal.set_fact("job", job.model_dump_json(by_alias=True, exclude_none=True))
+        self._set_status("running")
+        self._journal.emit("session", {"sessionId": job.session_id})
+        await self._alarm.set(now + WATCH_SECONDS)
+        await self._resume()
+
+    async def _resume(self) -> None:
+        if self._task is None or self._task.done():
+            self._finished.clear()
+            self._task = asyncio.create_task(self._run(self._required_job()))
+
+    async def _run(self, job: Job) -> None:
+        try:
+            result = await execute(job, self._reader(job), self._ports)
+        except asyncio.CancelledError:
+            raise
+        except RLMError as error:
+            result = _failed(job, error)
+        except Exception as error:  # whatever it is, those who wait must hear of it
+            result = _failed(job, RLMError(f"{type(error).__name__}: {error}"))
+        await self._finish(job, result)
+
+    async def _finish(self, job: Job, result: RunResult) -> None:
+        self._journal.set_fact("result", result.to_json())
+        self._set_status("completed" if result.success else "failed")
+        self._journal.emit("result" if result.success else "error", json.loads(result.to_json()))
+        self._finished.set()
+        self._metrics.record(metrics_point(job, result))
+        if _worth_keeping(result) and job.config.use_cache:
+            kept = json.dumps({"digest": job.digest, "result": json.loads(result.to_json())}, ensure_ascii=False)
+            await self._ports.cache.put(result_key(job.session_id), kept)
+        await self._alarm.set(self._expires_at())
+
+    async def _stop(self) -> None:
+        self._set_status("cancelled")
+        task, self._task = self._task, None
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        self._finished.set()
+        self._journal.emit(
+            "error", {"success": False, "error": {"type": "cancelled", "message": "the run was cancelled"}}
+        )
+
+    async def _stay(self) -> None:
+        try:
+            async with asyncio.timeout(_ALARM_SECONDS):
+                await self._finished.wait()
+        except TimeoutError:
+            await self._alarm.set(self._now() + 1)
+
+    def _reader(self, job: Job) -> ContextReader:
+        manifest = ContextManifest.from_json(job.manifest)
+        if job.context_key is None:
+            return InlineReader(manifest, (job.context_text or "").encode())
+        if self._store is None:
+            raise StorageUnavailable("the binding RLM_CONTEXT_STORAGE is missing")
+        return StoredReader(manifest, self._store, job.context_key)
+
+    def _job(self) -> Job | None:
+        text = self._journal.fact("job")
+        return Job.model_validate_json(text) if text else None
+
+    def _required_job(self) -> Job:
+        job = self._job()
+        if job is None:
+            raise NotFound("there is no such session")
+        return job
+
+    def _status(self) -> SessionStatus:
+        return self._journal.fact("status") or "running"  # type: ignore[return-value] # written by _set_status
+
+    def _set_status(self, status: SessionStatus) -> None:
+        self._journal.set_fact("status", status)
+        self._journal.set_fact("updated_at", str(self._now()))
+
+    def _phase(self, plan: dict[str, object], last: dict[str, object]) -> str:
+        if not self.running:
+            return self._status()
+        if plan.get("strategy") != "map_reduce":
+            return "answering" if plan else "starting"
+        return "answering" if last and last.get("done") == last.get("chunks") else "reading"
+
+    def _result(self) -> RunResult | None:
+        text = self._journal.fact("result")
+        return RunResult.model_validate_json(text) if text else None
+
+    def _fresh_result(self) -> RunResult | None:
+        updated = float(self._journal.fact("updated_at") or 0)
+        result = self._result()
+        if result is None or not _worth_keeping(result) or self._now() - updated > RESULT_TTL_SECONDS:
+            return None
+        return as_cache_hit(result)
+
+    def _expires_at(self) -> float:
+        return float(self._journal.fact("updated_at") or 0) + self._retention_seconds
+
+    def _now(self) -> float:
+        return self._ports.clock.now()
+
+
+def result_key(session_id: str) -> str:
+    """The cache key of a session's result."""
+    return f"result:{session_id}"
+
+
+def as_cache_hit(result: RunResult) -> RunResult:
+    """The same answer for a request that paid nothing for it: what was paid once is not shown twice."""
+    return result.model_copy(
+        update={
+            "cache_hit": True,
+            "iterations": 0,
+            "sub_calls": 0,
+            "cached_sub_calls": result.sub_calls + result.cached_sub_calls,
+            "total_input_tokens": 0,
+            "total_output_tokens": 0,
+            "neurons": 0.0,
+            "cost_usd": 0.0,
+            "models": [],
+        }
+    )
+
+
+def metrics_point(job: Job, result: RunResult) -> MetricsPoint:
+    """What ops count of a request; the order of the numbers is a contract with their queries."""
+    numbers = (result.iterations, result.sub_calls, result.cost_usd, result.duration_ms, result.neurons)
+    more = (result.total_input_tokens, result.total_output_tokens, result.chunks, result.coverage)
+    return MetricsPoint(
+        key_name=job.owner,
+        session_id=job.session_id,
+        status="completed" if result.success else "failed",
+        strategy=result.strategy,
+        root_model=result.root_model,
+        sub_model=result.sub_model,
+        cache_hit=result.cache_hit,
+        error_type=result.error.type if result.error else "",
+        values=tuple(float(number) for number in numbers + more),
+    )
+
+
+def _worth_keeping(result: RunResult) -> bool:
+    """Whether asking again would hardly give a better answer."""
+    return result.success and not result.truncated
+
+
+def _failed(job: Job, error: RLMError) -> RunResult:
+    return RunResult(
+        success=False,
+        session_id=job.session_id,
+        root_model=job.config.root_model,
+        sub_model=job.config.sub_model,
+        error=ErrorBody(type=error.type, message=str(error)),
+    )
+
+
+def _cancelled(job: Job | None) -> RunResult:
+    error = Cancelled("the run was cancelled")
+    return RunResult(
+        success=False,
+        session_id=job.session_id if job else "",
+        error=ErrorBody(type=error.type, message=str(error)),
+    )
+
+
+def _timestamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0

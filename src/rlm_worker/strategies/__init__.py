@@ -1,0 +1,1 @@
+"""The ways to an answer: one call, map and reduce, or a root model that writes code."""

@@ -1,0 +1,35 @@
+"""The whole context in one call to the root model."""
+
+from __future__ import annotations
+
+from ..context import read_all
+from ..errors import ContextTooLarge
+from ..prompts import direct_messages
+from ..run import Outcome, Run
+from .answering import answer
+
+# No script packs more characters than this into a token on average; beyond it a look at the length alone is enough.
+_MOST_CHARACTERS_PER_TOKEN = 12
+
+
+async def fits(run: Run) -> bool:
+    """Whether prompt and answer fit the root model's window together."""
+    room = run.root.window - run.root_output
+    if run.reader.manifest.characters > room * _MOST_CHARACTERS_PER_TOKEN:
+        return False
+    pieces = await read_all(run.reader)
+    estimator = run.metered.estimator(run.root)
+    return sum(estimator.estimate(message.content) for message in direct_messages(run.job.query, pieces)) <= room
+
+
+async def run_direct(run: Run) -> Outcome:
+    """Answers in one call; raises `ContextTooLarge` when the context does not fit the root model's window."""
+    if not await fits(run):
+        raise ContextTooLarge(
+            f"{run.reader.manifest.characters:,} characters do not fit the window of {run.root.id} "
+            f"({run.root.window:,} tokens, the answer included); use strategy auto or map_reduce"
+        )
+    run.emit("plan", run.plan("direct", chunks=1, chunk_size=run.reader.manifest.characters))
+    messages = direct_messages(run.job.query, await read_all(run.reader))
+    text, cut = await answer(run, "direct", messages)
+    return Outcome(text, chunks=1, read=run.reader.manifest.characters, truncated=cut)

@@ -1,0 +1,214 @@
+"""Each chunk to a sub-model for evidence, the evidence to the root model for the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+
+from ..chunking import Chunk, ChunkBudget, Chunker
+from ..errors import InputTooLarge, ModelError, NothingRead, RLMError, UsageLimitExceeded
+from ..fan_out import fan_out
+from ..map_cache import MapCache
+from ..planning import MapPlan, chosen_chunks, plan_map
+from ..ports import ModelReply, ModelRequest, Span
+from ..prompts import Note, is_no_evidence, map_messages
+from ..run import Outcome, Run
+from .reducing import synthesize
+
+# The share of the time that is left which reading may take; the rest is for the answer.
+_READING_SHARE = 0.8
+_FEWEST_CHARACTERS_TO_SPLIT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What became of one chunk."""
+
+    span: Span
+    text: str = ""
+    read: int = 0
+    error: ModelError | None = None
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Readings so far, and the limit that ended reading."""
+
+    readings: list[Reading] = field(default_factory=list)
+    stopped: UsageLimitExceeded | None = None
+
+
+async def run_map_reduce(run: Run) -> Outcome:
+    """Reads what limits allow and answers from it; raises `NothingRead` when no chunk could be read."""
+    plan = await plan_map(run)
+    run.emit("plan", run.plan("map_reduce", chunks=plan.expected, chunk_size=plan.budget.characters))
+    cache = await _map_cache(run)
+    progress = _Progress()
+    await _read_within_time(run, plan, cache, progress)
+    if cache is not None:
+        await cache.save()
+    readings = sorted(progress.readings, key=lambda reading: reading.span.index)
+    read = sum(reading.read for reading in readings)
+    _report(run, readings, progress.stopped)
+    if not read:
+        raise _nothing_read(readings, progress.stopped)
+    chunks = plan.expected if plan.ranked is not None or progress.stopped else len(readings)
+    notes = [_note(reading) for reading in readings if not is_no_evidence(reading.text)]
+    text, cut = await synthesize(run, notes, coverage=read / run.reader.manifest.characters)
+    return Outcome(text, chunks, read, cut or progress.stopped is not None, _order(plan, readings))
+
+
+async def _map_cache(run: Run) -> MapCache | None:
+    if not run.job.config.use_cache:
+        return None
+    key = MapCache.key_of(run.job.owner, run.job.query, run.sub.id)
+    return await MapCache.load(run.ports.cache, key)
+
+
+async def _read_within_time(run: Run, plan: MapPlan, cache: MapCache | None, progress: _Progress) -> None:
+    left = run.ledger.remaining_seconds()
+    try:
+        async with asyncio.timeout(None if left is None else max(0.0, left * _READING_SHARE)):
+            await _read_all(run, plan, cache, progress)
+    except TimeoutError:
+        progress.stopped = UsageLimitExceeded("timeoutSeconds", run.job.config.timeout_seconds or 0, 0)
+
+
+async def _read_all(run: Run, plan: MapPlan, cache: MapCache | None, progress: _Progress) -> None:
+    reader = _ChunkReader(run, cache, plan, progress)
+    width = run.ports.deployment.max_concurrency
+    await fan_out(_until_stopped(chosen_chunks(run, plan), progress), reader.read, width=width)
+
+
+async def _until_stopped(
+    chunks: AsyncIterator[tuple[Span, Chunk]], progress: _Progress
+) -> AsyncIterator[tuple[Span, Chunk]]:
+    async for placed in chunks:
+        if progress.stopped is not None:
+            return
+        yield placed
+
+
+@dataclass(frozen=True, slots=True)
+class _ChunkReader:
+    """Reads single chunks; a failure is part of what it brings back."""
+
+    run: Run
+    cache: MapCache | None
+    plan: MapPlan
+    progress: _Progress
+
+    async def read(self, placed: tuple[Span, Chunk]) -> None:
+        span, chunk = placed
+        started = self.run.ports.clock.now()
+        try:
+            reading, reply, cached = await self._ask(span, chunk)
+        except UsageLimitExceeded as limit:
+            self.progress.stopped = self.progress.stopped or limit
+            return
+        self.progress.readings.append(reading)
+        self._announce(reading, reply, cached, started)
+
+    async def _ask(self, span: Span, chunk: Chunk) -> tuple[Reading, ModelReply | None, bool]:
+        messages = map_messages(self.run.job.query, chunk)
+        request = replace(self.run.request("sub", "map", messages, span), max_output_tokens=self.plan.output_tokens)
+        known = self.cache.recall(request) if self.cache else None
+        if known is not None:
+            self.run.ledger.count_cached()
+            return Reading(span, known, span.end - span.start), None, True
+        try:
+            reply = await self.run.model.complete(request)
+        except InputTooLarge as error:
+            return await self._split(span, chunk, error), None, False
+        except ModelError as error:
+            return Reading(span, error=error), None, False
+        self._remember(request, reply)
+        return Reading(span, reply.text, span.end - span.start), reply, False
+
+    async def _split(self, span: Span, chunk: Chunk, error: InputTooLarge) -> Reading:
+        """Reads a chunk in halves that turned out larger than the model's window."""
+        if span.end - span.start < _FEWEST_CHARACTERS_TO_SPLIT:
+            return Reading(span, error=error)
+        halves = [(await self._ask(_part(span, half), half))[0] for half in _halves(chunk)]
+        texts = [half.text for half in halves if not is_no_evidence(half.text)]
+        failed = next((half.error for half in halves if half.error), None)
+        return Reading(span, "\n".join(texts), sum(half.read for half in halves), failed)
+
+    def _remember(self, request: ModelRequest, reply: ModelReply) -> None:
+        if self.cache is not None:
+            self.cache.remember(request, reply.text)
+
+    def _announce(self, reading: Reading, reply: ModelReply | None, cached: bool, started: float) -> None:
+        usage = reply.usage if reply else None
+        model = self.run.ports.catalog.find(reply.model) if reply else None
+        cost = model.cost(usage.input_tokens, usage.output_tokens) if model and usage else 0.0
+        self.run.emit(
+            "subcall",
+            {
+                "chunk": reading.span.index,
+                "chunks": max(self.plan.expected, reading.span.index + 1),
+                "done": len(self.progress.readings),
+                "status": _status(reading, cached),
+                "model": reply.model if reply else self.run.sub.id,
+                "inputTokens": usage.input_tokens if usage else 0,
+                "outputTokens": usage.output_tokens if usage else 0,
+                "costUsd": cost,
+                "durationMs": round((self.run.ports.clock.now() - started) * 1000),
+            },
+        )
+
+
+def _status(reading: Reading, cached: bool) -> str:
+    if reading.error is not None:
+        return "failed"
+    if cached:
+        return "cached"
+    return "none" if is_no_evidence(reading.text) else "ok"
+
+
+def _halves(chunk: Chunk) -> list[Chunk]:
+    chunker = Chunker(
+        ChunkBudget(max(1, -(-(chunk.end - chunk.start) * 5 // 8))), first_index=chunk.index, offset=chunk.start
+    )
+    halves: list[Chunk] = []
+    for piece in chunk.pieces:
+        halves += [*chunker.begin_document(piece.name, index=piece.document), *chunker.feed(piece.text)]
+    return [*halves, *chunker.finish()]
+
+
+def _part(span: Span, half: Chunk) -> Span:
+    """A half's place; its bytes are known only for the whole, which is what reading it again needs."""
+    return Span(span.index, half.start, half.end, span.byte_start, span.byte_end)
+
+
+def _note(reading: Reading) -> Note:
+    return Note(reading.span.start, reading.span.end, reading.text)
+
+
+def _order(plan: MapPlan, readings: list[Reading]) -> tuple[int, ...] | None:
+    """The chunks that were read, in the order in which they were chosen; None where all were."""
+    if plan.order is None:
+        return None
+    read = {reading.span.index for reading in readings}
+    return tuple(index for index in plan.order if index in read)
+
+
+def _report(run: Run, readings: list[Reading], stopped: UsageLimitExceeded | None) -> None:
+    """Says what was not read, and why."""
+    if stopped is not None:
+        run.limit_reached(stopped)
+    failed = [reading for reading in readings if reading.error is not None]
+    for reading in failed[:10]:
+        run.warn(f"chunk {reading.span.index} (characters {reading.span.start} to {reading.span.end}): {reading.error}")
+    if len(failed) > 10:
+        run.warn(f"{len(failed) - 10} more chunks could not be read")
+    read = sum(reading.read for reading in readings)
+    total = run.reader.manifest.characters
+    if read < total:
+        run.warn(f"only {read:,} of {total:,} characters were read ({100 * read / total:.1f} %)")
+
+
+def _nothing_read(readings: list[Reading], stopped: UsageLimitExceeded | None) -> RLMError:
+    last = next((reading.error for reading in reversed(readings) if reading.error is not None), None)
+    return last or stopped or NothingRead("no part of the context could be read")

@@ -1,0 +1,139 @@
+"""Public doubles of the ports: whole and in memory, for tests on CPython."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from .catalog import Catalog
+from .errors import NotFound
+from .journal import Cell, SessionJournal
+from .ports import DeltaSink, Deployment, EventKind, MetricsPoint, Model, ModelReply, ModelRequest
+from .run import RunPorts
+from .usage import CallUsage
+
+Answer = Callable[[ModelRequest], ModelReply | Awaitable[ModelReply]]
+
+
+@dataclass(slots=True)
+class FunctionModel:
+    """A model whose answers a function gives; keeps every request."""
+
+    answer: Answer
+    requests: list[ModelRequest] = field(default_factory=list)
+
+    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
+        self.requests.append(request)
+        reply = self.answer(request)
+        reply = reply if isinstance(reply, ModelReply) else await reply
+        if deltas is not None:
+            deltas.write(reply.text)
+        return reply
+
+    def asked(self, kind: str) -> list[ModelRequest]:
+        """The requests of one kind."""
+        return [request for request in self.requests if request.kind == kind]
+
+
+def reply_of(request: ModelRequest, text: str, *, usage: bool = True) -> ModelReply:
+    """A reply that counts a token for every four characters."""
+    counted = CallUsage(request.characters() // 4 + 1, len(text) // 4 + 1)
+    return ModelReply(text, request.model.id, counted if usage else None)
+
+
+@dataclass(slots=True)
+class MemoryStore:
+    """Contexts in a dictionary; keeps the ranges that were read."""
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+    reads: list[tuple[str, int, int]] = field(default_factory=list)
+
+    async def write(self, key: str, pieces: AsyncIterator[bytes]) -> None:
+        self.objects[key] = b"".join([piece async for piece in pieces])
+
+    async def read(self, key: str, start: int, length: int) -> bytes:
+        if key not in self.objects:
+            raise NotFound("the stored context is gone")
+        self.reads.append((key, start, length))
+        return self.objects[key][start : start + length]
+
+    async def delete(self, prefix: str) -> None:
+        self.objects = {key: value for key, value in self.objects.items() if not key.startswith(prefix)}
+
+
+@dataclass(slots=True)
+class MemoryCache:
+    """A cache that forgets nothing."""
+
+    values: dict[str, str] = field(default_factory=dict)
+
+    async def get(self, key: str) -> str | None:
+        return self.values.get(key)
+
+    async def put(self, key: str, value: str) -> None:
+        self.values[key] = value
+
+    async def delete(self, key: str) -> None:
+        self.values.pop(key, None)
+
+
+@dataclass(slots=True)
+class MemoryMetrics:
+    """Keeps the points."""
+
+    points: list[MetricsPoint] = field(default_factory=list)
+
+    def record(self, point: MetricsPoint) -> None:
+        self.points.append(point)
+
+
+@dataclass(slots=True)
+class MemoryEvents:
+    """Keeps the events."""
+
+    events: list[tuple[EventKind, Mapping[str, object]]] = field(default_factory=list)
+
+    def emit(self, kind: EventKind, data: Mapping[str, object]) -> None:
+        self.events.append((kind, data))
+
+    def of_kind(self, kind: EventKind) -> list[Mapping[str, object]]:
+        return [data for name, data in self.events if name == kind]
+
+
+@dataclass(slots=True)
+class ManualClock:
+    """Time that moves only when somebody sleeps."""
+
+    time: float = 1_700_000_000.0
+    slept: list[float] = field(default_factory=list)
+
+    def now(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.time += seconds
+
+
+class SqliteDatabase:
+    """SQLite in memory, or in a file that outlives the object as a Durable Object's storage does."""
+
+    def __init__(self, path: str = ":memory:") -> None:
+        self.connection = sqlite3.connect(path, isolation_level=None)
+
+    def execute(self, statement: str, *values: Cell) -> list[tuple[Cell, ...]]:
+        return [tuple(row) for row in self.connection.execute(statement, values).fetchall()]
+
+
+def memory_ports(model: Model, *, deployment: Deployment | None = None, catalog: Catalog | None = None) -> RunPorts:
+    """The ports of a run, all in memory; back-off takes no time."""
+    return RunPorts(
+        model=model,
+        journal=SessionJournal(SqliteDatabase()),
+        events=MemoryEvents(),
+        cache=MemoryCache(),
+        clock=ManualClock(),
+        catalog=catalog or Catalog.standard(),
+        deployment=deployment or replace(Deployment(), call_timeout_seconds=5.0),
+    )

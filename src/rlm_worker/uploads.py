@@ -1,0 +1,73 @@
+"""`PUT /contexts`: a text of any length into the store, checked and measured while it passes."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from .admission import stored_context_key
+from .context import ContextManifest, DocumentInfo
+from .errors import InvalidRequest, MalformedBody, PayloadTooLarge
+from .ports import ContextStore
+from .schemas import StoredContext
+
+
+@dataclass(slots=True)
+class _Measured:
+    """Passes bytes on and keeps their number, characters and digest; holds none of them."""
+
+    pieces: AsyncIterator[bytes]
+    limit: int
+    bytes: int = 0
+    characters: int = 0
+    blank: bool = True
+    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    async def passing(self) -> AsyncIterator[bytes]:
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        async for piece in self.pieces:
+            self._take(piece, decoder)
+            yield piece
+        self._decode(decoder, b"", final=True)
+
+    def _take(self, piece: bytes, decoder: codecs.IncrementalDecoder) -> None:
+        self.bytes += len(piece)
+        if self.bytes > self.limit:
+            raise PayloadTooLarge(self.limit, "bytes of context")
+        self.digest.update(piece)
+        self._decode(decoder, piece, final=False)
+
+    def _decode(self, decoder: codecs.IncrementalDecoder, piece: bytes, *, final: bool) -> None:
+        try:
+            text = decoder.decode(piece, final)
+        except UnicodeDecodeError:
+            raise MalformedBody(f"the context is not UTF-8 (near byte {self.bytes})") from None
+        self.characters += len(text)
+        self.blank = self.blank and not text.strip()
+
+
+async def store_context(
+    body: AsyncIterator[bytes], owner: str, store: ContextStore, *, limit: int, name: str | None
+) -> StoredContext:
+    """Stores a body as one document; raises `MalformedBody`, `PayloadTooLarge` or `InvalidRequest` and keeps nothing."""
+    context_id = f"ctx_{uuid.uuid4().hex}"
+    key = stored_context_key(owner, context_id)
+    measured = _Measured(body, limit)
+    try:
+        await store.write(key, measured.passing())
+        if measured.blank:
+            raise InvalidRequest.at("", "the context is empty")
+    except BaseException:
+        await store.delete(key)
+        raise
+    sha256 = measured.digest.hexdigest()
+    manifest = ContextManifest((DocumentInfo(name, measured.characters, measured.bytes),), sha256)
+    await store.write(f"{key}.json", _once(manifest.to_json().encode()))
+    return StoredContext(context_id=context_id, characters=measured.characters, bytes=measured.bytes, sha256=sha256)
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content

@@ -1,0 +1,47 @@
+"""Builders that several unit tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rlm_worker.admission import admit
+from rlm_worker.catalog import Catalog
+from rlm_worker.context import InlineReader, gather_documents
+from rlm_worker.orchestrator import execute
+from rlm_worker.ports import Deployment
+from rlm_worker.run import Job, RunPorts
+from rlm_worker.schemas import RunConfig, RunResult, parse_request
+from rlm_worker.settings import Settings
+from rlm_worker.testing import MemoryStore
+
+import json
+import pytest
+
+Texts = list[tuple[str | None, str]]
+
+
+def settings() -> Settings:
+    return Settings(defaults=RunConfig(), deployment=Deployment(), catalog=Catalog.standard(), local=True)
+
+
+async def job_for(texts: Texts, query: str, config: dict[str, object], clock_now: float) -> Job:
+    context: object = texts[0][1] if len(texts) == 1 and texts[0][0] is None else [
+        {"name": name, "text": text} if name is not None else text for name, text in texts
+    ]
+    body = json.dumps({"context": context, "query": query, "config": config})
+    job, _ = await admit(parse_request(body), "tester", settings(), MemoryStore(), None)
+    timeout = job.config.timeout_seconds
+    return job.model_copy(update={"started_at": clock_now, "deadline": None if timeout is None else clock_now + timeout})
+
+
+@pytest.fixture
+def run_on() -> Callable[..., object]:
+    """Runs a query over texts with given ports, context in memory."""
+
+    async def run(ports: RunPorts, texts: Texts | str, query: str, **config: object) -> RunResult:
+        documents: Texts = [(None, texts)] if isinstance(texts, str) else texts
+        job = await job_for(documents, query, dict(config), ports.clock.now())
+        manifest, parts = gather_documents(documents)
+        return await execute(job, InlineReader(manifest, b"".join(parts)), ports)
+
+    return run

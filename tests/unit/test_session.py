@@ -1,0 +1,241 @@
+"""A session lives through crashes and pays for nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from rlm_worker.errors import Conflict, NotFound
+from rlm_worker.journal import SessionJournal
+from rlm_worker.ports import ModelReply, ModelRequest
+from rlm_worker.run import Job, RunPorts
+from rlm_worker.schemas import RunResult
+from rlm_worker.session import Session
+from rlm_worker.testing import (
+    FunctionModel,
+    MemoryCache,
+    MemoryMetrics,
+    MemoryStore,
+    SqliteDatabase,
+    memory_ports,
+    reply_of,
+)
+
+from tests.unit.conftest import job_for
+
+TEXT = "".join(f"{number}. The grass is green and the sky is blue. " for number in range(2_000))
+
+
+@dataclass
+class Storage:
+    """What outlives a session's object, and what it sets and deletes."""
+
+    database: SqliteDatabase
+    alarms: list[float] = field(default_factory=list)
+    erased: int = 0
+
+    async def set(self, at: float) -> None:
+        self.alarms.append(at)
+
+    async def erase(self) -> None:
+        self.erased += 1
+        for table in ("facts", "calls", "spans", "events"):
+            self.database.execute(f"DROP TABLE IF EXISTS {table}")
+
+
+def open_session(storage: Storage, model: FunctionModel, cache: MemoryCache | None = None) -> Session:
+    def ports(journal: SessionJournal) -> RunPorts:
+        return replace(memory_ports(model), journal=journal, events=journal, cache=cache or MemoryCache())
+
+    journal = SessionJournal(storage.database)
+    return Session(journal, ports, MemoryStore(), MemoryMetrics(), storage, storage, retention_seconds=600)
+
+
+async def a_job(query: str = "what colour is the sky?", **config: object) -> Job:
+    return await job_for([(None, TEXT)], query, {"chunkSize": 4_000, **config}, 1_700_000_000.0)
+
+
+def answering(request: ModelRequest) -> ModelReply:
+    text = "blue" if request.role == "root" else f"evidence {request.span.index if request.span else ''}"
+    return reply_of(request, text)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(SqliteDatabase(str(tmp_path / "session.db")))
+
+
+async def test_crash_pays_nothing_twice(storage: Storage) -> None:
+    undisturbed = open_session(Storage(SqliteDatabase()), FunctionModel(answering))
+    await undisturbed.start(await a_job(), context_stored=True)
+    expected = await undisturbed.wait()
+
+    survived = 0
+    asked: list[str] = []
+
+    async def dying(request: ModelRequest) -> ModelReply:
+        nonlocal survived
+        if survived == 9:
+            await asyncio.sleep(3600)
+        survived += 1
+        asked.append(request.key())
+        return answering(request)
+
+    first = open_session(storage, FunctionModel(dying))
+    await first.start(await a_job(), context_stored=True)
+    while survived < 9:
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.01)
+    assert first._task is not None
+    first._task.cancel()
+    await asyncio.gather(first._task, return_exceptions=True)
+
+    journalled = {call.key for call in SessionJournal(storage.database).calls()}
+    second_model = FunctionModel(answering)
+    second = open_session(storage, second_model)
+    await second.on_alarm()
+    result = await second.wait()
+    assert result.answer == expected.answer
+    assert (result.sub_calls, result.cost_usd) == (expected.sub_calls, pytest.approx(expected.cost_usd))
+    assert len(journalled) == 9
+    assert not journalled & {request.key() for request in second_model.requests}
+
+
+async def test_hundred_callers_one_run(storage: Storage) -> None:
+    model = FunctionModel(answering)
+    session = open_session(storage, model)
+    job = await a_job()
+
+    async def call() -> RunResult:
+        started = await session.start(job, context_stored=True)
+        return started if isinstance(started, RunResult) else await session.wait()
+
+    results = await asyncio.gather(*(call() for _ in range(100)))
+    assert {result.answer for result in results} == {"blue"}
+    assert len(model.asked("synthesize")) == 1
+
+
+async def test_other_body_is_conflict(storage: Storage) -> None:
+    session = open_session(storage, FunctionModel(answering))
+    await session.start(await a_job(), context_stored=True)
+    with pytest.raises(Conflict):
+        await session.start(await a_job("another question?"), context_stored=True)
+    await session.wait()
+
+
+async def test_fresh_result_is_hit(storage: Storage) -> None:
+    model = FunctionModel(answering)
+    session = open_session(storage, model)
+    await session.start(await a_job(), context_stored=True)
+    first = await session.wait()
+    calls = len(model.requests)
+    again = await session.start(await a_job(), context_stored=True)
+    assert isinstance(again, RunResult)
+    assert again.cache_hit
+    assert again.answer == first.answer
+    assert again.cost_usd == 0
+    assert len(model.requests) == calls
+
+
+async def test_bypass_runs_again(storage: Storage) -> None:
+    model = FunctionModel(answering)
+    session = open_session(storage, model)
+    job = await a_job(useCache=False)
+    await session.start(job, context_stored=True)
+    await session.wait()
+    calls = len(model.requests)
+    assert await session.start(job, context_stored=True) == "running"
+    result = await session.wait()
+    assert len(model.requests) == 2 * calls
+    assert not result.cache_hit
+
+
+async def test_failed_run_resumes(storage: Storage) -> None:
+    broken = True
+
+    def once_broken(request: ModelRequest) -> ModelReply:
+        if broken and request.role == "root":
+            raise RuntimeError("no root today")
+        return answering(request)
+
+    model = FunctionModel(once_broken)
+    session = open_session(storage, model)
+    await session.start(await a_job(), context_stored=True)
+    failed = await session.wait()
+    assert not failed.success
+    maps = len(model.asked("map"))
+    broken = False
+    await session.start(await a_job(), context_stored=True)
+    assert (await session.wait()).answer == "blue"
+    assert len(model.asked("map")) == maps
+
+
+async def test_deletion_leaves_nothing(storage: Storage) -> None:
+    cache = MemoryCache()
+    session = open_session(storage, FunctionModel(answering), cache)
+    await session.start(await a_job(), context_stored=True)
+    await session.wait()
+    assert cache.values
+    await session.delete()
+    assert not cache.values
+    assert storage.erased == 1
+    assert not storage.database.execute("SELECT name FROM sqlite_master")
+    with pytest.raises(NotFound):
+        session.state()
+
+
+async def test_deletion_stops_run(storage: Storage) -> None:
+    async def endless(request: ModelRequest) -> ModelReply:
+        await asyncio.sleep(3600)
+        return answering(request)
+
+    session = open_session(storage, FunctionModel(endless))
+    await session.start(await a_job(), context_stored=True)
+    waiting = asyncio.create_task(session.wait())
+    await asyncio.sleep(0.01)
+    await session.delete()
+    result = await waiting
+    assert result.error is not None
+    assert result.error.type == "cancelled"
+
+
+async def test_follower_misses_nothing(storage: Storage) -> None:
+    session = open_session(storage, FunctionModel(answering))
+    await session.start(await a_job(), context_stored=True)
+    seen = [event async for event in session.follow(0)]
+    assert [number for number, _, _ in seen] == list(range(1, len(seen) + 1))
+    assert [kind for _, kind, _ in seen][:2] == ["session", "plan"]
+    assert seen[-1][1] == "result"
+    middle = seen[len(seen) // 2][0]
+    assert [event async for event in session.follow(middle)] == seen[middle:]
+
+
+async def test_asking_leaves_no_trace(storage: Storage) -> None:
+    session = open_session(storage, FunctionModel(answering))
+    with pytest.raises(NotFound):
+        session.state()
+    assert not storage.database.execute("SELECT name FROM sqlite_master")
+
+
+async def test_old_session_goes(storage: Storage) -> None:
+    session = open_session(storage, FunctionModel(answering))
+    await session.start(await a_job(), context_stored=True)
+    await session.wait()
+    await asyncio.sleep(0)
+    session._ports.clock.time += 601  # type: ignore[attr-defined]
+    await session.on_alarm()
+    assert storage.erased == 1
+
+
+async def test_trajectory_shows_prompts(storage: Storage) -> None:
+    model = FunctionModel(answering)
+    session = open_session(storage, model)
+    await session.start(await a_job(), context_stored=True)
+    result = await session.wait()
+    rows = await session.trajectory()
+    assert len(rows) == result.sub_calls + result.iterations
+    sent = {request.messages[-1].content for request in model.requests}
+    assert {row["prompt"][-1]["content"] for row in rows} == sent  # type: ignore[index]
