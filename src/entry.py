@@ -6,21 +6,26 @@ from typing import Any
 
 from workers import DurableObject, WorkerEntrypoint
 
+from rlm_worker.adapters.accounts import AccountMethods, accounts_of, open_account
 from rlm_worker.adapters.analytics import AnalyticsEngine
+from rlm_worker.adapters.batches import BatchMethods, BatchStubs, batches_of, consume, open_batch
 from rlm_worker.adapters.bindings import variable
 from rlm_worker.adapters.clock import SystemClock
 from rlm_worker.adapters.durable_object import SessionMethods, SessionStubs, open_session
+from rlm_worker.adapters.dynamic_worker import DynamicWorkers, HostMethods
 from rlm_worker.adapters.http import from_js, to_response
 from rlm_worker.adapters.kv import KVCache
 from rlm_worker.adapters.probes import BindingProbes
 from rlm_worker.adapters.r2 import R2Store
+from rlm_worker.adapters.rate_limiter import BindingRateLimiter
+from rlm_worker.batch_consumer import BatchConsumer
 from rlm_worker.errors import NotConfigured
 from rlm_worker.routes import Api, error_response
 from rlm_worker.settings import Settings
 
 
 class Default(WorkerEntrypoint):
-    """Answers HTTP."""
+    """Answers HTTP, and runs what the queue brings."""
 
     def __init__(self, ctx: Any, env: Any) -> None:
         self.ctx = ctx
@@ -33,15 +38,45 @@ class Default(WorkerEntrypoint):
             return to_response(error_response(error))
         return to_response(await api.handle(from_js(request)))
 
+    async def queue(self, delivery: Any, *_: Any) -> None:
+        api = _api(self.env)
+        await consume(delivery, BatchConsumer(api, BatchStubs(self.env), api.log.write_line), self.env)
+
 
 class RLMSession(SessionMethods, DurableObject):
     """Holds one session."""
 
     def __init__(self, ctx: Any, env: Any) -> None:
-        self._session = open_session(ctx, env)
+        self._sandbox = DynamicWorkers(ctx, env)
+        self._session = open_session(ctx, env, self._sandbox)
 
     async def alarm(self, *_: Any) -> None:
         await self._session.on_alarm()
+
+
+class SandboxHost(HostMethods, WorkerEntrypoint):
+    """The one thing that a sandbox can reach: its own session."""
+
+    def __init__(self, ctx: Any, env: Any) -> None:
+        self.ctx = ctx
+        self.env = env
+
+
+class RLMAccount(AccountMethods, DurableObject):
+    """Holds one key to its limits."""
+
+    def __init__(self, ctx: Any, env: Any) -> None:
+        self._account = open_account(ctx, env)
+
+
+class RLMBatch(BatchMethods, DurableObject):
+    """Holds one batch."""
+
+    def __init__(self, ctx: Any, env: Any) -> None:
+        self._keeper = open_batch(ctx, env)
+
+    async def alarm(self, *_: Any) -> None:
+        await self._keeper.on_alarm()
 
 
 def _api(env: Any) -> Api:
@@ -54,4 +89,7 @@ def _api(env: Any) -> Api:
         metrics=AnalyticsEngine(env),
         probes=BindingProbes(env, settings.catalog),
         clock=SystemClock(),
+        accounts=accounts_of(env, settings),
+        limiter=BindingRateLimiter(env),
+        batches=batches_of(env),
     )

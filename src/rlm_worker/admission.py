@@ -9,6 +9,8 @@ from .context import ContextManifest, gather_documents
 from .errors import BindingMissing, FieldProblem, InvalidRequest, NotFound, PayloadTooLarge, RLMError
 from .ports import ContextStore
 from .prompts import PROMPT_VERSION
+from .repl_prompts import REPL_PROMPT_VERSION
+from .response_schema import check_schema
 from .run import Job
 from .schemas import Document, RunConfig, RunRequest
 from .settings import Settings
@@ -16,6 +18,7 @@ from .settings import Settings
 # Longer contexts are kept in R2 and read by ranges.
 INLINE_CHARACTERS = 100_000
 _MOST_KEY_CHARACTERS = 255
+_MOST_SCHEMA_CHARACTERS = 32_000
 # What does not change the answer does not change the session's name.
 _IRRELEVANT = frozenset({"use_cache"})
 
@@ -28,7 +31,8 @@ async def admit(
     Raises `InvalidRequest` for what only the deployment can judge: models, sizes, strategies.
     """
     config = _resolved(request.config, settings)
-    _check_key(idempotency_key)
+    check_idempotency_key(idempotency_key)
+    _check_schema(request.response_schema)
     manifest, content, stored_key = await _context(request, owner, settings, store)
     digest = _digest(request, config, manifest, owner)
     session_id = digest[:32] if idempotency_key is None else _sha256(["key", owner, idempotency_key])[:32]
@@ -38,6 +42,7 @@ async def admit(
         session_id=session_id,
         owner=owner,
         digest=digest,
+        named_by_key=idempotency_key is not None,
         query=request.query,
         config=config,
         manifest=manifest.to_json(),
@@ -58,7 +63,11 @@ def digest_of(job: Job) -> str:
 
 def _digest(request: RunRequest, config: RunConfig, manifest: ContextManifest, owner: str) -> str:
     decides = config.model_dump(exclude=set(_IRRELEVANT))
-    return _sha256([owner, manifest.sha256, request.query, decides, request.response_schema, PROMPT_VERSION])
+    return _sha256([owner, manifest.sha256, request.query, decides, request.response_schema, _prompt_version(config)])
+
+
+def _prompt_version(config: RunConfig) -> str:
+    return f"{PROMPT_VERSION} {REPL_PROMPT_VERSION}" if config.strategy == "repl" else PROMPT_VERSION
 
 
 def _sha256(value: object) -> str:
@@ -77,14 +86,23 @@ def _resolved(config: RunConfig, settings: Settings) -> RunConfig:
             ids[field_name] = model.id
     if problems:
         raise InvalidRequest(problems)
-    if config.strategy == "repl":
+    if config.strategy == "repl" and not settings.has_sandbox:
         raise BindingMissing("RLM_LOADER", "strategy repl")
     return config.model_copy(update=ids)
 
 
-def _check_key(idempotency_key: str | None) -> None:
+def check_idempotency_key(idempotency_key: str | None) -> None:
+    """Raises `InvalidRequest` for a key that is empty or too long."""
     if idempotency_key is not None and not 1 <= len(idempotency_key) <= _MOST_KEY_CHARACTERS:
         raise InvalidRequest.at("Idempotency-Key", f"must have 1 to {_MOST_KEY_CHARACTERS} characters")
+
+
+def _check_schema(schema: dict[str, object] | None) -> None:
+    """It is part of prompts, so each call would pay for it."""
+    if schema is not None and len(json.dumps(schema)) > _MOST_SCHEMA_CHARACTERS:
+        raise InvalidRequest.at("responseSchema", f"must have at most {_MOST_SCHEMA_CHARACTERS:,} characters")
+    if schema is not None:
+        check_schema(schema)
 
 
 async def _context(

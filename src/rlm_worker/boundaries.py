@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001  the stops and commas of other scripts are meant
 """Where a text may be cut: the best place before a limit, found by what stands around it and not by its position."""
 
 from __future__ import annotations
@@ -16,16 +17,22 @@ LONGEST_CLUSTER = 1 << 16
 # last: after an edit, two texts that are the same again are also cut the same again within a chunk or two.
 _FINGERPRINT = 48
 # How far back a cut is looked for, as shares of the chunk: it must not leave much of the chunk empty.
+# In chunks larger than this, a heading is worth going further back than a paragraph is.
+_LARGE = 16_000
 # Weak boundaries are plentiful; these many characters before the limit hold enough of them to choose from.
 _PARAGRAPH_REACH, _SENTENCE_REACH, _LINE_REACH = 4000, 1500, 600
 
 # Two paragraphs are parted by a blank line, or by a closing bracket at the margin with the next line at the margin too.
 _GAP = r"\n(?:(?:[\ \t\r]*+\n)++|[\])}]{1,3};?[\ \t\r]*\n(?=[^\s\])}]))"
+# The usual gap between paragraphs. Two literals to begin with let the engine skip all other lines, three times as
+# fast as trying each. Of a desert of blank lines it takes a few at a time: trying all of it from each of its lines would
+# cost the square of its length.
+_BLANK_LINE = r"\n\n(?:[\ \t\r]*+\n){0,8}+"
 # One alternative per kind of first character: the engine must reject most paragraphs at a glance.
 _HEADING = r"""
     (?P<hashes>\#{1,6})[\ \t]+\S
   | (?=[a-z])
-    (?:(?:export|default|declare|pub(?:\([^)\n]*\))?|public|private|protected|internal|abstract|final|static|async
+    (?:(?:export|default|declare|pub(?:\([^)\n]{0,40}\))?|public|private|protected|internal|abstract|final|static|async
       |unsafe|inline|extern)\ )*+
     (?:def|class|function|func|fn|fun|struct|enum|trait|impl|interface|type|union|mod|module|namespace|package|object
       |record|protocol|extension|macro_rules!|template|typedef|const|let|var|static|void|int|char|long|unsigned|double
@@ -39,23 +46,25 @@ _HEADING = r"""
   | [A-Za-z_][\w\ \t*&:<>,~]{0,100}+\([^;{}\n]{0,200}\)[\w\ \t]{0,40}+\r?\n?\{
   | [^\n]{1,80}+\n(?P<underline>[=\-~*^"+#])(?P=underline){2,}[ \t]*\r?\n
 """
-_HEADINGS = re.compile(rf"{_GAP}(?={_HEADING})", re.VERBOSE)
-_BLOCKS = re.compile(rf"{_GAP}(?=(?P<indent>[\ \t]++)|{_HEADING}|(?P<margin>))", re.VERBOSE)
+_PARAGRAPH = r"(?P<indent>[\ \t]++)"
+_HEADINGS = re.compile(rf"{_BLANK_LINE}(?={_HEADING})", re.VERBOSE)
+_BLOCKS = re.compile(rf"{_BLANK_LINE}(?={_PARAGRAPH}|{_HEADING}|(?P<margin>))", re.VERBOSE)
+_ALL_BLOCKS = re.compile(rf"{_GAP}(?={_PARAGRAPH}|{_HEADING}|(?P<margin>))", re.VERBOSE)
 # Levels, the smallest first: `#` to `######`, of which headings without hashes and definitions equal the second; then
 # paragraphs, those that are indented least.
 _SECTION, _HIGHEST_PARAGRAPH = 2, 7
 _NO_LEVEL = 1 << 30
 
-_ABBREVIATIONS = (
-    "Mr Mrs Ms Dr Prof St Jr Sr vs etc cf al Inc Ltd Co Corp Fig Figs Eq Eqs No Nos Vol Ch Sec pp Art approx dept est"
-    " Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec Gen Col Lt Sgt Capt Rev Hon Gov Sen Rep e.g i.e a.m p.m U.S U.K"
-    " z.B d.h bzw Nr Abs usw p.ex M Mme Mlle Sra"
-).split()
-_NOT_AFTER = "".join(rf"(?<!\b{re.escape(word)}\.)" for word in _ABBREVIATIONS)
+_ABBREVIATIONS = """
+    Mr Mrs Ms Dr Prof St Jr Sr vs etc cf al Inc Ltd Co Corp Fig Figs Eq Eqs No Nos Vol Ch Sec pp Art approx dept est
+    Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec Gen Col Lt Sgt Capt Rev Hon Gov Sen Rep e.g i.e a.m p.m U.S U.K
+    z.B d.h bzw Nr Abs usw p.ex M Mme Mlle Sra
+"""
+_NOT_AFTER = "".join(rf"(?<!\b{re.escape(word)}\.)" for word in _ABBREVIATIONS.split())
 # Latin stops need a blank behind them, and no small letter next; initials and the numbers of a list are no sentences.
 _SENTENCE = re.compile(
     rf"""
-    [.!?…。！？．｡।॥؟۔።։]
+    [.!?…。！？．｡।॥؟۔։]
     (?:(?<=[.!?…])(?=[\s"'”’»)\]*_`])(?<!\b[A-Z]\.)(?<!\n\d\.)(?<!\n\d\d\.){_NOT_AFTER}
        ["'”’»)\]*_`]*+(?=\s)\s*+(?![a-zß-öø-ÿ])
       |(?<![.!?…])(?![。！？…])["'”’»）」』】》〉\])]*+\s*+)
@@ -76,26 +85,20 @@ def find_cut(window: str, high: int, span: int) -> int:
     are. `span` is the size of the whole chunk if cut at `high`; how far back a class of boundary is looked for is a
     share of it. Classes, best first: heading or definition at the margin, paragraph, sentence, line, word, cluster.
     """
-    near = max(1, high - span // 4)
-    plenty = max(near, high - _PARAGRAPH_REACH)
-    cut, level = _block_cut(_BLOCKS, window, plenty, high)
-    if near < plenty and level >= _HIGHEST_PARAGRAPH:
-        cut = _block_cut(_HEADINGS, window, near, plenty)[0] or cut
-    return cut or _far_cut(window, plenty, high, span)
-
-
-def _far_cut(window: str, plenty: int, high: int, span: int) -> int:
-    """The best place when there is no heading or paragraph in the last quarter."""
-    near = max(1, high - span // 4)
-    far = max(1, high - span // 2)
+    if high < 1:
+        return 0
+    half = max(1, high - span // 2)
+    plenty = max(1, high - min(span // 4, _PARAGRAPH_REACH))
     return (
-        _block_cut(_BLOCKS, window, far, plenty)[0]
-        or _place(_SENTENCE, window, max(near, high - _SENTENCE_REACH), high)
-        or _place(_SENTENCE, window, far, near)
-        or _block_cut(_BLOCKS, window, max(1, high - span * 15 // 16), far)[0]
+        (span > _LARGE and _block_cut(_HEADINGS, window, max(1, high - span // 3), high))
+        or _block_cut(_ALL_BLOCKS if "\r\n" in window else _BLOCKS, window, plenty, high)
+        or _block_cut(_ALL_BLOCKS, window, half, high)
+        or _place(_SENTENCE, window, max(1, high - min(span // 4, _SENTENCE_REACH)), high)
+        or _place(_SENTENCE, window, half, high)
+        or _block_cut(_ALL_BLOCKS, window, max(1, high - span * 15 // 16), half)
         or _place(_LINE, window, max(1, high - min(span // 16, _LINE_REACH)), high)
-        or _place(_LINE, window, far, near)
-        or _word_cut(window, far, high)
+        or _place(_LINE, window, half, high)
+        or _word_cut(window, half, high)
         or last_boundary(window, 1, high)
     )
 
@@ -123,8 +126,8 @@ def repeated_tail(text: str, reach: int) -> str:
     return text[first_boundary(text, start, len(text)) :]
 
 
-def _block_cut(pattern: re.Pattern[str], window: str, low: int, high: int) -> tuple[int, int]:
-    """The best heading or paragraph that begins in `low`…`high`, and its level; 0 and a level above all if there is none.
+def _block_cut(pattern: re.Pattern[str], window: str, low: int, high: int) -> int:
+    """Where the best heading or paragraph in `low`…`high` begins; 0 if none does.
 
     What these patterns find begins behind a line's end, where no cluster is cut.
     """
@@ -144,7 +147,7 @@ def _block_cut(pattern: re.Pattern[str], window: str, low: int, high: int) -> tu
             mark = crc32(window[cut : cut + _FINGERPRINT].encode())
             if level < best_level or mark <= best_mark:
                 best, best_level, best_mark = cut, level, mark
-    return best, best_level
+    return best
 
 
 def _place(pattern: re.Pattern[str], window: str, low: int, high: int) -> int:

@@ -20,6 +20,7 @@ NO_CAPACITY = frozenset({3040, 3021})
 # A reservation must not be passed by the bill: estimates of text that no model has counted yet get this much room.
 _RESERVE_MARGIN = 1.3
 _TOKENS_PER_MESSAGE = 16
+_EARLY_REPLIES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,10 @@ class FallingBack:
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """Asks again after a passing failure: exponential back-off with full jitter, `Retry-After` honoured."""
+    """Asks again after a passing failure: exponential back-off with jitter, `Retry-After` honoured.
+
+    Nine attempts take about 40 s: a limit that counts by the minute has let something through by then.
+    """
 
     model: Model
     clock: Clock
@@ -96,7 +100,7 @@ class Retrying:
 
     def _backoff(self, attempt: int, retry_after: float) -> float:
         ceiling = min(self.deployment.longest_backoff_seconds, self.deployment.backoff_seconds * 2 ** (attempt - 1))
-        return retry_after + random.uniform(0, ceiling)  # noqa: S311 - jitter, not a secret
+        return retry_after + random.uniform(ceiling / 2, ceiling)
 
 
 class Metered:
@@ -107,6 +111,7 @@ class Metered:
         self._ledger = ledger
         self._catalog = catalog
         self._estimators: dict[str, TokenEstimator] = {}
+        self._replies = 0
 
     def estimator(self, model: ModelSpec) -> TokenEstimator:
         """The run's estimator for that model; it learns from every reported usage."""
@@ -120,7 +125,9 @@ class Metered:
         return max(model.cost(worst, request.max_output_tokens) for model in models if model)
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
-        reservation = await self._ledger.reserve(request.role, self.worst_usd(request))
+        # Without a limit in dollars nobody asks for the worst case, and weighing a long prompt is not free.
+        worst = 0.0 if self._ledger.limits.max_cost_usd is None else self.worst_usd(request)
+        reservation = await self._ledger.reserve(request.role, worst)
         try:
             reply = await self._model.complete(request, deltas)
         except BaseException:
@@ -140,7 +147,10 @@ class Metered:
         return CallUsage(self._prompt_tokens(request), output, estimated=True)
 
     def _learn(self, request: ModelRequest, reply: ModelReply) -> None:
-        if reply.usage is not None and reply.model == request.model.id:
+        """Corrects the estimator: by every early reply, later by some; the ratio hardly changes within a run."""
+        self._replies += 1
+        telling = self._replies <= _EARLY_REPLIES or self._replies % _EARLY_REPLIES == 0
+        if telling and reply.usage is not None and reply.model == request.model.id:
             prompt = "\n".join(message.content for message in request.messages)
             self.estimator(request.model).observe(prompt, reply.usage.input_tokens)
 

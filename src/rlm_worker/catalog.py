@@ -1,7 +1,7 @@
 """The models: ids, aliases, windows and prices, each dated.
 
-Source: Cloudflare's Workers AI pricing and model pages, read in the weeks up to `CATALOG_DATE`. A deployment corrects or
-extends the table with the var `MODEL_OVERRIDES`, a JSON object from model id to the fields that differ.
+Source: Cloudflare's Workers AI pricing and model pages, read in the weeks up to `CATALOG_DATE`. A deployment corrects
+or extends the table with the var `MODEL_OVERRIDES`, a JSON object from model id to the fields that differ.
 """
 
 from __future__ import annotations

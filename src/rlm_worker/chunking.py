@@ -114,13 +114,19 @@ class Chunker:
             window = window[: high + LOOKAHEAD]
         if ended and self._text.length <= high:
             return None
-        if self._shelf.waiting and (count := self._count_to_close(high)):
+        if self._shelf.waiting:
+            return self._mixed_chunk(window, high)
+        if cut := find_cut(window, high, high):
+            return self._cut(window[:cut])
+        return self._forced_chunk(high, ended=ended)
+
+    def _mixed_chunk(self, window: str, high: int) -> Chunk:
+        """A chunk of documents that wait, to which `high` characters of the open one may be added."""
+        if count := self._count_to_close(high):
             return self._close(count)
         if cut := find_cut(window, high, self._shelf.cost.characters + high):
             return self._cut(window[:cut])
-        if self._shelf.waiting:
-            return self._close(len(self._shelf.waiting))
-        return self._forced_chunk(high, ended=ended)
+        return self._close(len(self._shelf.waiting))
 
     def _fitting(self, window: str) -> int:
         """How many characters of `window` there is room for."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from .chunking import Chunk, ChunkBudget, Chunker, Piece
-from .errors import InvalidRequest
+from .errors import InvalidRequest, StorageUnavailable
 from .ports import ContextStore, Span
 from .tokens import TokenEstimator
 
@@ -80,7 +80,10 @@ class StoredReader:
     key: str
 
     async def read(self, start: int, end: int) -> bytes:
-        return await self.store.read(self.key, start, end - start)
+        content = await self.store.read(self.key, start, end - start)
+        if len(content) != end - start:
+            raise StorageUnavailable(f"the stored context is damaged: {len(content)} bytes of {end - start} at {start}")
+        return content
 
 
 def gather_documents(texts: Sequence[tuple[str | None, str]]) -> tuple[ContextManifest, list[bytes]]:
@@ -133,7 +136,14 @@ async def _pieces(reader: ContextReader, start: int, end: int) -> AsyncIterator[
             part = block[offset : offset + left]
             offset += len(part)
             left -= len(part)
-            yield decoder.decode(part)
+            yield _decoded(decoder, part)
+
+
+def _decoded(decoder: codecs.IncrementalDecoder, part: bytes) -> str:
+    try:
+        return decoder.decode(part)
+    except UnicodeDecodeError:  # it was UTF-8 when it was stored
+        raise StorageUnavailable("the stored context is damaged: it is no longer UTF-8") from None
 
 
 async def _blocks(reader: ContextReader, start: int, end: int) -> AsyncIterator[bytes]:

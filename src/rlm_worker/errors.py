@@ -5,6 +5,7 @@ RLMError
 │   ├── MalformedBody               not JSON, not UTF-8, too deep
 │   ├── InvalidRequest              JSON of the wrong form; carries the paths of the fields
 │   ├── UnsupportedMediaType
+│   ├── BodyTooSlow                 the body did not arrive in time
 │   ├── PayloadTooLarge
 │   ├── ContextTooLarge             the chosen strategy cannot hold the context
 │   ├── Unauthenticated
@@ -16,6 +17,7 @@ RLMError
 ├── NotConfigured               the deployment lacks something that ops must set
 ├── StorageUnavailable          R2 or the Durable Object failed
 ├── UsageLimitExceeded          a limit of the run was reached
+├── SandboxLost                 the isolate of a REPL is gone
 ├── NothingRead                 no chunk could be read
 ├── Cancelled                   the session was deleted while it ran
 └── ModelError                  the model call failed
@@ -76,6 +78,12 @@ class UnsupportedMediaType(RequestError):
     """The Content-Type is not one that the route reads."""
 
     type = "unsupported_media_type"
+
+
+class BodyTooSlow(RequestError):
+    """The body arrives too slowly to be waited for."""
+
+    type = "request_timeout"
 
 
 class PayloadTooLarge(RequestError):
@@ -165,6 +173,12 @@ class UsageLimitExceeded(RLMError):
         self.allowed = allowed
         self.used = used
         super().__init__(f"{limit} allows {allowed:g}; {used:g} already used or reserved")
+
+
+class SandboxLost(RLMError):
+    """The isolate of a REPL is gone, and its variables with it; the message says what the cell did."""
+
+    type = "sandbox_lost"
 
 
 class NothingRead(RLMError):

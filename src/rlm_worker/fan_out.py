@@ -75,7 +75,7 @@ async def fan_out(items: AsyncIterator[Item], work: Callable[[Item], Awaitable[R
     """Applies `work` to each item, `width` at a time, and gives the results in the items' order.
 
     Items are drawn only when a worker is free, so that a long input is never held whole. The first exception cancels
-    the rest; nothing is left running.
+    the rest and is raised as it is; nothing is left running.
     """
     results: dict[int, Result] = {}
     drawing = asyncio.Lock()
@@ -96,7 +96,10 @@ async def fan_out(items: AsyncIterator[Item], work: Callable[[Item], Awaitable[R
             index, item = next_item
             results[index] = await work(item)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(width):
-            group.create_task(worker())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(width):
+                group.create_task(worker())
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None  # the first; the others followed from it or say the same
     return [results[index] for index in sorted(results)]

@@ -33,13 +33,17 @@ def is_boundary(text: str, at: int) -> bool:
         return before != "\r" or after != "\n"
     if unicodedata.category(before) in _CONTROLS or unicodedata.category(after) in _CONTROLS:
         return True
+    return not _is_one_character(text, at, before, after)
+
+
+def _is_one_character(text: str, at: int, before: str, after: str) -> bool:
     if _binds_backwards(after) or before == _JOINER or before in _PREPENDED:
-        return False
+        return True
     if after.isalpha() and _follows_virama(text, at):
-        return False
+        return True
     if before in _FLAG_LETTERS and after in _FLAG_LETTERS:
-        return (at - len(text[:at].rstrip(_FLAG_LETTERS))) % 2 == 0
-    return not _is_one_syllable(before, after)
+        return (at - len(text[:at].rstrip(_FLAG_LETTERS))) % 2 == 1
+    return _is_one_syllable(before, after)
 
 
 def last_boundary(text: str, low: int, high: int) -> int:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
-from .errors import MalformedBody, PayloadTooLarge, UnsupportedMediaType
+from .errors import BodyTooSlow, MalformedBody, PayloadTooLarge, UnsupportedMediaType
 
 _JSON_TYPES = ("application/json", "text/json")
+_LENGTH = re.compile(r"^[0-9]{1,18}$")
+_SLOWEST_BYTES_PER_SECOND = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +44,37 @@ class HttpResponse:
         return cls(status, text.encode(), {"content-type": "application/json", **(headers or {})})
 
 
-async def read_body(request: HttpRequest, limit: int) -> bytes:
-    """The whole body; raises `PayloadTooLarge` as soon as it passes `limit` bytes, whatever its Content-Length said."""
+async def read_body(request: HttpRequest, limit: int, idle_seconds: float = 30.0) -> bytes:
+    """The whole body; raises `PayloadTooLarge` as soon as it passes `limit` bytes, whatever was announced."""
     advice = "store a large context with PUT /contexts and send its contextId"
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit:
+    if _LENGTH.match(announced) and int(announced) > limit:
         raise PayloadTooLarge(limit, "bytes", advice)
     parts: list[bytes] = []
     size = 0
-    async for part in request.body:
+    async for part in in_time(request.body, idle_seconds):
         size += len(part)
         if size > limit:
             raise PayloadTooLarge(limit, "bytes", advice)
         parts.append(part)
     return b"".join(parts)
+
+
+async def in_time(pieces: AsyncIterator[bytes], idle_seconds: float) -> AsyncIterator[bytes]:
+    """The pieces as they come; raises `BodyTooSlow` after that long without one, or at less than a kilobyte a second."""
+    begun, size = time.monotonic(), 0
+    while True:
+        try:
+            async with asyncio.timeout(idle_seconds):
+                piece = await anext(pieces, None)
+        except TimeoutError:
+            raise BodyTooSlow(f"nothing of the body arrived for {idle_seconds:g} s") from None
+        if piece is None:
+            return
+        size += len(piece)
+        if time.monotonic() - begun > idle_seconds + size / _SLOWEST_BYTES_PER_SECOND:
+            raise BodyTooSlow(f"the body arrives more slowly than {_SLOWEST_BYTES_PER_SECOND} bytes a second")
+        yield piece
 
 
 def require_json(headers: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+from . import repl_journal
 from .ports import CallRecord, EventKind, Message, Span
 from .usage import CallUsage, Role
 
@@ -18,10 +19,11 @@ _SCHEMA = (
         model TEXT NOT NULL, messages TEXT, text TEXT NOT NULL, input_tokens INTEGER NOT NULL,
         output_tokens INTEGER NOT NULL, estimated INTEGER NOT NULL, cost_usd REAL NOT NULL, started_at REAL NOT NULL,
         duration_ms INTEGER NOT NULL, span TEXT, parent TEXT NOT NULL)""",
-    "CREATE TABLE IF NOT EXISTS spans (number INTEGER PRIMARY KEY, start INTEGER, stop INTEGER, byte_start INTEGER,"
-    " byte_stop INTEGER)",
-    "CREATE TABLE IF NOT EXISTS events (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, data TEXT NOT NULL,"
-    " identity TEXT UNIQUE)",
+    """CREATE TABLE IF NOT EXISTS spans (
+        number INTEGER PRIMARY KEY, start INTEGER, stop INTEGER, byte_start INTEGER, byte_stop INTEGER)""",
+    """CREATE TABLE IF NOT EXISTS events (
+        id INTEGER PRIMARY KEY, kind TEXT NOT NULL, data TEXT NOT NULL, identity TEXT UNIQUE)""",
+    *repl_journal.SCHEMA,
 )
 # A row may have 2 MB; longer texts are cut into parts of this many characters, four bytes each at most.
 _PART = 400_000
@@ -56,20 +58,26 @@ class SessionJournal:
     # Calls: the `Journal` port.
 
     def recall(self, key: str) -> CallRecord | None:
-        rows = self._read(f"SELECT {_CALL_COLUMNS} FROM calls WHERE key = ?", key)
+        rows = self._read(f"SELECT {_CALL_COLUMNS} FROM calls WHERE key = ?", key)  # noqa: S608 - a constant
         return _call(rows[0]) if rows else None
 
     def record(self, call: CallRecord) -> None:
-        self._write(f"INSERT OR IGNORE INTO calls ({_CALL_COLUMNS}) VALUES ({', '.join('?' * 14)})", *_call_row(call))
+        places = ", ".join("?" * _CALL_COLUMNS.count(",") + "?")
+        self._write(f"INSERT OR IGNORE INTO calls ({_CALL_COLUMNS}) VALUES ({places})", *_call_row(call))  # noqa: S608
 
     def paid(self) -> Iterable[tuple[Role, str, CallUsage]]:
         rows = self._read("SELECT role, model, input_tokens, output_tokens, estimated FROM calls")
         for role, model, tokens_in, tokens_out, estimated in rows:
             yield _role(role), str(model), CallUsage(_int(tokens_in), _int(tokens_out), bool(estimated))
 
+    def paid_usd(self) -> float:
+        """What all calls have cost together, in US dollars."""
+        rows = self._read("SELECT TOTAL(cost_usd) FROM calls")
+        return float(rows[0][0] or 0) if rows else 0.0
+
     def calls(self) -> list[CallRecord]:
         """Every call, in the order in which they were finished."""
-        rows = self._read(f"SELECT {_CALL_COLUMNS} FROM calls ORDER BY number")
+        rows = self._read(f"SELECT {_CALL_COLUMNS} FROM calls ORDER BY number")  # noqa: S608 - a constant
         return [_call(row) for row in rows]
 
     def spans(self) -> list[Span]:
@@ -85,6 +93,10 @@ class SessionJournal:
             span.byte_start,
             span.byte_end,
         )
+
+    def cells(self, now: Callable[[], float]) -> repl_journal.CellTable:
+        """The cells of the session's REPLs."""
+        return repl_journal.CellTable(self._read, self._write, now)
 
     # Events: the `EventSink` port, and reading them back.
 
@@ -113,7 +125,7 @@ class SessionJournal:
 
     def forget_run(self) -> None:
         """Empties everything but the facts, for a run from the beginning."""
-        for table in ("calls", "spans", "events"):
+        for table in ("calls", "spans", "events", *repl_journal.TABLES):
             self._write(f"DELETE FROM {table}")  # noqa: S608 - the names stand right above
 
     def forget_all(self) -> None:

@@ -14,7 +14,7 @@ _REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
 
 
 def _print(line: str) -> None:
-    print(line)
+    print(line)  # noqa: T201 - the runtime takes a Worker's log from its standard output
 
 
 @dataclass(frozen=True, slots=True)

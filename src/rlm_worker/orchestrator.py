@@ -8,6 +8,7 @@ from .run import Job, Outcome, Run, RunPorts, start_run
 from .schemas import ErrorBody, ModelUsage, RunResult
 from .strategies.direct import fits, run_direct
 from .strategies.map_reduce import run_map_reduce
+from .strategies.repl import run_repl
 
 
 async def execute(job: Job, reader: ContextReader, ports: RunPorts) -> RunResult:
@@ -17,9 +18,7 @@ async def execute(job: Job, reader: ContextReader, ports: RunPorts) -> RunResult
     try:
         outcome = await _outcome(run, strategy)
     except RLMError as error:
-        return _result(run, strategy, None).model_copy(
-            update={"success": False, "error": ErrorBody(type=error.type, message=str(error))}
-        )
+        return _result(run, strategy, None).model_copy(update={"success": False, "error": ErrorBody.of(error)})
     return _result(run, strategy, outcome)
 
 
@@ -32,6 +31,8 @@ async def _strategy(run: Run) -> str:
 
 
 async def _outcome(run: Run, strategy: str) -> Outcome:
+    if strategy == "repl":
+        return await run_repl(run)
     if strategy == "map_reduce":
         return await run_map_reduce(run)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -17,10 +17,17 @@ EventKind = Literal["session", "plan", "subcall", "iteration", "answer", "result
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a chat prompt."""
+    """One message of a chat prompt.
+
+    `digest` stands for the content where whoever wrote it has digested it already: hashing long texts is not cheap.
+    """
 
     role: Literal["system", "user", "assistant"]
     content: str
+    digest: str = field(default="", compare=False)
+
+    def fingerprint(self) -> str:
+        return self.digest or hashlib.sha256(self.content.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +62,9 @@ class ModelRequest:
 
     def key(self) -> str:
         """Hex SHA-256 of everything that decides the answer."""
-        head = [self.model.id, self.max_output_tokens, self.temperature, self.salt, self.response_schema]
-        digest = hashlib.sha256(json.dumps(head).encode())
-        for message in self.messages:
-            digest.update(f"\0{message.role}\0".encode())
-            digest.update(message.content.encode())
-        return digest.hexdigest()
+        said = [[message.role, message.fingerprint()] for message in self.messages]
+        decides = [self.model.id, self.max_output_tokens, self.temperature, self.salt, self.response_schema, said]
+        return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
     def characters(self) -> int:
         return sum(len(message.content) for message in self.messages)
@@ -168,6 +172,28 @@ class Metrics(Protocol):
     def record(self, point: MetricsPoint) -> None: ...
 
 
+class Accounts(Protocol):
+    """Holds each key to its limits; dollars are US dollars since the run began. Raises `StorageUnavailable`.
+
+    `open` takes a slot and up to `usd` dollars, and raises `RateLimited`; `extend` asks that `total` may be spent. Both
+    give what may be spent in all. `close` books what was. All three may be repeated.
+    """
+
+    async def open(self, owner: str, run: str, usd: float, *, resumed: bool = False) -> float: ...
+
+    async def extend(self, owner: str, run: str, total: float) -> float: ...
+
+    async def close(self, owner: str, run: str, total: float) -> None: ...
+
+    async def state(self, owner: str) -> Mapping[str, object]: ...
+
+
+class RateLimiter(Protocol):
+    """Says whether a key may send one more request now; never fails."""
+
+    async def allows(self, owner: str) -> bool: ...
+
+
 class Clock(Protocol):
     """Seconds since the epoch, and waiting."""
 
@@ -178,12 +204,33 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What ops allow: calls at once, attempts and seconds for each call, and where the run happens."""
+    """What ops allow: calls at once, attempts and seconds for each call, seconds of computing for each cell of a REPL."""
 
-    max_concurrency: int = 32
-    first_concurrency: int = 8
-    attempts: int = 6
+    max_concurrency: int = 24
+    first_concurrency: int = 12
+    attempts: int = 9
     call_timeout_seconds: float = 120.0
-    backoff_seconds: float = 0.5
+    backoff_seconds: float = 0.25
     longest_backoff_seconds: float = 20.0
-    extras: Mapping[str, str] = field(default_factory=dict)
+    max_cell_seconds: float = 120.0
+
+    @property
+    def workers(self) -> int:
+        """How many items a fan-out works on: some wait before they ask again, and should not keep a free slot idle."""
+        return 2 * self.max_concurrency
+
+
+class SandboxRepl(Protocol):
+    """One Python process behind walls; raises `SandboxLost` when it is gone. JSON to JSON: see `sandbox.repl`."""
+
+    async def run(self, request: str) -> str: ...
+
+    async def close(self) -> None: ...
+
+
+class Sandbox(Protocol):
+    """Starts Python where it reaches nothing but `call`, which takes and gives JSON."""
+
+    async def open(
+        self, session_id: str, setup: str, seconds: float, call: Callable[[str], Awaitable[str]]
+    ) -> SandboxRepl: ...

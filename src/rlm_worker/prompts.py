@@ -73,29 +73,24 @@ def is_no_evidence(text: str) -> bool:
 
 def direct_messages(query: str, pieces: Sequence[Piece]) -> tuple[Message, ...]:
     """The prompt that asks a question about a whole context at once."""
-    body, marker = _fenced(_documents(pieces))
-    return _prompt(_DIRECT, marker, f"Question: {query}\n\n{body}\n\nQuestion, again: {query}\nAnswer:")
+    return _prompt(_DIRECT, _documents(pieces), query, "Answer:")
 
 
 def map_messages(query: str, chunk: Chunk) -> tuple[Message, ...]:
     """The prompt that collects evidence from one chunk."""
-    body, marker = _fenced(_documents(chunk.pieces, chunk.overlap))
-    ask = f"Question: {query}\n\n{body}\n\nQuestion, again: {query}\nEvidence, quoted, or {NO_EVIDENCE}:"
-    return _prompt(_MAP, marker, ask)
+    return _prompt(_MAP, _documents(chunk.pieces, chunk.overlap), query, f"Evidence, quoted, or {NO_EVIDENCE}:")
 
 
 def reduce_messages(query: str, notes: Sequence[Note]) -> tuple[Message, ...]:
     """The prompt that merges neighbouring notes into fewer words."""
-    body, marker = _fenced(_noted(notes))
-    return _prompt(_REDUCE, marker, f"Question: {query}\n\n{body}\n\nQuestion, again: {query}\nMerged notes:")
+    return _prompt(_REDUCE, _noted(notes), query, "Merged notes:")
 
 
 def synthesize_messages(query: str, notes: Sequence[Note], coverage: float) -> tuple[Message, ...]:
     """The prompt that answers the question from the notes; `coverage` is the share of the text that was read."""
-    body, marker = _fenced(_noted(notes) if notes else ["(nobody found anything that helps)"])
-    partial_reading = "" if coverage >= 1 else f"\nOnly {coverage:.0%} of the text could be read."
-    ask = f"Question: {query}\n\n{body}\n{partial_reading}\nQuestion, again: {query}\nAnswer:"
-    return _prompt(_SYNTHESIZE, marker, ask)
+    partial_reading = "" if coverage >= 1 else f"(Only {coverage:.0%} of the text could be read.) "
+    body = _noted(notes) if notes else ["(nobody found anything that helps)"]
+    return _prompt(_SYNTHESIZE, body, query, f"{partial_reading}Answer:")
 
 
 def note_head(note: Note, marker: str = "0" * 16) -> str:
@@ -108,18 +103,24 @@ def document_head(name: str, marker: str) -> str:
     return f"--- document {marker} {json.dumps(name, ensure_ascii=False)}\n"
 
 
-def _prompt(system: str, marker: str, user: str) -> tuple[Message, ...]:
-    return (Message("system", system.format(marker=marker)), Message("user", user))
+def _prompt(system: str, body: _Body, query: str, cue: str) -> tuple[Message, ...]:
+    """The rules, and the body between its markers with the question before and after it."""
+    digest = _digest(body)
+    marker = digest[:16]
+    text = "".join([part if isinstance(part, str) else part(marker) for part in body])
+    user = f"Question: {query}\n\n<<<<<< {marker}\n{text}\n{marker} >>>>>>\n\nQuestion, again: {query}\n{cue}"
+    decides = json.dumps([system, digest, query, cue]).encode()
+    return (
+        Message("system", system.format(marker=marker)),
+        Message("user", user, digest=hashlib.sha256(decides).hexdigest()),
+    )
 
 
-def _fenced(body: _Body) -> tuple[str, str]:
-    """The body between its markers, and the marker."""
+def _digest(body: _Body) -> str:
     digest = hashlib.sha256()
     for part in body:
         digest.update((part if isinstance(part, str) else part("")).encode())
-    marker = digest.hexdigest()[:16]
-    text = "".join(part if isinstance(part, str) else part(marker) for part in body)
-    return f"<<<<<< {marker}\n{text}\n{marker} >>>>>>", marker
+    return digest.hexdigest()
 
 
 def _documents(pieces: Sequence[Piece], overlap: str = "") -> _Body:

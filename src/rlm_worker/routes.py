@@ -11,6 +11,8 @@ from typing import Protocol
 from . import __version__
 from .admission import admit, digest_of
 from .auth import owner_of
+from .batch_routes import Batches, batch_route
+from .cors import cors_headers, preflight
 from .errors import (
     FieldProblem,
     InvalidRequest,
@@ -19,16 +21,21 @@ from .errors import (
     RateLimited,
     RLMError,
 )
-from .http import HttpRequest, HttpResponse, check_json_bytes, read_body, require_json, require_text
+from .funding import Unlimited
+from .http import HttpRequest, HttpResponse, check_json_bytes, in_time, read_body, require_json, require_text
+from .limits import Unbraked, account_state, check_rate
 from .log import RequestLog
-from .ports import Clock, ContextStore, Metrics, ResultCache
+from .openai_errors import openai_error_response
+from .openai_routes import openai_route
+from .openapi import openapi_json
+from .ports import Accounts, Clock, ContextStore, Metrics, RateLimiter, ResultCache
 from .run import Job
 from .schemas import RunRequest, RunResult, parse_request
 from .session import as_cache_hit, metrics_point, result_key
 from .settings import Settings, public_limits
 from .sse import HEADERS as SSE_HEADERS
 from .sse import encode_event
-from .uploads import store_context
+from .uploads import checked_name, store_context
 
 STATUS_OF: Mapping[str, int] = {
     "bad_request": 400,
@@ -37,6 +44,7 @@ STATUS_OF: Mapping[str, int] = {
     "unauthenticated": 401,
     "not_found": 404,
     "method_not_allowed": 405,
+    "request_timeout": 408,
     "conflict": 409,
     "payload_too_large": 413,
     "context_too_large": 413,
@@ -55,6 +63,7 @@ STATUS_OF: Mapping[str, int] = {
     "internal_error": 500,
 }
 _SESSION_PATH = re.compile(r"^/session/([0-9a-f]{32})(?:/(status|result|events|trajectory))?$")
+_EVENT_ID = re.compile(r"^[0-9]{1,15}$")
 _PRIVATE = {"cache-control": "no-store"}
 
 
@@ -83,18 +92,21 @@ class Api:
     metrics: Metrics
     probes: Probes
     clock: Clock
+    accounts: Accounts = field(default_factory=Unlimited)
+    limiter: RateLimiter = field(default_factory=Unbraked)
+    batches: Batches | None = None
     log: RequestLog = field(default_factory=RequestLog)
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answers one request; an error becomes the one error form with its status."""
         entry = self.log.begin(request, self.clock.now())
         try:
-            response = await self._route(request, entry)
+            response = preflight(request, self.settings.cors_origins) or await self._route(request, entry)
         except RLMError as error:
-            response = error_response(error)
+            response = _refused(request, error)
             entry["error"] = error.type
-        except Exception as error:
-            response = error_response(RLMError("something went wrong on our side"))
+        except Exception as error:  # noqa: BLE001 - the caller gets the one error form, the log gets the place
+            response = _refused(request, RLMError("something went wrong on our side"))
             entry["error"] = f"internal_error: {type(error).__name__}"
             entry["trace"] = _trace(error)
         response = self._finished(request, response, entry)
@@ -103,23 +115,32 @@ class Api:
 
     async def _route(self, request: HttpRequest, entry: dict[str, object]) -> HttpResponse:
         if request.path == "/health":
-            return await _by_method(request, {"GET": lambda: self._health(request)})
+            return await _by_method(request, {"GET": lambda: self._health(request, entry)})
         if request.path == "/rlm":
             return await _by_method(request, {"POST": lambda: self._rlm(request, entry)})
         if request.path == "/contexts":
             return await _by_method(request, {"PUT": lambda: self._upload(request, entry)})
         if match := _SESSION_PATH.match(request.path):
             return await self._session(request, match[1], match[2] or "", entry)
+        for prefix, route in _FAMILIES:
+            if request.path.startswith(prefix):
+                return await route(self, request, entry)
+        if request.path == "/openapi.json":
+            return await _by_method(request, {"GET": _openapi})
         raise NotFound(f"there is no route {request.path[:200]}")
 
     # The routes.
 
-    async def _health(self, request: HttpRequest) -> HttpResponse:
+    async def _health(self, request: HttpRequest, entry: dict[str, object]) -> HttpResponse:
         known: dict[str, object] = {"status": "ok", "service": "rlm-worker", "version": __version__}
-        if self._is_known(request):
+        owner = self._known_owner(request)
+        if owner is not None:
             known["limits"] = public_limits(self.settings)
+            if account := await account_state(self.accounts, owner):
+                known["account"] = account
         if request.query.get("deep") not in ("1", "true"):
             return HttpResponse.of_json(200, known, _PRIVATE)
+        await self.identified(request, entry)  # the probes cost money, and what they say is for ops
         checks = await self.probes.check()
         failing = sorted(name for name, problem in checks.items() if problem)
         known["bindings"] = {name: problem or "ok" for name, problem in checks.items()}
@@ -128,43 +149,37 @@ class Api:
         return HttpResponse.of_json(503, {**known, "status": "failing", "failing": failing}, _PRIVATE)
 
     async def _rlm(self, request: HttpRequest, entry: dict[str, object]) -> HttpResponse:
-        owner = self._owner(request, entry)
+        owner = await self.identified(request, entry)
         require_json(request.headers)
-        body = await read_body(request, self.settings.max_body_bytes)
+        body = await read_body(request, self.settings.max_body_bytes, self.settings.body_idle_seconds)
         check_json_bytes(body)
         wanted = parse_request(body, self.settings.defaults)
         del body
         wanted = _as_asked(request, wanted)
-        job, content = await admit(wanted, owner, self.settings, self.store, request.headers.get("idempotency-key"))
-        entry["sessionId"] = job.session_id
-        known = await self._cached(job)
-        if known is not None:
-            self.metrics.record(metrics_point(job, known))
-            return self._answered(wanted, known, entry)
-        return await self._run(wanted, job, content, entry)
+        job, result = await self.ask(wanted, owner, request.headers.get("idempotency-key"), entry)
+        if result is not None:
+            return _answered(wanted, result)
+        if wanted.background:
+            return _accepted(job.session_id)
+        stream = await self.sessions.stream(job.session_id, "events", job.owner, 0)
+        return HttpResponse(200, stream, dict(SSE_HEADERS))
 
     async def _upload(self, request: HttpRequest, entry: dict[str, object]) -> HttpResponse:
-        owner = self._owner(request, entry)
+        owner = await self.identified(request, entry)
         require_text(request.headers)
         limit = self.settings.max_context_bytes
-        name = request.query.get("name") or None
-        stored = await store_context(request.body, owner, self.store, limit=limit, name=name)
+        name = checked_name(request.query.get("name"))
+        body = in_time(request.body, self.settings.body_idle_seconds)
+        stored = await store_context(body, owner, self.store, limit=limit, name=name)
         return HttpResponse.of_json(201, stored.model_dump(by_alias=True), _PRIVATE)
 
-    async def _run(self, wanted: RunRequest, job: Job, content: list[bytes], entry: dict[str, object]) -> HttpResponse:
-        method = "start" if wanted.stream or wanted.background else "run"
+    async def _run(self, job: Job, content: list[bytes], method: str) -> RunResult | None:
         sent = job.model_dump_json(by_alias=True, exclude_none=True)
         answer = await self.sessions.call(job.session_id, method, sent, job.context_key is None)
         if answer == "needs_context":
             await self.store.write(job.context_key or "", _each(content))
             answer = await self.sessions.call(job.session_id, method, sent, True)
-        if isinstance(answer, dict):
-            return self._answered(wanted, RunResult.model_validate(answer), entry)
-        entry["status"] = "running"
-        if wanted.background:
-            return _accepted(job.session_id)
-        stream = await self.sessions.stream(job.session_id, "events", job.owner, 0)
-        return HttpResponse(200, stream, dict(SSE_HEADERS))
+        return RunResult.model_validate(answer) if isinstance(answer, dict) else None
 
     async def _session(
         self, request: HttpRequest, session_id: str, part: str, entry: dict[str, object]
@@ -192,7 +207,7 @@ class Api:
 
     async def _events(self, request: HttpRequest, session_id: str, owner: str) -> HttpResponse:
         last = request.headers.get("last-event-id", request.query.get("after", "0"))
-        if not last.isdigit():
+        if not _EVENT_ID.match(last):
             raise InvalidRequest([FieldProblem("Last-Event-ID", "must be the id of an event")])
         stream = await self.sessions.stream(session_id, "events", owner, int(last))
         return HttpResponse(200, stream, dict(SSE_HEADERS))
@@ -207,17 +222,52 @@ class Api:
 
     # What they share.
 
+    async def identified(self, request: HttpRequest, entry: dict[str, object]) -> str:
+        """The name of the key that a request to a paid route carries; raises `RateLimited` where it asks too often."""
+        owner = self._owner(request, entry)
+        if self.settings.keys:
+            await check_rate(self.limiter, owner)
+        return owner
+
+    async def ask(
+        self, wanted: RunRequest, owner: str, idempotency_key: str | None, entry: dict[str, object]
+    ) -> tuple[Job, RunResult | None]:
+        """Begins or joins a run; its result, or None where it goes on and this request does not wait for it."""
+        job, content = await admit(wanted, owner, self.settings, self.store, idempotency_key)
+        entry["sessionId"] = job.session_id
+        result = await self.outcome(job, content, waits=not (wanted.stream or wanted.background))
+        entry.update(_numbers(result) if result is not None else {"status": "running"})
+        return job, result
+
+    async def outcome(self, job: Job, content: list[bytes], *, waits: bool) -> RunResult | None:
+        """The result of a job, cached or run; None where it goes on and nobody waits for it here."""
+        result = await self._cached(job)
+        if result is None:
+            return await self._run(job, content, "run" if waits else "start")
+        self.metrics.record(metrics_point(job, result))
+        return result
+
+    async def ended(self, job: Job) -> RunResult | None:
+        """The result of a job that has ended well before, with what it cost then."""
+        try:
+            found = await self.sessions.call(job.session_id, "result", job.owner)
+        except RLMError as error:
+            if error.type == NotFound.type:
+                return None
+            raise
+        result = RunResult.model_validate(found) if found else None
+        return result if result is not None and result.success else None
+
     def _owner(self, request: HttpRequest, entry: dict[str, object]) -> str:
         owner = owner_of(request.headers, self.settings.keys, local=self.settings.local)
         entry["key"] = owner
         return owner
 
-    def _is_known(self, request: HttpRequest) -> bool:
+    def _known_owner(self, request: HttpRequest) -> str | None:
         try:
-            owner_of(request.headers, self.settings.keys, local=self.settings.local)
+            return owner_of(request.headers, self.settings.keys, local=self.settings.local)
         except RLMError:
-            return False
-        return True
+            return None
 
     async def _cached(self, job: Job) -> RunResult | None:
         if not job.config.use_cache:
@@ -228,18 +278,15 @@ class Api:
             return None
         return as_cache_hit(found)
 
-    def _answered(self, wanted: RunRequest, result: RunResult, entry: dict[str, object]) -> HttpResponse:
-        entry.update(_numbers(result))
-        if not wanted.stream:
-            return result_response(result)
-        session = json.dumps({"sessionId": result.session_id})
-        kind = "result" if result.success else "error"
-        events = encode_event(1, "session", session) + encode_event(2, kind, result.to_json())
-        return HttpResponse(200, events.encode(), dict(SSE_HEADERS))
-
     def _finished(self, request: HttpRequest, response: HttpResponse, entry: dict[str, object]) -> HttpResponse:
-        headers = {**response.headers, "x-content-type-options": "nosniff", "x-request-id": str(entry["requestId"])}
+        always = {"x-content-type-options": "nosniff", "x-request-id": str(entry["requestId"])}
+        headers = {**_PRIVATE, **response.headers, **always, **cors_headers(request, self.settings.cors_origins)}
         return HttpResponse(response.status, response.body, headers)
+
+
+_Route = Callable[[Api, HttpRequest, dict[str, object]], Awaitable[HttpResponse]]
+# Routes that live in modules of their own.
+_FAMILIES: tuple[tuple[str, _Route], ...] = (("/rlm/batch", batch_route), ("/v1/", openai_route))
 
 
 def error_response(error: RLMError) -> HttpResponse:
@@ -260,7 +307,30 @@ def error_response(error: RLMError) -> HttpResponse:
 def result_response(result: RunResult) -> HttpResponse:
     """A result with the status that belongs to it."""
     status = 200 if result.success else STATUS_OF.get(result.error.type if result.error else "", 500)
-    return HttpResponse.of_json_text(status, result.to_json(), _PRIVATE)
+    retry_after = result.error.retry_after if result.error else None
+    headers = _PRIVATE if retry_after is None else {**_PRIVATE, "retry-after": str(retry_after)}
+    return HttpResponse.of_json_text(status, result.to_json(), headers)
+
+
+def _refused(request: HttpRequest, error: RLMError) -> HttpResponse:
+    """An error in the form of the route that it belongs to."""
+    response = error_response(error)
+    if request.path.startswith("/v1/"):
+        return openai_error_response(error, response.status, response.headers)
+    return response
+
+
+def _answered(wanted: RunRequest, result: RunResult) -> HttpResponse:
+    if not wanted.stream:
+        return result_response(result)
+    session = json.dumps({"sessionId": result.session_id})
+    kind = "result" if result.success else "error"
+    events = encode_event(1, "session", session) + encode_event(2, kind, result.to_json())
+    return HttpResponse(200, events.encode(), dict(SSE_HEADERS))
+
+
+async def _openapi() -> HttpResponse:
+    return HttpResponse.of_json_text(200, openapi_json())
 
 
 async def _by_method(

@@ -12,7 +12,9 @@ from .catalog import Catalog, ModelSpec
 from .context import ContextReader
 from .errors import NotConfigured, UsageLimitExceeded
 from .fan_out import CapacityLimiter
+from .funding import UNLIMITED_USD, Funded, Purse, Unlimited
 from .ports import (
+    Accounts,
     CallKind,
     Clock,
     Deployment,
@@ -23,8 +25,10 @@ from .ports import (
     Model,
     ModelRequest,
     ResultCache,
+    Sandbox,
     Span,
 )
+from .repl_journal import CellTable
 from .schemas import RunConfig, Wire
 from .usage import Ledger, Role, UsageLimits
 
@@ -38,6 +42,7 @@ class Job(Wire):
     session_id: str
     owner: str
     digest: str
+    named_by_key: bool = False
     query: str
     config: RunConfig
     manifest: str
@@ -50,6 +55,8 @@ class Job(Wire):
     deadline: float | None = None
     started_at: float = 0.0
     labels: dict[str, str] = Field(default_factory=dict)
+    run_id: str = ""
+    granted_usd: float = UNLIMITED_USD
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,9 @@ class RunPorts:
     clock: Clock
     catalog: Catalog
     deployment: Deployment
+    accounts: Accounts = field(default_factory=Unlimited)
+    sandbox: Sandbox | None = None
+    cells: CellTable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +163,7 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
     attempt = Throttled(Timed(ports.model, ports.deployment.call_timeout_seconds), limiter)
     persistent = Retrying(FallingBack(attempt, ports.catalog), ports.clock, ports.deployment)
     metered = Metered(persistent, ledger, ports.catalog)
+    funded = Funded(metered, ledger, Purse(ports.accounts, job.owner, job.run_id, job.granted_usd), ports.catalog)
     return Run(
         job=job,
         reader=reader,
@@ -161,7 +172,7 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
         sub=_found(ports.catalog, job.config.sub_model),
         ledger=ledger,
         metered=metered,
-        model=Journalled(metered, ports.journal, ports.clock, ledger, ports.catalog),
+        model=Journalled(funded, ports.journal, ports.clock, ledger, ports.catalog),
     )
 
 

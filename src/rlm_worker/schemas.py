@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from pydantic.alias_generators import to_camel
 
 from .catalog import Catalog
-from .errors import FieldProblem, InvalidRequest
+from .errors import FieldProblem, InvalidRequest, MalformedBody, RateLimited, RLMError
 
 StrategyName = Literal["auto", "direct", "map_reduce", "repl"]
 SessionStatus = Literal["running", "completed", "failed", "cancelled"]
@@ -17,6 +17,7 @@ SessionStatus = Literal["running", "completed", "failed", "cancelled"]
 MAX_CHUNK_SIZE = Catalog.standard().widest_window * 4
 MAX_QUERY_CHARACTERS = 16_000
 MAX_NAME_CHARACTERS = 1_024
+MAX_OUTPUT_TOKENS = 32_000
 
 # Tags of unions show up in pydantic's error paths; callers never wrote them.
 _UNION_TAGS = frozenset({"<text>", "<list>", "<document>"})
@@ -76,7 +77,7 @@ class RunConfig(Wire):
     max_cost_usd: Annotated[float, Field(gt=0, le=10_000)] | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
     temperature: Annotated[float, Field(ge=0, le=5)] = 0.0
-    max_output_tokens: Annotated[int, Field(ge=1, le=32_000)] | None = None
+    max_output_tokens: Annotated[int, Field(ge=1, le=MAX_OUTPUT_TOKENS)] | None = None
     cell_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
     max_output_characters: Annotated[int, Field(ge=200, le=200_000)] = 8_000
 
@@ -106,6 +107,13 @@ class ErrorBody(Wire):
     type: str
     message: str
     detail: list[dict[str, str]] | None = None
+    retry_after: int | None = None
+
+    @classmethod
+    def of(cls, error: RLMError) -> ErrorBody:
+        """What the wire says of an error; `retryAfter` in seconds where asking again later helps."""
+        retry_after = error.retry_after if isinstance(error, RateLimited) else None
+        return cls(type=error.type, message=str(error), retry_after=retry_after)
 
 
 class ModelUsage(Wire):
@@ -184,18 +192,28 @@ def parse_request(body: bytes | str, defaults: RunConfig | None = None) -> RunRe
     try:
         request = RunRequest.model_validate_json(body)
     except ValidationError as error:
-        raise InvalidRequest(_problems(error)) from None
-    return request.model_copy(update={"config": _with_defaults(request.config, defaults)})
+        raise refusal(error) from None
+    return request.model_copy(update={"config": with_defaults(request.config, defaults)})
 
 
-def _with_defaults(config: RunConfig, defaults: RunConfig | None) -> RunConfig:
+def with_defaults(config: RunConfig, defaults: RunConfig | None) -> RunConfig:
+    """A caller's config, the deployment's values wherever it is silent."""
     if defaults is None:
         return config
     chosen = {name: getattr(config, name) for name in config.model_fields_set}
     return defaults.model_copy(update=chosen)
 
 
-def _problems(error: ValidationError) -> list[FieldProblem]:
+def refusal(error: ValidationError) -> MalformedBody | InvalidRequest:
+    """The error that a body deserves which pydantic refused: it was no JSON, or JSON of another form."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        return MalformedBody(first["msg"])
+    return InvalidRequest(field_problems(error))
+
+
+def field_problems(error: ValidationError) -> list[FieldProblem]:
+    """What pydantic refused, by the paths that the caller wrote."""
     details = error.errors(include_url=False, include_context=False, include_input=False)
     return [FieldProblem(_path(detail["loc"]), _sentence(detail["msg"])) for detail in details[:20]]
 

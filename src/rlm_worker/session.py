@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
 from .context import ContextManifest, ContextReader, InlineReader, StoredReader
 from .errors import Cancelled, Conflict, NotFound, RLMError, StorageUnavailable
+from .funding import FIRST_GRANT_USD
 from .journal import SessionJournal
 from .map_cache import MapCache
 from .orchestrator import execute
@@ -26,6 +28,7 @@ RESULT_TTL_SECONDS = 3_600
 WATCH_SECONDS = 20.0
 # An alarm may last 15 minutes of wall time; leave in time to set the next one.
 _ALARM_SECONDS = 14 * 60.0
+_SETTLE_SECONDS = 5.0
 
 
 class Alarm(Protocol):
@@ -49,9 +52,9 @@ class Session:
         ports: Callable[[SessionJournal], RunPorts],
         store: ContextStore | None,
         metrics: Metrics,
+        *,
         alarm: Alarm,
         eraser: Eraser,
-        *,
         retention_seconds: float,
     ) -> None:
         self._journal = journal
@@ -63,6 +66,7 @@ class Session:
         self._retention_seconds = retention_seconds
         self._task: asyncio.Task[None] | None = None
         self._finished = asyncio.Event()
+        self._starting = asyncio.Lock()
 
     # What callers ask for.
 
@@ -70,15 +74,21 @@ class Session:
         """Begins or joins the run of a job.
 
         Gives the result where a fresh one is there already, `"needs_context"` where the caller must store the context
-        first, else `"running"`. Raises `Conflict` when the session belongs to a different request.
+        first, else `"running"`. Raises `Conflict` when the session belongs to a different request, and `RateLimited`
+        when the key may not begin a run now.
         """
+        async with self._starting:
+            return await self._started(job, context_stored=context_stored)
+
+    async def _started(self, job: Job, *, context_stored: bool) -> RunResult | str:
         known = self._job()
         if known is not None and known.digest != job.digest:
             raise Conflict("this Idempotency-Key was used for a different request")
         if known is not None and self.running:
             await self._resume()
             return "running"
-        if known is not None and job.config.use_cache and (fresh := self._fresh_result()) is not None:
+        reusable = job.config.use_cache or job.named_by_key
+        if known is not None and reusable and (fresh := self._fresh_result()) is not None:
             return fresh
         if job.context_key is not None and job.context_owned and not context_stored:
             return "needs_context"
@@ -93,6 +103,11 @@ class Session:
             await self._resume()
             await self._finished.wait()
         return self._result() or _cancelled(self._job())
+
+    async def revive(self) -> None:
+        """Takes up a run that a crash has stopped, without waiting for the alarm."""
+        if self._job() is not None and self.running:
+            await self._resume()
 
     def state(self) -> SessionState:
         """Where the run stands; raises `NotFound` for a session that never was or is gone."""
@@ -175,9 +190,12 @@ class Session:
             return
         if self.running:
             await self._resume()
+            await self._renew(job)
             await self._alarm.set(self._now() + _ALARM_SECONDS + WATCH_SECONDS)
             await self._stay()
-        elif self._now() >= self._expires_at():
+            return
+        await self._settle()
+        if self._now() >= self._expires_at():
             await self.delete()
         else:
             await self._alarm.set(self._expires_at())
@@ -189,16 +207,37 @@ class Session:
     # How it is done.
 
     async def _begin(self, job: Job, *, anew: bool) -> None:
+        run_id = self._run_id(anew=anew)
+        granted = await self._ports.accounts.open(job.owner, run_id, _first_grant(job))
         now = self._now()
         if anew:
             self._journal.forget_run()
         timeout = job.config.timeout_seconds
-        job = job.model_copy(update={"started_at": now, "deadline": None if timeout is None else now + timeout})
+        deadline = None if timeout is None else now + timeout
+        job = job.model_copy(update={"started_at": now, "deadline": deadline, "run_id": run_id, "granted_usd": granted})
         self._journal.set_fact("job", job.model_dump_json(by_alias=True, exclude_none=True))
+        self._journal.set_fact("settled", "")
         self._set_status("running")
         self._journal.emit("session", {"sessionId": job.session_id})
         await self._alarm.set(now + WATCH_SECONDS)
         await self._resume()
+
+    def _run_id(self, *, anew: bool) -> str:
+        """The name under which the key's account knows this run: the same as long as nothing paid is forgotten."""
+        known = self._job()
+        return known.run_id if known is not None and known.run_id and not anew else uuid.uuid4().hex
+
+    async def _settle(self) -> None:
+        """Books what the run has cost; where the account cannot be reached the alarm tries again."""
+        job = self._job()
+        if job is None or self._journal.fact("settled") == job.run_id:
+            return
+        try:
+            async with asyncio.timeout(_SETTLE_SECONDS):
+                await self._ports.accounts.close(job.owner, job.run_id, self._journal.paid_usd())
+        except (RLMError, TimeoutError):
+            return
+        self._journal.set_fact("settled", job.run_id)
 
     async def _resume(self) -> None:
         if self._task is None or self._task.done():
@@ -212,11 +251,12 @@ class Session:
             raise
         except RLMError as error:
             result = _failed(job, error)
-        except Exception as error:  # whatever it is, those who wait must hear of it
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             result = _failed(job, RLMError(f"{type(error).__name__}: {error}"))
         await self._finish(job, result)
 
     async def _finish(self, job: Job, result: RunResult) -> None:
+        await self._settle()  # before anyone hears of the end: the next run may want the slot
         self._journal.set_fact("result", result.to_json())
         self._set_status("completed" if result.success else "failed")
         self._journal.emit("result" if result.success else "error", json.loads(result.to_json()))
@@ -233,10 +273,19 @@ class Session:
         if task is not None and not task.done():
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        await self._settle()
         self._finished.set()
         self._journal.emit(
             "error", {"success": False, "error": {"type": "cancelled", "message": "the run was cancelled"}}
         )
+
+    async def _renew(self, job: Job) -> None:
+        """Keeps the run's slot: a lease is longer than an alarm lasts."""
+        try:
+            async with asyncio.timeout(_SETTLE_SECONDS):
+                await self._ports.accounts.extend(job.owner, job.run_id, 0.0)
+        except (RLMError, TimeoutError):
+            return
 
     async def _stay(self) -> None:
         try:
@@ -334,6 +383,11 @@ def metrics_point(job: Job, result: RunResult) -> MetricsPoint:
     )
 
 
+def _first_grant(job: Job) -> float:
+    """Dollars to ask for at once: no more than the run may spend."""
+    return min(FIRST_GRANT_USD, job.config.max_cost_usd or FIRST_GRANT_USD)
+
+
 def _worth_keeping(result: RunResult) -> bool:
     """Whether asking again would hardly give a better answer."""
     return result.success and not result.truncated
@@ -345,7 +399,7 @@ def _failed(job: Job, error: RLMError) -> RunResult:
         session_id=job.session_id,
         root_model=job.config.root_model,
         sub_model=job.config.sub_model,
-        error=ErrorBody(type=error.type, message=str(error)),
+        error=ErrorBody.of(error),
     )
 
 
@@ -354,7 +408,7 @@ def _cancelled(job: Job | None) -> RunResult:
     return RunResult(
         success=False,
         session_id=job.session_id if job else "",
-        error=ErrorBody(type=error.type, message=str(error)),
+        error=ErrorBody.of(error),
     )
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
+from .accounts import AccountLimits
 from .catalog import Catalog
+from .cors import allowed_origins
 from .errors import NotConfigured
 from .ports import Deployment
 from .schemas import RunConfig
@@ -26,10 +28,16 @@ class Settings:
     catalog: Catalog
     keys: str = field(default="", repr=False)
     local: bool = False
+    has_sandbox: bool = False
     max_body_bytes: int = _MAX_BODY_BYTES
     max_context_bytes: int = 1_000_000_000
     max_documents: int = 100_000
+    body_idle_seconds: float = 30.0
     session_ttl_days: float = 7.0
+    batch_retry_seconds: float = 10.0
+    batch_stall_seconds: float = 900.0
+    account_limits: AccountLimits = field(default_factory=AccountLimits)
+    cors_origins: tuple[str, ...] = ()
 
     @classmethod
     def from_vars(cls, read: Callable[[str], str | None]) -> Settings:
@@ -41,10 +49,16 @@ class Settings:
             catalog=Catalog.standard().with_overrides(read("MODEL_OVERRIDES") or "{}"),
             keys=read("RLM_API_KEYS") or "",
             local=read("RLM_LOCAL") == "1",
+            has_sandbox=read("RLM_LOADER") is not None,
             max_body_bytes=numbers.whole("MAX_BODY_BYTES", _MAX_BODY_BYTES),
             max_context_bytes=numbers.whole("MAX_CONTEXT_BYTES", 1_000_000_000),
             max_documents=numbers.whole("MAX_DOCUMENTS", 100_000),
+            body_idle_seconds=numbers.number("BODY_IDLE_SECONDS", 30.0),
             session_ttl_days=numbers.number("SESSION_TTL_DAYS", 7.0),
+            batch_retry_seconds=numbers.number("BATCH_RETRY_SECONDS", 10.0),
+            batch_stall_seconds=numbers.number("BATCH_STALL_SECONDS", 900.0),
+            account_limits=_account_limits(numbers, read),
+            cors_origins=allowed_origins(read("CORS_ORIGINS") or ""),
         )
 
 
@@ -60,12 +74,22 @@ def _defaults(numbers: _Numbers) -> RunConfig:
         raise NotConfigured(f"MAX_ITERATIONS, MAX_SUB_CALLS or CONTEXT_CHUNK_SIZE: {error}") from None
 
 
+def _account_limits(numbers: _Numbers, read: Callable[[str], str | None]) -> AccountLimits:
+    """Limits of each key; zero means none. Without keys there is nobody to hold to them."""
+    if not (read("RLM_API_KEYS") or "").strip():
+        return AccountLimits()
+    daily, runs = numbers.limit("KEY_DAILY_USD", 25.0), numbers.limit("KEY_CONCURRENT_RUNS", 64)
+    return AccountLimits(daily, None if runs is None else max(1, int(runs)))
+
+
 def _deployment(numbers: _Numbers) -> Deployment:
     return Deployment(
-        max_concurrency=numbers.whole("MAX_CONCURRENCY", 32),
-        first_concurrency=numbers.whole("FIRST_CONCURRENCY", 8),
-        attempts=numbers.whole("MODEL_ATTEMPTS", 6),
+        max_concurrency=numbers.whole("MAX_CONCURRENCY", 24),
+        first_concurrency=numbers.whole("FIRST_CONCURRENCY", 12),
+        attempts=numbers.whole("MODEL_ATTEMPTS", 9),
         call_timeout_seconds=numbers.number("MODEL_TIMEOUT_SECONDS", 120.0),
+        max_cell_seconds=numbers.number("MAX_CELL_SECONDS", 120.0),
+        backoff_seconds=numbers.number("MODEL_BACKOFF_SECONDS", 0.25),
     )
 
 
@@ -85,6 +109,10 @@ class _Numbers:
             raise NotConfigured(f"the var {name} must be above zero, not {text!r}")
         return value
 
+    def limit(self, name: str, default: float) -> float | None:
+        """A limit that zero switches off."""
+        return None if (self.read(name) or "").strip() == "0" else self.number(name, default)
+
     def whole(self, name: str, default: int) -> int:
         return int(self.number(name, default))
 
@@ -95,6 +123,9 @@ def public_limits(settings: Settings) -> Mapping[str, object]:
         "maxBodyBytes": settings.max_body_bytes,
         "maxContextBytes": settings.max_context_bytes,
         "maxDocuments": settings.max_documents,
+        "bodyIdleSeconds": settings.body_idle_seconds,
         "sessionTtlDays": settings.session_ttl_days,
+        "keyDailyUsd": settings.account_limits.daily_usd,
+        "keyConcurrentRuns": settings.account_limits.concurrent_runs,
         "defaults": json.loads(settings.defaults.model_dump_json(by_alias=True)),
     }

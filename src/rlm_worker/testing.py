@@ -6,8 +6,9 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from .accounts import Account, AccountLimits
 from .catalog import Catalog
-from .errors import NotFound
+from .errors import NotFound, StorageUnavailable
 from .journal import Cell, SessionJournal
 from .ports import DeltaSink, Deployment, EventKind, MetricsPoint, Model, ModelReply, ModelRequest
 from .run import RunPorts
@@ -124,6 +125,33 @@ class SqliteDatabase:
 
     def execute(self, statement: str, *values: Cell) -> list[tuple[Cell, ...]]:
         return [tuple(row) for row in self.connection.execute(statement, values).fetchall()]
+
+
+@dataclass(slots=True)
+class MemoryAccounts:
+    """The accounts of all keys; while `failing` none can be reached for booking."""
+
+    limits: AccountLimits
+    clock: ManualClock
+    failing: bool = False
+    _books: dict[str, Account] = field(default_factory=dict)
+
+    async def open(self, owner: str, run: str, usd: float, *, resumed: bool = False) -> float:
+        return self._of(owner).open(run, usd, self.clock.now(), resumed=resumed)
+
+    async def extend(self, owner: str, run: str, total: float) -> float:
+        return self._of(owner).extend(run, total, self.clock.now())
+
+    async def close(self, owner: str, run: str, total: float) -> None:
+        if self.failing:
+            raise StorageUnavailable("the key's account cannot be reached")
+        self._of(owner).close(run, total, self.clock.now())
+
+    async def state(self, owner: str) -> dict[str, object]:
+        return self._of(owner).state(self.clock.now())
+
+    def _of(self, owner: str) -> Account:
+        return self._books.setdefault(owner, Account(SqliteDatabase(), self.limits))
 
 
 def memory_ports(model: Model, *, deployment: Deployment | None = None, catalog: Catalog | None = None) -> RunPorts:

@@ -12,7 +12,14 @@ from .admission import stored_context_key
 from .context import ContextManifest, DocumentInfo
 from .errors import InvalidRequest, MalformedBody, PayloadTooLarge
 from .ports import ContextStore
-from .schemas import StoredContext
+from .schemas import MAX_NAME_CHARACTERS, StoredContext
+
+
+def checked_name(name: str | None) -> str | None:
+    """The name that a body is stored under; raises `InvalidRequest` for one that is too long."""
+    if name and len(name) > MAX_NAME_CHARACTERS:
+        raise InvalidRequest.at("name", f"must have at most {MAX_NAME_CHARACTERS} characters")
+    return name or None
 
 
 @dataclass(slots=True)
@@ -21,7 +28,7 @@ class _Measured:
 
     pieces: AsyncIterator[bytes]
     limit: int
-    bytes: int = 0
+    size: int = 0
     characters: int = 0
     blank: bool = True
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
@@ -34,17 +41,21 @@ class _Measured:
         self._decode(decoder, b"", final=True)
 
     def _take(self, piece: bytes, decoder: codecs.IncrementalDecoder) -> None:
-        self.bytes += len(piece)
-        if self.bytes > self.limit:
+        self.size += len(piece)
+        if self.size > self.limit:
             raise PayloadTooLarge(self.limit, "bytes of context")
         self.digest.update(piece)
         self._decode(decoder, piece, final=False)
+
+    def require_text(self) -> None:
+        if self.blank:
+            raise InvalidRequest.at("", "the context is empty")
 
     def _decode(self, decoder: codecs.IncrementalDecoder, piece: bytes, *, final: bool) -> None:
         try:
             text = decoder.decode(piece, final)
         except UnicodeDecodeError:
-            raise MalformedBody(f"the context is not UTF-8 (near byte {self.bytes})") from None
+            raise MalformedBody(f"the context is not UTF-8 (near byte {self.size})") from None
         self.characters += len(text)
         self.blank = self.blank and not text.strip()
 
@@ -52,21 +63,23 @@ class _Measured:
 async def store_context(
     body: AsyncIterator[bytes], owner: str, store: ContextStore, *, limit: int, name: str | None
 ) -> StoredContext:
-    """Stores a body as one document; raises `MalformedBody`, `PayloadTooLarge` or `InvalidRequest` and keeps nothing."""
+    """Stores a body as one document; what is refused leaves nothing behind.
+
+    Raises `MalformedBody`, `PayloadTooLarge` or `InvalidRequest`.
+    """
     context_id = f"ctx_{uuid.uuid4().hex}"
     key = stored_context_key(owner, context_id)
     measured = _Measured(body, limit)
     try:
         await store.write(key, measured.passing())
-        if measured.blank:
-            raise InvalidRequest.at("", "the context is empty")
+        measured.require_text()
     except BaseException:
         await store.delete(key)
         raise
     sha256 = measured.digest.hexdigest()
-    manifest = ContextManifest((DocumentInfo(name, measured.characters, measured.bytes),), sha256)
+    manifest = ContextManifest((DocumentInfo(name, measured.characters, measured.size),), sha256)
     await store.write(f"{key}.json", _once(manifest.to_json().encode()))
-    return StoredContext(context_id=context_id, characters=measured.characters, bytes=measured.bytes, sha256=sha256)
+    return StoredContext(context_id=context_id, characters=measured.characters, bytes=measured.size, sha256=sha256)
 
 
 async def _once(content: bytes) -> AsyncIterator[bytes]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+
+import pytest
 
 from rlm_worker.admission import admit
 from rlm_worker.catalog import Catalog
@@ -14,9 +17,6 @@ from rlm_worker.schemas import RunConfig, RunResult, parse_request
 from rlm_worker.settings import Settings
 from rlm_worker.testing import MemoryStore
 
-import json
-import pytest
-
 Texts = list[tuple[str | None, str]]
 
 
@@ -25,13 +25,17 @@ def settings() -> Settings:
 
 
 async def job_for(texts: Texts, query: str, config: dict[str, object], clock_now: float) -> Job:
-    context: object = texts[0][1] if len(texts) == 1 and texts[0][0] is None else [
-        {"name": name, "text": text} if name is not None else text for name, text in texts
-    ]
+    context: object = (
+        texts[0][1]
+        if len(texts) == 1 and texts[0][0] is None
+        else [{"name": name, "text": text} if name is not None else text for name, text in texts]
+    )
     body = json.dumps({"context": context, "query": query, "config": config})
     job, _ = await admit(parse_request(body), "tester", settings(), MemoryStore(), None)
     timeout = job.config.timeout_seconds
-    return job.model_copy(update={"started_at": clock_now, "deadline": None if timeout is None else clock_now + timeout})
+    return job.model_copy(
+        update={"started_at": clock_now, "deadline": None if timeout is None else clock_now + timeout}
+    )
 
 
 @pytest.fixture

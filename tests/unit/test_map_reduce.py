@@ -189,9 +189,13 @@ async def test_deadline_answers_from_read(run_on: RunOn) -> None:
 async def test_edit_pays_only_changes(run_on: RunOn) -> None:
     documents: list[tuple[str | None, str]] = [(f"doc-{n}.txt", f"{n} " + haystack(2_000)) for n in range(200)]
     cache = MemoryCache()
-    first = await run_on(replace(memory_ports(FunctionModel(finder)), cache=cache), documents, "amber-fox?", chunkSize=20_000)
+    first = await run_on(
+        replace(memory_ports(FunctionModel(finder)), cache=cache), documents, "amber-fox?", chunkSize=20_000
+    )
     documents[100] = ("doc-100.txt", "edited " + documents[100][1])
-    second = await run_on(replace(memory_ports(FunctionModel(finder)), cache=cache), documents, "amber-fox?", chunkSize=20_000)
+    second = await run_on(
+        replace(memory_ports(FunctionModel(finder)), cache=cache), documents, "amber-fox?", chunkSize=20_000
+    )
     assert first.sub_calls > 15
     assert second.sub_calls <= 3
     assert second.cached_sub_calls + second.sub_calls == second.chunks

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from pyodide.ffi import JsException
+from rlm_worker.ports import MetricsPoint
 
-from ..ports import MetricsPoint
 from .bindings import binding
 
 # An index may have 96 bytes.
@@ -14,7 +14,7 @@ _INDEX_BYTES = 96
 
 
 class AnalyticsEngine:
-    """Writes one point for each finished request to `RLM_ANALYTICS`; the order of the columns is a contract with ops."""
+    """Writes one point for each finished request to `RLM_ANALYTICS`; ops rely on the order of the columns."""
 
     def __init__(self, env: Any) -> None:
         self._env = env
@@ -30,5 +30,5 @@ class AnalyticsEngine:
             dataset.writeDataPoint(
                 {"indexes": [index], "blobs": [*blobs, point.error_type], "doubles": list(point.values)}
             )
-        except (JsException, OSError):
-            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, a request is not worth failing for a number
+            print(json.dumps({"event": "analytics", "error": type(error).__name__}))  # noqa: T201 - the log

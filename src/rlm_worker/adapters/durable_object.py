@@ -13,39 +13,27 @@ from typing import Any
 import js
 from pyodide.ffi import JsException
 
-from ..errors import RLMError, StorageUnavailable
-from ..journal import Cell, SessionJournal
-from ..run import Job, RunPorts
-from ..schemas import RunResult
-from ..session import Session
-from ..settings import Settings
-from ..sse import HEARTBEAT, encode_event
+from rlm_worker.errors import RateLimited, RLMError, StorageUnavailable
+from rlm_worker.journal import SessionJournal
+from rlm_worker.openai_stream import ChatHead, ChatStream
+from rlm_worker.run import Job, RunPorts
+from rlm_worker.schemas import RunResult
+from rlm_worker.session import Session
+from rlm_worker.settings import Settings
+from rlm_worker.sse import HEARTBEAT, encode_event
+
+from .accounts import accounts_of
 from .analytics import AnalyticsEngine
 from .bindings import binding, variable
 from .clock import SystemClock
+from .durable_sql import DurableSQL
+from .dynamic_worker import DynamicWorkers
 from .kv import KVCache
 from .r2 import R2Store
 from .workers_ai import WorkersAI
 
 _HEARTBEAT_SECONDS = 15.0
 _SECONDS_PER_DAY = 86_400
-
-
-class DurableSQL:
-    """The `Database` port on a Durable Object's SQLite."""
-
-    def __init__(self, context: Any) -> None:
-        # The SDK's wrapper would convert each cursor as a whole; the plain binding gives rows.
-        self._sql = context.storage._binding.sql
-
-    def execute(self, statement: str, *values: Cell) -> list[tuple[Cell, ...]]:
-        cursor = self._sql.exec(statement, *(js.JSON.parse("null") if value is None else value for value in values))
-        rows = cursor.raw().toArray().to_py()
-        return [tuple(_cell(value) for value in row) for row in rows]
-
-
-def _cell(value: Any) -> Cell:
-    return value if isinstance(value, str | int | float) else None
 
 
 class DurableAlarm:
@@ -69,7 +57,7 @@ class DurableEraser:
         await self._context.storage.deleteAll()
 
 
-def open_session(context: Any, env: Any) -> Session:
+def open_session(context: Any, env: Any, sandbox: DynamicWorkers) -> Session:
     """The session of a Durable Object, wired to the platform."""
     settings = Settings.from_vars(lambda name: variable(env, name))
 
@@ -82,6 +70,9 @@ def open_session(context: Any, env: Any) -> Session:
             clock=SystemClock(),
             catalog=settings.catalog,
             deployment=settings.deployment,
+            accounts=accounts_of(env, settings),
+            sandbox=sandbox if sandbox.available else None,
+            cells=journal.cells(SystemClock().now),
         )
 
     return Session(
@@ -89,8 +80,8 @@ def open_session(context: Any, env: Any) -> Session:
         ports,
         R2Store(env) if binding(env, "RLM_CONTEXT_STORAGE") is not None else None,
         AnalyticsEngine(env),
-        DurableAlarm(context),
-        DurableEraser(context),
+        alarm=DurableAlarm(context),
+        eraser=DurableEraser(context),
         retention_seconds=settings.session_ttl_days * _SECONDS_PER_DAY,
     )
 
@@ -99,6 +90,11 @@ class SessionMethods:
     """What the session's Durable Object answers over RPC, each call JSON to JSON."""
 
     _session: Session
+    _sandbox: DynamicWorkers
+
+    async def sandbox_call(self, token: str, request: str) -> str:
+        """Answers the sandbox that was given this token."""
+        return await self._sandbox.answer(token, request)
 
     async def ping(self) -> str:
         """Shows that the object answers."""
@@ -109,13 +105,13 @@ class SessionMethods:
             started = await self._session.start(Job.model_validate_json(job), context_stored=context_stored)
             return json.loads(started.to_json()) if isinstance(started, RunResult) else started
 
-        return await _enveloped(begin)
+        return await enveloped(begin)
 
     async def wait(self) -> str:
         async def finished() -> object:
             return json.loads((await self._session.wait()).to_json())
 
-        return await _enveloped(finished)
+        return await enveloped(finished)
 
     async def run(self, job: str, context_stored: bool) -> str:
         """`start`, and `wait` where there is something to wait for, in one round trip."""
@@ -127,29 +123,31 @@ class SessionMethods:
             result = started if isinstance(started, RunResult) else await self._session.wait()
             return json.loads(result.to_json())
 
-        return await _enveloped(begin_and_wait)
+        return await enveloped(begin_and_wait)
 
     async def status(self, owner: str) -> str:
         async def state() -> object:
             self._check(owner)
+            await self._session.revive()
             return self._session.state().model_dump(by_alias=True)
 
-        return await _enveloped(state)
+        return await enveloped(state)
 
     async def result(self, owner: str) -> str:
         async def result() -> object:
             self._check(owner)
+            await self._session.revive()
             found = self._session.result()
             return json.loads(found.to_json()) if found else None
 
-        return await _enveloped(result)
+        return await enveloped(result)
 
     async def trajectory(self, owner: str) -> str:
         async def calls() -> object:
             self._check(owner)
             return await self._session.trajectory()
 
-        return await _enveloped(calls)
+        return await enveloped(calls)
 
     async def remove(self, owner: str) -> str:
         async def remove() -> object:
@@ -157,20 +155,27 @@ class SessionMethods:
             await self._session.delete()
             return None
 
-        return await _enveloped(remove)
+        return await enveloped(remove)
 
     async def events(self, owner: str, after: int) -> Any:
         """A stream of server-sent events; or JSON, where there is nothing to stream."""
+        return await self._followed(owner, after, encode_event)
 
+    async def chat(self, owner: str, head: str) -> Any:
+        """The same events from the first on, as the chunks of a chat completion."""
+        stream = ChatStream(ChatHead.model_validate_json(head))
+        return await self._followed(owner, 0, lambda _, kind, data: stream.translate(kind, json.loads(data)))
+
+    async def _followed(self, owner: str, after: int, encode: Callable[[int, str, str], str]) -> Any:
         async def check() -> object:
             self._check(owner)
             return None
 
-        refused = await _enveloped(check)
+        refused = await enveloped(check)
         if "error" in json.loads(refused):
             return refused
         stream = js.TransformStream.new()
-        self._pumps.add(pump := asyncio.create_task(self._pump(stream.writable.getWriter(), after)))
+        self._pumps.add(pump := asyncio.create_task(self._pump(stream.writable.getWriter(), after, encode)))
         pump.add_done_callback(self._pumps.discard)
         return stream.readable
 
@@ -179,15 +184,17 @@ class SessionMethods:
 
     @property
     def _pumps(self) -> set[asyncio.Task[None]]:
-        return self.__dict__.setdefault("_running_pumps", set())
+        pumps: set[asyncio.Task[None]] = self.__dict__.setdefault("_running_pumps", set())
+        return pumps
 
-    async def _pump(self, writer: Any, after: int) -> None:
+    async def _pump(self, writer: Any, after: int, encode: Callable[[int, str, str], str]) -> None:
         """Writes events as they come; ends when the run does or when the reader has gone."""
         encoder = js.TextEncoder.new()
         beating = asyncio.create_task(_beat(writer, encoder))
         try:
             async for number, kind, data in self._session.follow(after):
-                await writer.write(encoder.encode(encode_event(number, kind, data)))
+                if text := encode(number, kind, data):
+                    await writer.write(encoder.encode(text))
             beating.cancel()
             await asyncio.gather(beating, return_exceptions=True)
             await writer.close()
@@ -203,11 +210,14 @@ async def _beat(writer: Any, encoder: Any) -> None:
         await writer.write(encoder.encode(HEARTBEAT))
 
 
-async def _enveloped(work: Callable[[], Awaitable[object]]) -> str:
+async def enveloped(work: Callable[[], Awaitable[object]]) -> str:
+    """What a method gives, or the error that it raises, as JSON."""
     try:
         return json.dumps({"value": await work()}, ensure_ascii=False)
     except RLMError as error:
-        return json.dumps({"error": {"type": error.type, "message": str(error)}})
+        facts = {"type": error.type, "message": str(error)}
+        retry = {"retryAfter": error.retry_after} if isinstance(error, RateLimited) else {}
+        return json.dumps({"error": facts | retry})
 
 
 class SessionStubs:
@@ -215,6 +225,8 @@ class SessionStubs:
 
     That is safe: a session's name stands for one request, and what was journalled is not paid again.
     """
+
+    namespace = "RLM_SESSIONS"
 
     def __init__(self, env: Any) -> None:
         self._env = env
@@ -229,17 +241,20 @@ class SessionStubs:
         return _opened(answer) if isinstance(answer, str) else getattr(answer, "_binding", answer)
 
     async def _invoke(self, session_id: str, method: str, arguments: tuple[object, ...]) -> Any:
+        message = ""
+        namespace = binding(self._env, self.namespace)
+        if namespace is None:
+            raise StorageUnavailable(f"the binding {self.namespace} is missing")
         for pause in _PAUSES:
-            stub = self._env.RLM_SESSIONS.getByName(session_id)
+            await asyncio.sleep(pause)
             try:
-                return await getattr(stub, method)(*arguments)
+                return await getattr(namespace.getByName(session_id), method)(*arguments)
             except (JsException, OSError) as error:
-                if pause is None:
-                    raise StorageUnavailable(f"the session cannot be reached: {_first_line(error)}") from None
-                await asyncio.sleep(pause)
+                message = _first_line(error)
+        raise StorageUnavailable(f"the session cannot be reached: {message}")
 
 
-_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, None)
+_PAUSES = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 def _first_line(error: Exception) -> str:
@@ -249,13 +264,18 @@ def _first_line(error: Exception) -> str:
 class RemoteError(RLMError):
     """An error that a session raised on its side; keeps its type."""
 
-    def __init__(self, facts: Mapping[str, str]) -> None:
-        self.type = facts["type"]
-        super().__init__(facts["message"])
+    def __init__(self, facts: Mapping[str, object]) -> None:
+        self.type = str(facts["type"])
+        super().__init__(str(facts["message"]))
 
 
 def _opened(answer: str) -> object:
-    envelope = json.loads(answer)
-    if "error" in envelope:
-        raise RemoteError(envelope["error"])
-    return envelope["value"]
+    try:
+        envelope = json.loads(answer)
+        error = envelope.get("error")
+        value = envelope["value"] if error is None else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise StorageUnavailable("the session answered with something that is not an answer") from None
+    if error is not None:
+        raise RateLimited(error["message"], error["retryAfter"]) if "retryAfter" in error else RemoteError(error)
+    return value

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import js
 from pyodide.ffi import JsException, to_js
 
-from ..errors import MalformedBody
-from ..http import HttpRequest, HttpResponse
+from rlm_worker.errors import MalformedBody
+from rlm_worker.http import HttpRequest, HttpResponse
 
 _NO_BODY = frozenset({204, 304})
 
@@ -38,7 +39,8 @@ async def _pieces(request: Any) -> AsyncIterator[bytes]:
     except JsException:
         raise MalformedBody("the body broke off") from None
     finally:
-        reader.releaseLock()
+        with suppress(JsException):  # a read that is given up is still outstanding
+            reader.releaseLock()
 
 
 def to_response(response: HttpResponse) -> Any:

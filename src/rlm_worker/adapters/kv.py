@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
 from typing import Any
-
-from pyodide.ffi import JsException
 
 from .bindings import binding
 
 _TTL_SECONDS = 3_600
 # A value may have 25 MiB; what might be larger is not kept.
 _MOST_CHARACTERS = 6_000_000
+# Whoever waits longer for a cache would be faster without.
+_ANSWER_SECONDS = 2.0
 
 
 class KVCache:
@@ -20,29 +23,24 @@ class KVCache:
         self._env = env
 
     async def get(self, key: str) -> str | None:
-        kv = binding(self._env, "RLM_CACHE")
-        if kv is None:
-            return None
-        try:
-            found = await kv.get(key)
-        except (JsException, OSError):
-            return None
+        found = await self._ask(lambda kv: kv.get(key))
         return found if isinstance(found, str) else None
 
     async def put(self, key: str, value: str) -> None:
-        kv = binding(self._env, "RLM_CACHE")
-        if kv is None or len(value) > _MOST_CHARACTERS:
-            return
-        try:
-            await kv.put(key, value, {"expirationTtl": _TTL_SECONDS})
-        except (JsException, OSError):
-            return
+        if len(value) <= _MOST_CHARACTERS:
+            await self._ask(lambda kv: kv.put(key, value, {"expirationTtl": _TTL_SECONDS}))
 
     async def delete(self, key: str) -> None:
+        await self._ask(lambda kv: kv.delete(key))
+
+    async def _ask(self, ask: Callable[[Any], Awaitable[object]]) -> object:
+        """What KV says; None where it is absent, fails or does not answer."""
         kv = binding(self._env, "RLM_CACHE")
         if kv is None:
-            return
+            return None
         try:
-            await kv.delete(key)
-        except (JsException, OSError):
-            return
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                return await ask(kv)
+        except Exception as error:  # noqa: BLE001 - whatever it is, a run goes on without the cache
+            print(json.dumps({"event": "cache", "error": type(error).__name__}))  # noqa: T201 - the log
+            return None

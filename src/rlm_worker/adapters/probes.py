@@ -7,8 +7,9 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
-from ..catalog import Catalog
-from ..ports import Message, ModelRequest
+from rlm_worker.catalog import Catalog
+from rlm_worker.ports import Message, ModelRequest
+
 from .bindings import binding
 from .durable_object import SessionStubs
 from .r2 import R2Store
@@ -40,7 +41,7 @@ class BindingProbes:
             return "missing"
         try:
             await check()
-        except Exception as error:  # whatever a binding throws is what ops want to read here
+        except Exception as error:  # noqa: BLE001 - whatever a binding throws is what ops want to read here
             return (str(error).splitlines() or [type(error).__name__])[0][:200]
         return None
 
@@ -69,7 +70,7 @@ class BindingProbes:
 
     async def _analytics(self) -> None:
         if not callable(getattr(binding(self._env, "RLM_ANALYTICS"), "writeDataPoint", None)):
-            raise RuntimeError("takes no data points")
+            raise TypeError("takes no data points")
 
 
 async def _once(content: bytes) -> AsyncIterator[bytes]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 from pyodide.ffi import JsException
 
-from ..errors import NotFound, StorageUnavailable
+from rlm_worker.errors import NotFound, StorageUnavailable
+
+from .attempts import persistently
 from .bindings import binding
 
 # Multipart uploads want equal parts of at least 5 MiB; only the last may be smaller.
@@ -27,32 +30,33 @@ class R2Store:
         first = await anext(parts, b"")
         second = await anext(parts, None)
         bucket = self._bucket()
-        try:
-            if second is None:
-                await bucket.put(key, first)
-            else:
-                await _upload(bucket, key, first, second, parts)
-        except (JsException, OSError) as error:
-            raise StorageUnavailable(f"R2 did not take the context: {_first_line(error)}") from None
+        if second is None:
+            await persistently("R2 did not take the context", lambda: bucket.put(key, first))
+        else:
+            await _upload(bucket, key, first, second, parts)
 
     async def read(self, key: str, start: int, length: int) -> bytes:
-        """`length` bytes from `start` on."""
-        try:
-            found = await self._bucket().get(key, {"range": {"offset": start, "length": length}})
-            if found is None:
-                raise NotFound("the stored context is gone")
-            return bytes(await found.arrayBuffer())
-        except (JsException, OSError) as error:
-            raise StorageUnavailable(f"R2 did not give the context: {_first_line(error)}") from None
+        """`length` bytes from `start` on, fewer only where the object ends."""
+        bucket = self._bucket()
+
+        async def ask() -> bytes | None:
+            found = await bucket.get(key, {"range": {"offset": start, "length": length}})
+            return None if found is None else bytes(await found.arrayBuffer())
+
+        content = await persistently("R2 did not give the context", ask)
+        if content is None:
+            raise NotFound("the stored context is gone")
+        return content
 
     async def delete(self, prefix: str) -> None:
         """Deletes every object whose key begins with `prefix`."""
         bucket = self._bucket()
-        try:
+
+        async def ask() -> None:
             while keys := [found.key for found in (await bucket.list({"prefix": prefix})).objects]:
                 await bucket.delete(keys[:_DELETE_BATCH])
-        except (JsException, OSError) as error:
-            raise StorageUnavailable(f"R2 did not delete: {_first_line(error)}") from None
+
+        await persistently("R2 did not delete", ask)
 
     def _bucket(self) -> Any:
         bucket = binding(self._env, "RLM_CONTEXT_STORAGE")
@@ -62,15 +66,24 @@ class R2Store:
 
 
 async def _upload(bucket: Any, key: str, first: bytes, second: bytes, rest: AsyncIterator[bytes]) -> None:
-    upload = await bucket.createMultipartUpload(key)
+    upload = await persistently("R2 did not take the context", lambda: bucket.createMultipartUpload(key))
     try:
-        done = [await upload.uploadPart(1, first), await upload.uploadPart(2, second)]
+        done = [await _part(upload, 1, first), await _part(upload, 2, second)]
         async for part in rest:
-            done.append(await upload.uploadPart(len(done) + 1, part))
-        await upload.complete([{"partNumber": part.partNumber, "etag": part.etag} for part in done])
+            done.append(await _part(upload, len(done) + 1, part))
+        await persistently("R2 did not take the context", lambda: upload.complete(done))
     except BaseException:
-        await upload.abort()
+        with suppress(JsException, OSError):
+            await upload.abort()
         raise
+
+
+async def _part(upload: Any, number: int, content: bytes) -> dict[str, object]:
+    async def ask() -> dict[str, object]:
+        part = await upload.uploadPart(number, content)
+        return {"partNumber": part.partNumber, "etag": part.etag}
+
+    return await persistently("R2 did not take the context", ask)
 
 
 async def _equal_parts(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -82,7 +95,3 @@ async def _equal_parts(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             del held[:_PART_BYTES]
     if held:
         yield bytes(held)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -15,9 +15,10 @@ from typing import Any
 import js
 from pyodide.ffi import JsException
 
-from ..errors import InputTooLarge, ModelError, RetryableError, TerminalError
-from ..ports import DeltaSink, ModelReply, ModelRequest
-from ..usage import CallUsage
+from rlm_worker.errors import InputTooLarge, ModelError, RetryableError, TerminalError
+from rlm_worker.ports import DeltaSink, ModelReply, ModelRequest
+from rlm_worker.usage import CallUsage
+
 from .bindings import binding
 
 _CODE = re.compile(r"\b(\d{4}):\s*(.*)", re.DOTALL)
@@ -107,10 +108,10 @@ def _as_text(value: object) -> str:
 def _usage(reported: object) -> CallUsage | None:
     if not isinstance(reported, Mapping):
         return None
-    counts = [reported.get(name) for name in ("prompt_tokens", "completion_tokens")]
-    if not all(isinstance(count, int | float) and count >= 0 for count in counts):
+    read, written = reported.get("prompt_tokens"), reported.get("completion_tokens")
+    if not isinstance(read, int | float) or not isinstance(written, int | float) or min(read, written) < 0:
         return None
-    return CallUsage(*(int(count) for count in counts if isinstance(count, int | float)))
+    return CallUsage(int(read), int(written))
 
 
 async def _streamed(stream: Any, request: ModelRequest, deltas: DeltaSink) -> ModelReply:

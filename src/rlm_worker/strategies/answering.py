@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..errors import UsageLimitExceeded
-from ..ports import CallKind, Message, ModelRequest
-from ..run import Run
+from rlm_worker.errors import UsageLimitExceeded
+from rlm_worker.ports import CallKind, Message, ModelRequest
+from rlm_worker.run import Run
 
 # Fewer tokens than these are not worth calling an answer.
 _SHORTEST_ANSWER_TOKENS = 48

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ..context import read_all
-from ..errors import ContextTooLarge
-from ..prompts import direct_messages
-from ..run import Outcome, Run
+from rlm_worker.context import read_all
+from rlm_worker.errors import ContextTooLarge
+from rlm_worker.prompts import direct_messages
+from rlm_worker.run import Outcome, Run
+
 from .answering import answer
 
 # No script packs more characters than this into a token on average; beyond it a look at the length alone is enough.

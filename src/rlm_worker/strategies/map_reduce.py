@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
-from ..chunking import Chunk, ChunkBudget, Chunker
-from ..errors import InputTooLarge, ModelError, NothingRead, RLMError, UsageLimitExceeded
-from ..fan_out import fan_out
-from ..map_cache import MapCache
-from ..planning import MapPlan, chosen_chunks, plan_map
-from ..ports import ModelReply, ModelRequest, Span
-from ..prompts import Note, is_no_evidence, map_messages
-from ..run import Outcome, Run
+from rlm_worker.chunking import Chunk, ChunkBudget, Chunker
+from rlm_worker.errors import InputTooLarge, ModelError, NothingRead, RLMError, UsageLimitExceeded
+from rlm_worker.fan_out import fan_out
+from rlm_worker.map_cache import MapCache
+from rlm_worker.planning import MapPlan, chosen_chunks, plan_map
+from rlm_worker.ports import ModelReply, ModelRequest, Span
+from rlm_worker.prompts import Note, is_no_evidence, map_messages
+from rlm_worker.run import Outcome, Run
+
 from .reducing import synthesize
 
 # The share of the time that is left which reading may take; the rest is for the answer.
@@ -77,7 +78,7 @@ async def _read_within_time(run: Run, plan: MapPlan, cache: MapCache | None, pro
 
 async def _read_all(run: Run, plan: MapPlan, cache: MapCache | None, progress: _Progress) -> None:
     reader = _ChunkReader(run, cache, plan, progress)
-    width = run.ports.deployment.max_concurrency
+    width = run.ports.deployment.workers
     await fan_out(_until_stopped(chosen_chunks(run, plan), progress), reader.read, width=width)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from ..errors import RLMError, UsageLimitExceeded
-from ..fan_out import fan_out
-from ..prompts import Note, note_head, reduce_messages, synthesize_messages
-from ..run import Run
+from rlm_worker.errors import RLMError, UsageLimitExceeded
+from rlm_worker.fan_out import fan_out
+from rlm_worker.prompts import Note, note_head, reduce_messages, synthesize_messages
+from rlm_worker.run import Run
+
 from .answering import answer
 
 _WINDOW_SHARE = 0.9
@@ -38,9 +39,7 @@ async def _reduced(run: Run, notes: Sequence[Note]) -> Sequence[Note]:
     while len(groups := _groups(run, notes)) > 1:
         if len(groups) > len(notes) // _FEWEST_TO_MERGE or run.ledger.remaining_iterations() <= len(groups):
             raise UsageLimitExceeded("maxIterations", run.ledger.limits.max_iterations, run.ledger.usage.iterations)
-        notes = await fan_out(
-            _each(groups), lambda group: _merged(run, group), width=run.ports.deployment.max_concurrency
-        )
+        notes = await fan_out(_each(groups), lambda group: _merged(run, group), width=run.ports.deployment.workers)
     return notes
 
 

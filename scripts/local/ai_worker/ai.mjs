@@ -1,0 +1,170 @@
+// Stands in for the AI binding: Workers AI's `run(model, inputs, options)` in front of any OpenAI-compatible server.
+// JavaScript, because it takes the place of a part of the platform that is not Python either: a second Pyodide isolate
+// would add its own start-up and its own milliseconds to every measurement made through it.
+//
+// UPSTREAMS: {"default": {"url"} | absent, "models": {id: {"url"}}}. A model that neither names is error 5007.
+
+import { WorkerEntrypoint } from "cloudflare:workers";
+
+const NEWER_SHAPE = /gpt-oss|qwen3|glm|gemma-4|^(openai|anthropic|google-ai-studio|workers-ai)\//;
+const OLDER_DEFAULT_MAX_TOKENS = 256;
+const JSON_FORMATS = new Set(["json_object", "json_schema"]);
+const CODE_BY_STATUS = { 401: 5016, 403: 5016, 404: 5007, 408: 3007, 413: 3006, 429: 3040, 504: 3007 };
+const BAD_INPUT = 5004;
+const JSON_MODE_FAILED = 5024;
+const INTERNAL = 3043;
+const UNREACHABLE = 1031;
+
+export class AI extends WorkerEntrypoint {
+  async run(model, inputs = {}, options = {}) {
+    const body = upstreamBody(model, inputs);
+    const response = await this.#post(model, body, options ?? {});
+    if (!response.ok) throw await upstreamError(response);
+    if (body.stream) return eventStream(response, isNewer(model));
+    const answer = shaped(model, await parsed(response), body.response_format);
+    return options?.returnRawResponse ? Response.json(answer) : answer;
+  }
+
+  async #post(model, body, options) {
+    const upstreams = this.env.UPSTREAMS;
+    const upstream = upstreams.models?.[model] ?? upstreams.default;
+    if (!upstream) throw failure(5007, `No such model ${model} or task`);
+    try {
+      return await fetch(`${upstream.url}/chat/completions`, {
+        method: "POST",
+        headers: upstreamHeaders(options),
+        body: JSON.stringify(body),
+        signal: options.signal,
+      });
+    } catch (error) {
+      if (options.signal?.aborted) throw failure(3008, "Request was aborted");
+      throw failure(UNREACHABLE, `the model server cannot be reached (${error.message})`);
+    }
+  }
+}
+
+export default {
+  fetch: () => new Response("This Worker is reached by its entrypoint AI only.", { status: 404 }),
+};
+
+function isNewer(model) {
+  return NEWER_SHAPE.test(model);
+}
+
+function upstreamBody(model, inputs) {
+  const { prompt, messages, response_format: format, ...rest } = inputs;
+  if (prompt === undefined && !Array.isArray(messages)) throw failure(BAD_INPUT, "required properties: prompt or messages");
+  if (rest.stream && JSON_FORMATS.has(format?.type)) throw failure(BAD_INPUT, "JSON mode does not stream");
+  const body = { ...rest, model, messages: messages ?? [{ role: "user", content: prompt }] };
+  if (!isNewer(model)) body.max_tokens ??= OLDER_DEFAULT_MAX_TOKENS;
+  if (body.stream) body.stream_options = { include_usage: true };
+  if (format) body.response_format = upstreamFormat(format);
+  return body;
+}
+
+// Workers AI takes the bare schema under `json_schema` as well; llama.cpp ignores that form without a word.
+function upstreamFormat(format) {
+  const given = format.json_schema;
+  if (format.type !== "json_schema" || !given) return format;
+  const wrapped = typeof given.schema === "object" && given.type === undefined;
+  return { type: "json_schema", json_schema: { name: "answer", ...(wrapped ? given : { schema: given }) } };
+}
+
+// What has no place in the body is shown to the server as headers, so that its log can record it.
+function upstreamHeaders(options) {
+  const shown = { gateway: options.gateway, rejectIfBusy: options.rejectIfBusy };
+  return { "content-type": "application/json", "x-ai-options": JSON.stringify(shown), ...(options.extraHeaders ?? {}) };
+}
+
+function shaped(model, answer, format) {
+  if (isNewer(model)) return answer;
+  const message = answer.choices?.[0]?.message ?? {};
+  const content = message.content ?? "";
+  const response = JSON_FORMATS.has(format?.type) ? jsonMode(content) : content;
+  return { response, tool_calls: message.tool_calls ?? [], usage: answer.usage };
+}
+
+function jsonMode(content) {
+  if (typeof content !== "string") return content;
+  try {
+    return JSON.parse(content);
+  } catch {
+    throw failure(JSON_MODE_FAILED, "JSON Mode couldn't be met");
+  }
+}
+
+async function parsed(response) {
+  try {
+    return await response.json();
+  } catch (error) {
+    throw failure(INTERNAL, `the model server's answer cannot be read (${error.message})`);
+  }
+}
+
+function failure(code, text) {
+  return new Error(`${code}: ${text}`);
+}
+
+// A message that starts with a code keeps it; else the status decides. A wait that the server asks for becomes the
+// last words of the message: "retry after 7s".
+async function upstreamError(response) {
+  const text = await errorText(response);
+  const wait = response.headers.get("retry-after");
+  const suffix = wait ? `; retry after ${wait}s` : "";
+  if (/^\d{4}: /.test(text)) return new Error(text + suffix);
+  return failure(codeFor(response.status, text), text + suffix);
+}
+
+async function errorText(response) {
+  const text = await response.text();
+  try {
+    const error = JSON.parse(text).error;
+    return String(error?.message ?? error ?? text);
+  } catch {
+    return text.slice(0, 500) || `HTTP status ${response.status}`;
+  }
+}
+
+function codeFor(status, text) {
+  if (status === 400 && /context|exceed|too (long|large)/i.test(text)) return 3006;
+  return CODE_BY_STATUS[status] ?? (status < 500 ? BAD_INPUT : INTERNAL);
+}
+
+// A stream that the server breaks off ends here in the same way: without [DONE].
+function eventStream(response, newer) {
+  if (newer) return response.body;
+  const { readable, writable } = new IdentityTransformStream();
+  pump(response.body, writable).catch(() => {});
+  return readable;
+}
+
+async function pump(source, writable) {
+  const writer = writable.getWriter();
+  const encoder = new TextEncoder();
+  try {
+    for await (const data of events(source)) {
+      const event = data === "[DONE]" ? data : olderEvent(data);
+      if (event !== null) await writer.write(encoder.encode(`data: ${event}\n\n`));
+    }
+    await writer.close();
+  } catch (error) {
+    await writer.abort(error);
+  }
+}
+
+async function* events(source) {
+  let rest = "";
+  for await (const block of source.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + block).split("\n");
+    rest = lines.pop();
+    for (const line of lines) if (line.startsWith("data:")) yield line.slice(5).trim();
+  }
+}
+
+function olderEvent(data) {
+  const chunk = JSON.parse(data);
+  if (chunk.error) return JSON.stringify({ error: chunk.error.message ?? chunk.error });
+  const content = chunk.choices?.[0]?.delta?.content;
+  if (chunk.usage) return JSON.stringify({ response: content ?? null, usage: chunk.usage });
+  return content === undefined || content === null ? null : JSON.stringify({ response: content });
+}

@@ -1,0 +1,113 @@
+"""Questions about texts of any length, answered by an rlm-worker: `run_rlm(context, query).answer`."""
+
+from rlm_client._async_client import AsyncRLMClient
+from rlm_client._batch import BatchItem
+from rlm_client._client import RLMClient
+from rlm_client._config import Config, RLMConfig
+from rlm_client._context import Context, Document
+from rlm_client._errors import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    FieldProblem,
+    InvalidFieldError,
+    NotFoundError,
+    ProtocolError,
+    RateLimitError,
+    RequestError,
+    ResponseTimeoutError,
+    RLMError,
+    RunFailedError,
+    ServerError,
+    StreamBrokenError,
+    TooLargeError,
+    TransportError,
+    WaitTimeoutError,
+)
+from rlm_client._events import (
+    AnswerEvent,
+    IterationEvent,
+    PlanEvent,
+    ResultEvent,
+    RunEvent,
+    SessionEvent,
+    SubcallEvent,
+    UnknownEvent,
+)
+from rlm_client._models import (
+    BatchStatus,
+    BatchSubmitted,
+    Cancelled,
+    Health,
+    ModelInfo,
+    ModelUsage,
+    RLMResult,
+    RunError,
+    SessionStatus,
+    StoredContext,
+    Submitted,
+    Trajectory,
+    TrajectoryCall,
+)
+from rlm_client._operations import RunRequest
+from rlm_client._retry import RetryPolicy
+from rlm_client._run import arun_rlm, run_rlm
+from rlm_client._stream import AsyncEventStream, EventStream
+from rlm_client._upload import UploadProgress
+
+__all__ = [
+    "APIError",
+    "AnswerEvent",
+    "AsyncEventStream",
+    "AsyncRLMClient",
+    "AuthenticationError",
+    "BadRequestError",
+    "BatchItem",
+    "BatchStatus",
+    "BatchSubmitted",
+    "Cancelled",
+    "Config",
+    "ConflictError",
+    "Context",
+    "Document",
+    "EventStream",
+    "FieldProblem",
+    "Health",
+    "InvalidFieldError",
+    "IterationEvent",
+    "ModelInfo",
+    "ModelUsage",
+    "NotFoundError",
+    "PlanEvent",
+    "ProtocolError",
+    "RLMClient",
+    "RLMConfig",
+    "RLMError",
+    "RLMResult",
+    "RateLimitError",
+    "RequestError",
+    "ResponseTimeoutError",
+    "ResultEvent",
+    "RetryPolicy",
+    "RunError",
+    "RunEvent",
+    "RunFailedError",
+    "RunRequest",
+    "ServerError",
+    "SessionEvent",
+    "SessionStatus",
+    "StoredContext",
+    "StreamBrokenError",
+    "SubcallEvent",
+    "Submitted",
+    "TooLargeError",
+    "Trajectory",
+    "TrajectoryCall",
+    "TransportError",
+    "UnknownEvent",
+    "UploadProgress",
+    "WaitTimeoutError",
+    "arun_rlm",
+    "run_rlm",
+]

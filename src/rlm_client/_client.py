@@ -1,0 +1,201 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+
+from rlm_client import _flows as flows
+from rlm_client import _operations as operations
+from rlm_client._batch import BatchItem
+from rlm_client._calls import Operation
+from rlm_client._config import Config
+from rlm_client._context import Context
+from rlm_client._drivers import Driver
+from rlm_client._following import Place, follow_run, follow_session
+from rlm_client._models import (
+    BatchStatus,
+    BatchSubmitted,
+    Cancelled,
+    Health,
+    ModelInfo,
+    RLMResult,
+    SessionStatus,
+    StoredContext,
+    Submitted,
+    Trajectory,
+)
+from rlm_client._operations import RunRequest
+from rlm_client._retry import RetryPolicy
+from rlm_client._settings import settings
+from rlm_client._steps import Flow
+from rlm_client._stream import EventStream
+from rlm_client._upload import OnProgress, Source, UploadBody
+
+T = TypeVar("T")
+
+
+class RLMClient:
+    """A connection to an rlm-worker; use it as a context manager, or call `close`.
+
+    `base_url` and `api_key` default to `RLM_BASE_URL` and `RLM_API_KEY`, the URL in the end to the local Worker's.
+    `timeout` is how many seconds a run may take to answer; contexts of more than `inline_limit` characters are
+    uploaded first; `transport` replaces the network, as in httpx. Every method raises `RLMError`s.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout: float = 900.0,
+        inline_limit: int = 4_000_000,
+        retries: RetryPolicy | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        policy = retries or RetryPolicy()
+        self._settings = settings(base_url, api_key, timeout=timeout, inline_limit=inline_limit, retries=policy)
+        self._http = httpx.Client(transport=transport)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._settings.origin!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; runs go on."""
+        self._http.close()
+
+    def run(
+        self,
+        context: Context,
+        query: str,
+        config: Config | None = None,
+        *,
+        response_schema: Mapping[str, object] | None = None,
+        idempotency_key: str | None = None,
+        on_upload: OnProgress | None = None,
+    ) -> RLMResult:
+        """Ask a question about a context and return the result.
+
+        The same request, or the same `idempotency_key`, leads back to the same run and is paid once.
+        """
+        request = RunRequest(context, query, config, response_schema)
+        key = idempotency_key or operations.key_for(request)
+        return self._drive(flows.run(request, key, self._settings, on_upload))
+
+    def stream(
+        self,
+        context: Context,
+        query: str,
+        config: Config | None = None,
+        *,
+        response_schema: Mapping[str, object] | None = None,
+        idempotency_key: str | None = None,
+        on_upload: OnProgress | None = None,
+    ) -> EventStream:
+        """Ask, and iterate over what happens; the last event is the result. Nothing is sent before the iteration."""
+        place, request = Place(), RunRequest(context, query, config, response_schema)
+        key = idempotency_key or operations.key_for(request)
+        return EventStream(Driver(self._http), follow_run(request, key, self._settings, place, on_upload), place)
+
+    def events(self, session_id: str, *, after: str | None = None) -> EventStream:
+        """Iterate over a session's events, from its beginning or from after an event id."""
+        place = Place(session_id, after)
+        return EventStream(Driver(self._http), follow_session(self._settings, place), place)
+
+    def submit(
+        self,
+        context: Context,
+        query: str,
+        config: Config | None = None,
+        *,
+        response_schema: Mapping[str, object] | None = None,
+        idempotency_key: str | None = None,
+        on_upload: OnProgress | None = None,
+    ) -> Submitted:
+        """Ask, and return as soon as the run has begun; it goes on without this client."""
+        request = RunRequest(context, query, config, response_schema)
+        key = idempotency_key or operations.key_for(request)
+        return self._drive(flows.submit(request, key, self._settings, on_upload))
+
+    def status(self, session_id: str) -> SessionStatus:
+        """Return how far a run is."""
+        return self._perform(operations.status(session_id))
+
+    def result(self, session_id: str) -> RLMResult | None:
+        """Return a run's result, or None while it goes on."""
+        return self._perform(operations.result(session_id))
+
+    def wait(
+        self,
+        session_id: str,
+        *,
+        timeout: float | None = None,
+        on_status: Callable[[SessionStatus], None] | None = None,
+    ) -> RLMResult:
+        """Return a run's result as soon as there is one; raises `WaitTimeoutError` after `timeout` seconds."""
+        return self._drive(flows.wait_for_session(session_id, timeout, self._settings, on_status))
+
+    def cancel(self, session_id: str) -> Cancelled:
+        """Stop a run and delete its session: its journal, its result, its stored context."""
+        return self._perform(operations.cancel(session_id))
+
+    def trajectory(self, session_id: str) -> Trajectory:
+        """Return every model call of a session: prompt, response, tokens, cost, time."""
+        return self._perform(operations.trajectory(session_id))
+
+    def upload(self, source: Source, *, on_progress: OnProgress | None = None) -> StoredContext:
+        """Store a text for later questions: a string, UTF-8 bytes, a path, or an open binary file, read as it goes."""
+        return self._perform(operations.upload(UploadBody(source, on_progress)))
+
+    def batch(
+        self, requests: Sequence[RunRequest | Mapping[str, object]], *, idempotency_key: str | None = None
+    ) -> BatchSubmitted:
+        """Ask many questions at once; each runs on its own, in the background."""
+        return self._perform(operations.batch(requests, idempotency_key or operations.new_key()))
+
+    def batch_status(self, batch_id: str) -> BatchStatus:
+        """Return how far a batch is and what it has cost."""
+        return self._perform(operations.batch_status(batch_id))
+
+    def batch_results(self, batch_id: str) -> list[BatchItem]:
+        """Return the outcomes so far, in the order of the requests."""
+        return self._perform(operations.batch_results(batch_id))
+
+    def wait_batch(
+        self,
+        batch_id: str,
+        *,
+        timeout: float | None = None,
+        on_status: Callable[[BatchStatus], None] | None = None,
+    ) -> BatchStatus:
+        """Return a batch's status once every item has ended; raises `WaitTimeoutError` after `timeout` seconds."""
+        return self._drive(flows.wait_for_batch(batch_id, timeout, self._settings, on_status))
+
+    def cancel_batch(self, batch_id: str) -> Cancelled:
+        """Stop what is left of a batch and delete it."""
+        return self._perform(operations.cancel_batch(batch_id))
+
+    def models(self) -> list[ModelInfo]:
+        """Return the models that the deployment knows, with windows and prices."""
+        return self._perform(operations.models())
+
+    def health(self, *, deep: bool = False) -> Health:
+        """Return whether the Worker is well; `deep` has it exercise each of its bindings."""
+        return self._perform(operations.health(deep=deep))
+
+    def _perform(self, operation: Operation[T]) -> T:
+        return self._drive(flows.perform(operation, self._settings))
+
+    def _drive(self, flow: Flow[T]) -> T:
+        return Driver(self._http).run(flow)

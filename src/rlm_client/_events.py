@@ -1,0 +1,145 @@
+"""What happens during a run, as typed events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from pydantic import Field
+
+from rlm_client._errors import Failure, ProtocolError, api_error
+from rlm_client._models import RLMResult
+from rlm_client._sse import ServerSentEvent
+from rlm_client._wire import Wire, parse
+
+
+class Event(Wire):
+    """Anything that an event stream brings; `event_id` is what a later `Last-Event-ID` refers to."""
+
+    event_id: str | None = Field(default=None, exclude=True)
+
+
+class SessionEvent(Event):
+    """The run has a session; its id serves to follow, resume and cancel it."""
+
+    kind: Literal["session"] = "session"
+    session_id: str
+
+
+class PlanEvent(Event):
+    """How the context will be read; sizes are in characters."""
+
+    kind: Literal["plan"] = "plan"
+    strategy: str
+    characters: int = 0
+    chunks: int = 0
+    chunk_size: int = 0
+    root_model: str | None = None
+    sub_model: str | None = None
+
+
+class SubcallEvent(Event):
+    """A sub-model has read a chunk; `done` of `chunks` are through. `status` is ok, none, failed or cached."""
+
+    kind: Literal["subcall"] = "subcall"
+    chunk: int = 0
+    chunks: int = 0
+    done: int = 0
+    status: str = "ok"
+    model: str | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    duration_ms: float = 0.0
+
+
+class IterationEvent(Event):
+    """The root model took a turn: in the REPL, the code it wrote and what that printed."""
+
+    kind: Literal["iteration"] = "iteration"
+    iteration: int = 0
+    code: str | None = None
+    output: str | None = None
+    cost_usd: float = 0.0
+    duration_ms: float = 0.0
+
+
+class AnswerEvent(Event):
+    """A further piece of the answer, as the root model writes it."""
+
+    kind: Literal["answer"] = "answer"
+    delta: str = ""
+
+
+class ResultEvent(Event):
+    """The run has ended with this result; it is the last event of a stream."""
+
+    kind: Literal["result"] = "result"
+    result: RLMResult
+
+
+class UnknownEvent(Event):
+    """An event of a kind that this client does not know."""
+
+    kind: str
+    data: object = None
+
+
+RunEvent = SessionEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent | ResultEvent | UnknownEvent
+
+_KINDS: Mapping[str, type[SessionEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent]] = {
+    "session": SessionEvent,
+    "plan": PlanEvent,
+    "subcall": SubcallEvent,
+    "iteration": IterationEvent,
+    "answer": AnswerEvent,
+}
+
+
+def run_event(raw: ServerSentEvent) -> RunEvent:
+    """Return the typed event; raises the `APIError` that an `error` event stands for."""
+    if raw.event == "error":
+        raise api_error(event_failure(raw.data))
+    if raw.event in _KINDS:
+        return parse(_KINDS[raw.event], raw.data).model_copy(update={"event_id": raw.id})
+    return (_result if raw.event == "result" else _unknown)(raw)
+
+
+def _result(raw: ServerSentEvent) -> RunEvent:
+    return ResultEvent(event_id=raw.id, result=parse(RLMResult, raw.data))
+
+
+def _unknown(raw: ServerSentEvent) -> RunEvent:
+    return UnknownEvent(event_id=raw.id, kind=raw.event, data=read_json(raw.data, lambda: raw.data))
+
+
+def event_failure(data: str) -> Failure:
+    """Read an `error` event's `{"success": false, "error": {…}}`."""
+    body = read_json(data, dict)
+    if not isinstance(body, Mapping) or not isinstance(body.get("error"), Mapping):
+        raise ProtocolError("The stream ended in an error event that names no error.")
+    return failure_of(body)
+
+
+def failure_of(body: Mapping[str, object], status: int | None = None) -> Failure:
+    """Return the facts in an error body; `body["error"]` must be an object."""
+    error = body["error"]
+    assert isinstance(error, Mapping)
+    session, cost = body.get("sessionId"), body.get("costUsd")
+    return Failure(
+        type=str(error.get("type", "error")),
+        message=str(error.get("message", "The Worker gave no reason.")),
+        detail=error.get("detail"),
+        status=status,
+        session_id=session if isinstance(session, str) else None,
+        cost_usd=float(cost) if isinstance(cost, int | float) else None,
+    )
+
+
+def read_json(text: str | bytes, otherwise: Callable[[], object]) -> object:
+    """Return what the text holds as JSON, or `otherwise()` when it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return otherwise()

@@ -1,0 +1,196 @@
+"""What the Worker answers, typed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from rlm_client._wire import Wire
+
+Name = Annotated[str, Field(coerce_numbers_to_str=True)]
+
+
+class ModelUsage(Wire):
+    """What one model did in a run; `estimated` when the model itself reported no token counts."""
+
+    model: str
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    estimated: bool = False
+
+
+class RunError(Wire):
+    """Why a run has no answer."""
+
+    type: str
+    message: str
+    detail: object = None
+
+
+class RLMResult(Wire):
+    """The outcome of one run.
+
+    `iterations` counts the root model's turns, `sub_calls` the paid calls to sub-models, `cached_sub_calls` the ones
+    answered from earlier runs. `coverage` is the share (0 to 1) of the context that a model read; `truncated` tells
+    that a limit ended the run early, `estimated` that some model reported no token counts. Costs are US dollars, times
+    milliseconds.
+    """
+
+    success: bool
+    answer: str | None = None
+    iterations: int = 0
+    sub_calls: int = 0
+    cached_sub_calls: int = 0
+    total_input_tokens: int = 0
+    total_output_tokens: int = 0
+    neurons: float = 0.0
+    cost_usd: float = 0.0
+    estimated: bool = False
+    duration_ms: int | float = 0
+    cache_hit: bool = False
+    session_id: str | None = None
+    strategy: str | None = None
+    root_model: str | None = None
+    sub_model: str | None = None
+    chunks: int = 0
+    coverage: float | None = None
+    truncated: bool = False
+    warnings: list[str] = Field(default_factory=list)
+    models: list[ModelUsage] = Field(default_factory=list)
+    error: RunError | None = None
+
+
+class Submitted(Wire):
+    """A run that was started in the background."""
+
+    session_id: str
+    status: str = "running"
+
+
+FINISHED = frozenset({"completed", "failed", "cancelled"})
+
+
+class SessionStatus(Wire):
+    """How far a run is; `status` is running, completed, failed or cancelled."""
+
+    session_id: str
+    status: str
+    phase: str | None = None
+    strategy: str | None = None
+    chunks_done: int = 0
+    chunks: int = 0
+    iterations: int = 0
+    sub_calls: int = 0
+    cost_usd: float = 0.0
+    started_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has ended, in whatever way."""
+        return self.status in FINISHED
+
+
+class Cancelled(Wire):
+    """A session that was stopped and deleted; `cost_usd` when the Worker said what it had spent."""
+
+    session_id: str | None = None
+    status: str = "cancelled"
+    cost_usd: float | None = None
+
+
+class TrajectoryCall(Wire):
+    """One model call of a run; `parent` is the id of the call that asked for it, `chunk` the chunk that it read."""
+
+    id: Name
+    parent: Name | None = None
+    kind: str = "call"
+    role: str | None = None
+    chunk: int | None = None
+    model: str = ""
+    prompt: object = None
+    response: object = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    duration_ms: float = 0.0
+    started_at: datetime | None = None
+
+
+class Trajectory(Wire):
+    """Every model call of a session, in the order in which they began."""
+
+    session_id: str
+    calls: list[TrajectoryCall] = Field(default_factory=list)
+
+
+class StoredContext(Wire):
+    """A context that the Worker keeps: pass it, or its `context_id`, instead of the text."""
+
+    context_id: str
+    characters: int = 0
+    bytes: int = 0
+    sha256: str | None = None
+
+
+class ModelInfo(Wire):
+    """A model of the catalogue: `window` in tokens, prices in dollars per million tokens as of `dated`."""
+
+    id: str
+    window: int | None = None
+    input_price: float | None = None
+    output_price: float | None = None
+    aliases: list[str] = Field(default_factory=list)
+    dated: str | None = None
+
+    def cost(self, input_tokens: float, output_tokens: float) -> float | None:
+        """Return what so many tokens cost, in dollars; None when the catalogue has no price."""
+        if self.input_price is None or self.output_price is None:
+            return None
+        return (input_tokens * self.input_price + output_tokens * self.output_price) / 1_000_000
+
+
+class Health(Wire):
+    """Whether the Worker is well; with `deep`, each binding's state is among the further fields."""
+
+    status: str
+    service: str | None = None
+    version: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is reported to fail."""
+        return self.status == "ok"
+
+
+class BatchSubmitted(Wire):
+    """A batch that was accepted."""
+
+    batch_id: str
+    total: int = 0
+
+
+class BatchStatus(Wire):
+    """How far a batch is."""
+
+    batch_id: str
+    status: str | None = None
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    cost_usd: float = 0.0
+
+    @property
+    def finished(self) -> bool:
+        """Whether every item has ended."""
+        return self.status in FINISHED or (self.total > 0 and self.done >= self.total)
+
+    @property
+    def done(self) -> int:
+        """How many items have ended, in whatever way."""
+        return self.completed + self.failed + self.cancelled

@@ -1,0 +1,153 @@
+"""The `Sandbox` port on Dynamic Workers: every REPL is an isolate of its own with no network and one stub.
+
+The stub leads to the entrypoint `SandboxHost` of this Worker, whose properties name the session and a token that the
+isolate cannot see; the session answers only under the token of a REPL that is open. Source for the loader's options:
+Cloudflare's documentation of Dynamic Workers; what is not in it was measured in workerd.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import js
+from pyodide.ffi import JsException, create_proxy, to_js
+
+from ..errors import SandboxLost, StorageUnavailable
+from ..ports import SandboxRepl
+from .bindings import binding, variable
+
+# Room for the REPL and a few megabytes of text, and well below the 128 MB that an isolate may have.
+_MEMORY_BYTES = 96 * 1024 * 1024
+_COMPATIBILITY_DATE = "2026-09-08"
+_FLAGS = ("python_workers", "disable_python_external_sdk")
+_PACKAGE = "rlm_worker.sandbox"
+_MAIN = f"from {_PACKAGE}.entry import Default\n"
+_MODULES = ("__init__", "entry", "guard", "output", "repl", "text", "tools", "values")
+# What opening an isolate may take in CPU time beside the cell's own: Python has to start.
+_START_SECONDS = 10
+_OPEN_SECONDS = 60.0
+
+Call = Callable[[str], Awaitable[str]]
+
+
+class DynamicWorkers:
+    """Opens isolates for one session and answers them."""
+
+    def __init__(self, context: Any, env: Any) -> None:
+        self._context = context
+        self._env = env
+        self._calls: dict[str, Call] = {}
+
+    @property
+    def available(self) -> bool:
+        return binding(self._env, "RLM_LOADER") is not None
+
+    async def open(self, session_id: str, setup: str, seconds: float, call: Call) -> SandboxRepl:
+        """Starts a REPL; raises `SandboxLost` when the platform does not give one."""
+        token = secrets.token_hex(16)
+        code = self._code(session_id, token, seconds)
+        isolate = _Isolate(self._loaded(f"{session_id}-{token}", code), lambda: self._calls.pop(token, None))
+        self._calls[token] = call
+        try:
+            async with asyncio.timeout(_OPEN_SECONDS):
+                await isolate.open(setup)
+        except TimeoutError:
+            await isolate.close()
+            raise StorageUnavailable("the sandbox did not start") from None
+        except SandboxLost as loss:
+            await isolate.close()
+            raise StorageUnavailable(f"the sandbox did not start: {loss}") from None
+        return isolate
+
+    async def answer(self, token: str, request: str) -> str:
+        """Answers a call of the isolate that was given this token."""
+        call = self._calls.get(token)
+        if call is None:
+            return json.dumps({"error": "this REPL is closed"})
+        return await call(request)
+
+    def _loaded(self, name: str, code: Any) -> Any:
+        async def give_code() -> Any:
+            return code
+
+        return self._env.RLM_LOADER.get(name, create_proxy(give_code))
+
+    def _code(self, session_id: str, token: str, seconds: float) -> Any:
+        local = variable(self._env, "RLM_LOCAL_BUNDLE") == "1"
+        host = self._context.exports.SandboxHost(_object({"props": {"session": session_id, "token": token}}))
+        return _object(
+            {
+                "compatibilityDate": _COMPATIBILITY_DATE,
+                "compatibilityFlags": [*_FLAGS, *(["python_workers_development"] if local else [])],
+                **({"allowExperimental": True} if local else {}),
+                "mainModule": "main.py",
+                "modules": {name: {"py": source} for name, source in _sources().items()},
+                "globalOutbound": js.JSON.parse("null"),
+                "limits": {"cpuMs": int((seconds + _START_SECONDS) * 1000)},
+                "env": {"HOST": host},
+            }
+        )
+
+
+class _Isolate:
+    """One isolate, reached by its entrypoint."""
+
+    def __init__(self, worker: Any, forget: Callable[[], object]) -> None:
+        self._entrypoint = worker.getEntrypoint()
+        self._forget = forget
+
+    async def open(self, setup: str) -> None:
+        await self._invoke("open", setup, _MEMORY_BYTES)
+
+    async def run(self, request: str) -> str:
+        """Runs a cell; raises `SandboxLost` when the isolate does not live to tell."""
+        return str(await self._invoke("run", request))
+
+    async def close(self) -> None:
+        self._forget()
+
+    async def _invoke(self, method: str, *arguments: object) -> object:
+        try:
+            return await getattr(self._entrypoint, method)(*arguments)
+        except (JsException, OSError) as error:
+            raise SandboxLost(_told(str(error))) from None
+
+
+class HostMethods:
+    """What a sandbox may call: one method, which passes a request on to its own session."""
+
+    ctx: Any
+    env: Any
+
+    async def call(self, request: str) -> str:
+        props = self.ctx.props
+        session = self.env.RLM_SESSIONS.getByName(props.session)
+        return str(await session.sandbox_call(props.token, str(request)))
+
+
+def _told(error: str) -> str:
+    """The platform's words for the end of an isolate, as a model can understand them."""
+    if "hung" in error or "internal error" in error or "memory" in error.lower():
+        return "it ended the Python process (out of memory, endless recursion, or an exit)"
+    if "CPU" in error:
+        return "it used up its CPU time"
+    lines = error.strip().splitlines() or ["no message"]
+    return f"it broke the Python process ({lines[-1][:200]})"
+
+
+def _sources() -> dict[str, str]:
+    """The sandbox's own modules as text."""
+    folder = _PACKAGE.replace(".", "/")
+    path = Path(str(import_module(_PACKAGE).__file__)).parent
+    own = {f"{folder}/{name}.py": (path / f"{name}.py").read_text(encoding="utf-8") for name in _MODULES}
+    return {"main.py": _MAIN, f"{folder.partition('/')[0]}/__init__.py": "", **own}
+
+
+def _object(value: object) -> Any:
+    return to_js(value, dict_converter=js.Object.fromEntries)

@@ -1,0 +1,153 @@
+"""What a consumer of the queue does with one item of a batch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from .admission import admit
+from .batch import TakenItem
+from .batch_input import error_result
+from .batch_routes import Batches
+from .errors import RateLimited, RLMError
+from .ports import Clock, ContextStore
+from .run import Job
+from .schemas import ErrorBody, RunResult, parse_request
+from .settings import Settings
+
+# A consumer may last 15 minutes of wall time.
+_WAIT_SECONDS = 780.0
+_LONGEST_DELAY_SECONDS = 600
+# Failures that another attempt may not meet; what was paid until then is not paid again.
+_PASSING = frozenset({"model_unavailable", "storage_unavailable", "rate_limited", "internal_error", "not_configured"})
+
+
+@dataclass(frozen=True, slots=True)
+class ItemMessage:
+    """What the queue carries: which item of which batch."""
+
+    batch_id: str
+    number: int
+
+    def to_json(self) -> str:
+        return json.dumps({"batchId": self.batch_id, "item": self.number})
+
+    @classmethod
+    def from_json(cls, text: str) -> ItemMessage:
+        parsed = json.loads(text)
+        return cls(str(parsed["batchId"]), int(parsed["item"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The item is to be tried again; `counted` attempts use up the queue's retries."""
+
+    after_seconds: int
+    counted: bool = True
+
+
+class Runs(Protocol):
+    """What running an item needs of the Worker's own routes."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def store(self) -> ContextStore: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    async def outcome(self, job: Job, content: list[bytes], *, waits: bool) -> RunResult | None: ...
+
+    async def ended(self, job: Job) -> RunResult | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BatchConsumer:
+    """Runs items and reports how they end."""
+
+    runs: Runs
+    batches: Batches
+    write_line: Callable[[str], None]
+
+    async def process(self, message: ItemMessage) -> Again | None:
+        """Runs one item to its end; gives None when the message has done its work."""
+        began = self.runs.clock.now()
+        taken = await self._take(message)
+        if taken is None:
+            return None
+        try:
+            async with asyncio.timeout(_WAIT_SECONDS):
+                result = await self._result(message, taken)
+        except TimeoutError:
+            return Again(1, counted=False)
+        except RLMError as error:
+            return await self._refused(message, taken, error)
+        if result is None:
+            return None
+        self._log(message, taken, result, self.runs.clock.now() - began)
+        return await self._report(message, taken, result)
+
+    async def bury(self, message: ItemMessage) -> None:
+        """Ends an item that the queue has given up."""
+        await self.batches.call(message.batch_id, "bury", message.number)
+
+    async def _take(self, message: ItemMessage) -> TakenItem | None:
+        found = await self.batches.call(message.batch_id, "take", message.number)
+        return TakenItem(**found) if isinstance(found, dict) else None
+
+    async def _result(self, message: ItemMessage, taken: TakenItem) -> RunResult | None:
+        """The item's result; None where the batch was deleted meanwhile."""
+        wanted = parse_request(taken.body, self.runs.settings.defaults)
+        wanted = wanted.model_copy(update={"stream": False, "background": False, "cancel_on_disconnect": False})
+        # Only a run that refuses the cache needs a name of its own; the same question else is one run.
+        own = None if wanted.config.use_cache else f"batch {message.batch_id} {message.number}"
+        job, content = await admit(wanted, taken.owner, self.runs.settings, self.runs.store, own)
+        if not await self.batches.call(message.batch_id, "started", message.number, job.session_id):
+            return None
+        # An earlier attempt may have ended without a word: its run is the one that was paid.
+        known = await self.runs.ended(job) if taken.attempt > 1 else None
+        return known or await self.runs.outcome(job, content, waits=True)
+
+    async def _report(self, message: ItemMessage, taken: TakenItem, result: RunResult) -> Again | None:
+        arguments = (message.number, result.cost_usd, result.to_json())
+        if not result.success and result.error is not None and result.error.type in _PASSING:
+            await self.batches.call(message.batch_id, "deferred", *arguments)
+            return self._again(taken, result.error)
+        await self.batches.call(message.batch_id, "finished", *arguments, result.success)
+        return None
+
+    async def _refused(self, message: ItemMessage, taken: TakenItem, error: RLMError) -> Again | None:
+        """What went wrong before there was a run."""
+        method = "deferred" if error.type in _PASSING else "finished"
+        arguments: tuple[object, ...] = (message.number, 0.0, error_result(error))
+        await self.batches.call(message.batch_id, method, *arguments, *(() if method == "deferred" else (False,)))
+        wait = error.retry_after if isinstance(error, RateLimited) else None
+        body = ErrorBody(type=error.type, message=str(error), retry_after=wait)
+        return self._again(taken, body) if method == "deferred" else None
+
+    def _again(self, taken: TakenItem, error: ErrorBody) -> Again:
+        """Waits twice as long each time; a key's own limits are nobody's failure."""
+        if error.type == "rate_limited":
+            return Again(min(_LONGEST_DELAY_SECONDS, error.retry_after or 5), counted=False)
+        delay = self.runs.settings.batch_retry_seconds * 2 ** min(10, taken.attempt - 1)
+        return Again(min(_LONGEST_DELAY_SECONDS, int(delay)))
+
+    def _log(self, message: ItemMessage, taken: TakenItem, result: RunResult, seconds: float) -> None:
+        line = {
+            "event": "batch_item",
+            "batchId": message.batch_id,
+            "item": message.number,
+            "attempt": taken.attempt,
+            "key": taken.owner,
+            "sessionId": result.session_id,
+            "success": result.success,
+            "costUsd": result.cost_usd,
+            "durationMs": round(seconds * 1000),
+            **({"error": result.error.type} if result.error else {}),
+        }
+        self.write_line(json.dumps(line))

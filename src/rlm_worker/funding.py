@@ -1,0 +1,104 @@
+"""A run's way to its key's account: no call is made that the day's dollars do not cover."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from .calls import Metered
+from .catalog import Catalog
+from .errors import RateLimited, UsageLimitExceeded
+from .ports import Accounts, DeltaSink, ModelReply, ModelRequest
+from .usage import Ledger
+
+# What a run asks for when it begins, in US dollars; the account gives what is left of the day where that is less.
+FIRST_GRANT_USD = 0.02
+UNLIMITED_USD = 1e12
+_TOKENS_AROUND = 64
+_RETRY_SECONDS = 3_600
+
+
+class Unlimited:
+    """The `Accounts` of a deployment that holds its keys to nothing."""
+
+    async def open(self, owner: str, run: str, usd: float, *, resumed: bool = False) -> float:
+        return UNLIMITED_USD
+
+    async def extend(self, owner: str, run: str, total: float) -> float:
+        return UNLIMITED_USD
+
+    async def close(self, owner: str, run: str, total: float) -> None:
+        return
+
+    async def state(self, owner: str) -> dict[str, object]:
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """Whose money a run spends: the key's account, and the dollars granted when the run began."""
+
+    accounts: Accounts
+    owner: str
+    run: str
+    granted: float
+
+
+class Funded:
+    """Lets a call through when the account covers its worst case beside all that is spent and under way."""
+
+    def __init__(self, model: Metered, ledger: Ledger, purse: Purse, catalog: Catalog) -> None:
+        self._model = model
+        self._ledger = ledger
+        self._purse = purse
+        self._catalog = catalog
+        self._granted = purse.granted
+        self._under_way: list[float] = []
+        self._change = asyncio.Condition()
+
+    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
+        if self._granted >= UNLIMITED_USD:
+            return await self._model.complete(request, deltas)
+        worst = await self._reserve(request)
+        try:
+            return await self._model.complete(request, deltas)
+        finally:
+            self._under_way.remove(worst)
+            async with self._change:
+                self._change.notify_all()
+
+    async def _reserve(self, request: ModelRequest) -> float:
+        async with self._change:
+            # Weighing a long prompt exactly is not free, and hardly ever needed.
+            worst = self._at_most_usd(request)
+            if not await self._is_covered(worst):
+                worst = self._model.worst_usd(request)
+            while not await self._is_covered(worst):
+                if not self._under_way:
+                    raise self._refusal()
+                await self._change.wait()  # what is under way usually costs less than its worst case
+            self._under_way.append(worst)
+            return worst
+
+    async def _is_covered(self, worst: float) -> bool:
+        total = self._spent() + sum(self._under_way) + worst
+        if total > self._granted:
+            self._granted = await self._purse.accounts.extend(self._purse.owner, self._purse.run, total)
+        return total <= self._granted
+
+    def _at_most_usd(self, request: ModelRequest) -> float:
+        """More than a call can cost, whichever of the model and its fallback answers."""
+        models = [model for model in (request.model, self._catalog.fallback_of(request.model)) if model]
+        tokens = request.characters() + _TOKENS_AROUND
+        return max(model.cost(min(model.window, tokens), request.max_output_tokens) for model in models)
+
+    def _refusal(self) -> RateLimited | UsageLimitExceeded:
+        """A run that has spent nothing is refused by its key's limit; any other ends with what it has."""
+        if not self._spent():
+            return RateLimited(
+                "what is left of this key's US dollars for today does not pay for one call", _RETRY_SECONDS
+            )
+        return UsageLimitExceeded("KEY_DAILY_USD", round(self._granted, 8), round(self._spent(), 8))
+
+    def _spent(self) -> float:
+        return self._ledger.usage.cost_usd

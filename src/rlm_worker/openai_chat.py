@@ -1,0 +1,125 @@
+"""A chat completion as a run, and a run as a chat completion.
+
+The last message is the query; all before it is the context, each message a named document.
+"""
+
+from __future__ import annotations
+
+from . import __version__
+from .catalog import Catalog
+from .errors import InvalidRequest
+from .openai_models import model_choice
+from .openai_schemas import (
+    AnswerMessage,
+    ChatCompletion,
+    ChatMessage,
+    ChatRequest,
+    Choice,
+    FinishReason,
+    RunNumbers,
+    Usage,
+)
+from .run import Job
+from .schemas import MAX_OUTPUT_TOKENS, MAX_QUERY_CHARACTERS, Document, RunConfig, RunRequest, RunResult, with_defaults
+
+FINGERPRINT = f"rlm-worker-{__version__}"
+# Of a message too long for a query: what is asked stands at its head or at its end as a rule.
+_HEAD_CHARACTERS, _TAIL_CHARACTERS = 1_000, 3_000
+_GAP = "\n\n[…]\n\n"
+
+
+def run_request(chat: ChatRequest, defaults: RunConfig, catalog: Catalog) -> RunRequest:
+    """The run that a chat completion asks for; raises `InvalidRequest` or `UnknownModel`."""
+    documents, query = _context_and_query(chat.messages)
+    return RunRequest(
+        context=list(documents),
+        query=query,
+        config=with_defaults(_config(chat, catalog), defaults),
+        response_schema=_schema(chat),
+        stream=chat.stream,
+    )
+
+
+def completion(result: RunResult, job: Job, created: int) -> ChatCompletion:
+    """The answer of a run that has ended well."""
+    choice = Choice(message=AnswerMessage(content=result.answer or ""), finish_reason=finish_reason(result))
+    return ChatCompletion(
+        id=completion_id(job),
+        created=created,
+        model=model_name(job),
+        choices=[choice],
+        usage=usage(result),
+        system_fingerprint=FINGERPRINT,
+        rlm=numbers(result),
+    )
+
+
+def completion_id(job: Job) -> str:
+    """The id of a completion; what follows the dash is the session's id."""
+    return f"chatcmpl-{job.session_id}"
+
+
+def model_name(job: Job) -> str:
+    """Root and sub-model by their full ids: a name that can be asked for again."""
+    return f"{job.config.root_model}+{job.config.sub_model}"
+
+
+def finish_reason(result: RunResult) -> FinishReason:
+    """`length` where any limit kept the run from its end."""
+    return "length" if result.truncated else "stop"
+
+
+def usage(result: RunResult) -> Usage:
+    tokens_in, tokens_out = result.total_input_tokens, result.total_output_tokens
+    return Usage(prompt_tokens=tokens_in, completion_tokens=tokens_out, total_tokens=tokens_in + tokens_out)
+
+
+def numbers(result: RunResult) -> RunNumbers:
+    """Everything about a run but its answer."""
+    return RunNumbers.model_validate(result.model_dump(by_alias=True, exclude_none=True, exclude={"answer", "success"}))
+
+
+def _config(chat: ChatRequest, catalog: Catalog) -> RunConfig:
+    limits = [limit for limit in (chat.max_completion_tokens, chat.max_tokens) if limit is not None]
+    chosen: dict[str, object] = dict(model_choice(chat.model, catalog))
+    if limits:
+        chosen["max_output_tokens"] = min(MAX_OUTPUT_TOKENS, *limits)
+    if chat.temperature is not None:
+        chosen["temperature"] = chat.temperature
+    own = chat.rlm or RunConfig()
+    return RunConfig.model_validate({**chosen, **{name: getattr(own, name) for name in own.model_fields_set}})
+
+
+def _schema(chat: ChatRequest) -> dict[str, object] | None:
+    wanted = chat.response_format
+    return wanted.json_schema.schema_ if wanted and wanted.json_schema else None
+
+
+def _context_and_query(messages: list[ChatMessage]) -> tuple[list[Document], str]:
+    *earlier, last = messages
+    number = len(messages)
+    if last.role != "user":
+        raise InvalidRequest.at(f"messages.{number - 1}.role", "the last message must be the user's: it is the query")
+    texts = last.texts()
+    if not texts:
+        raise InvalidRequest.at(f"messages.{number - 1}.content", "is empty")
+    documents = [item for index, message in enumerate(earlier, 1) for item in _documents(index, message)]
+    documents += _documents(number, last)[:-1]
+    query = texts[-1]
+    # A message that stands alone is its own context, and so is one that is a text and a question at once.
+    if not documents or len(query) > MAX_QUERY_CHARACTERS:
+        documents.append(_documents(number, last)[-1])
+    return documents, query if len(query) <= MAX_QUERY_CHARACTERS else _excerpt(query)
+
+
+def _documents(number: int, message: ChatMessage) -> list[Document]:
+    texts = message.texts()
+    speaker = f"{message.role}, {message.name}" if message.name else message.role
+    names = [f"message {number} ({speaker})"]
+    if len(texts) > 1:
+        names = [f"{names[0]}, part {part}" for part in range(1, len(texts) + 1)]
+    return [Document(name=name, text=text) for name, text in zip(names, texts, strict=False)]
+
+
+def _excerpt(message: str) -> str:
+    return f"{message[:_HEAD_CHARACTERS]}{_GAP}{message[-_TAIL_CHARACTERS:]}"

@@ -1,0 +1,40 @@
+"""Errors as OpenAI's clients expect them: `{"error": {"message", "type", "param", "code"}}`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .errors import InvalidRequest, RLMError
+from .http import HttpResponse
+from .openai_models import UnknownModel
+from .openai_schemas import OpenAIError, OpenAIErrorBody
+from .schemas import ErrorBody
+
+# OpenAI answers 400 where the rest of this Worker says that a field could not be understood.
+_UNPROCESSABLE, _BAD_REQUEST = 422, 400
+_CODES = {"unauthenticated": "invalid_api_key"}
+_TYPE_OF_STATUS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class RunFailed(RLMError):
+    """A run that ended without an answer; keeps the type of its error."""
+
+    def __init__(self, error: ErrorBody) -> None:
+        self.type = error.type
+        super().__init__(error.message)
+
+
+def openai_error(error: RLMError, status: int) -> OpenAIError:
+    """The body of an error."""
+    param = error.problems[0].path or None if isinstance(error, InvalidRequest) else None
+    code = _CODES.get(error.type, error.type)
+    if isinstance(error, UnknownModel):
+        param, code = "model", "model_not_found"
+    kind = _TYPE_OF_STATUS.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return OpenAIError(error=OpenAIErrorBody(message=str(error), type=kind, param=param, code=code))
+
+
+def openai_error_response(error: RLMError, status: int, headers: Mapping[str, str]) -> HttpResponse:
+    """An error of a route under /v1, with the status and headers that it has elsewhere."""
+    status = _BAD_REQUEST if status == _UNPROCESSABLE else status
+    return HttpResponse.of_json_text(status, openai_error(error, status).model_dump_json(), headers)

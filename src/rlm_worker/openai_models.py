@@ -1,0 +1,78 @@
+"""Models by the names that OpenAI's clients send: `root`, `root+sub`, `rlm`, `rlm-repl`, `root+sub+rlm-map-reduce`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time
+
+from .catalog import CATALOG_DATE, Catalog, ModelSpec
+from .errors import NotFound
+from .openai_schemas import ModelEntry, ModelList
+from .schemas import RunConfig, StrategyName
+
+_STRATEGIES: Mapping[str, StrategyName] = {
+    "rlm": "auto",
+    "auto": "auto",
+    "rlm-auto": "auto",
+    "rlm-direct": "direct",
+    "rlm-map-reduce": "map_reduce",
+    "rlm-repl": "repl",
+}
+_CREATED = int(datetime.combine(date.fromisoformat(CATALOG_DATE), time(), UTC).timestamp())
+
+
+class UnknownModel(NotFound):
+    """A `model` that names no model and no strategy of this deployment."""
+
+
+def model_choice(name: str, catalog: Catalog) -> dict[str, str]:
+    """The fields of a run's config that a `model` decides; raises `UnknownModel`."""
+    chosen: dict[str, str] = {}
+    models: list[str] = []
+    for part in name.split("+"):
+        if part in _STRATEGIES:
+            chosen["strategy"] = _STRATEGIES[part]
+        else:
+            models.append(_known(part, catalog).id)
+    if len(models) > 2 or len(models) + len(chosen) < len(name.split("+")):
+        raise UnknownModel(f"{name[:200]!r} names more than a root model, a sub-model and a strategy")
+    return {**chosen, **dict(zip(("root_model", "sub_model"), models, strict=False))}
+
+
+def model_list(catalog: Catalog) -> ModelList:
+    """Every model of the catalogue."""
+    return ModelList(data=[_entry(model.id, model, aliases) for model, aliases in catalog.models()])
+
+
+def model_entry(name: str, catalog: Catalog, defaults: RunConfig) -> ModelEntry:
+    """The entry of anything that may stand as `model`, with the root model's window and prices."""
+    choice = model_choice(name, catalog)
+    root = _known(choice.get("root_model", defaults.root_model), catalog)
+    aliases = next((aliases for model, aliases in catalog.models() if model.id == name), [])
+    return _entry(name, root, aliases)
+
+
+def _known(name: str, catalog: Catalog) -> ModelSpec:
+    model = catalog.find(name)
+    if model is None:
+        raise UnknownModel(f"the model {name[:200]!r} does not exist; GET /v1/models lists those that do")
+    return model
+
+
+def _entry(name: str, model: ModelSpec, aliases: list[str]) -> ModelEntry:
+    return ModelEntry(
+        id=name,
+        created=_CREATED,
+        owned_by=_owner(model.id),
+        window=model.window,
+        inputPrice=model.input_price,
+        outputPrice=model.output_price,
+        aliases=aliases,
+        dated=CATALOG_DATE,
+    )
+
+
+def _owner(model_id: str) -> str:
+    """Workers AI's ids are @cf/owner/name, those of other providers owner/name."""
+    parts = model_id.removeprefix("@cf/").removeprefix("@hf/").split("/")
+    return parts[0] if len(parts) > 1 else "cloudflare"

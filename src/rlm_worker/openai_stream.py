@@ -1,0 +1,116 @@
+"""The events of a session as the chunks of a chat completion."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
+from .errors import RLMError
+from .openai_chat import FINGERPRINT, completion_id, finish_reason, model_name, numbers, usage
+from .openai_errors import RunFailed, openai_error
+from .openai_schemas import ChatCompletionChunk, ChunkChoice, Delta, Usage
+from .run import Job
+from .schemas import ErrorBody, RunResult
+
+_DONE = "data: [DONE]\n\n"
+# OpenAI's form cannot take back what it has sent.
+_ANEW = "\n\n[the answer begins anew]\n\n"
+
+
+class ChatHead(BaseModel):
+    """What all chunks of one stream share, and whether its last one tells the usage."""
+
+    id: str
+    created: int
+    model: str
+    include_usage: bool
+
+    @classmethod
+    def of(cls, job: Job, created: int, *, include_usage: bool) -> ChatHead:
+        return cls(id=completion_id(job), created=created, model=model_name(job), include_usage=include_usage)
+
+
+class ChatStream:
+    """Translates one session's events, in their order, into server-sent chunks."""
+
+    def __init__(self, head: ChatHead) -> None:
+        self._head = head
+        self._sent = ""
+        self._attempt = ""
+
+    def translate(self, kind: str, data: Mapping[str, object]) -> str:
+        """The chunks that an event becomes; empty where it has nothing to say in this form."""
+        if kind == "session":
+            return self._delta(Delta(role="assistant", content=""))
+        if kind == "answer":
+            return self._answer(data)
+        if kind == "result":
+            return self._ended(RunResult.model_validate(data))
+        return self._failed(data) if kind == "error" else ""
+
+    def _answer(self, data: Mapping[str, object]) -> str:
+        """What is new in the answer: an attempt that is made again is silent until it has caught up."""
+        if data.get("restart"):
+            self._attempt = ""
+        self._attempt += str(data.get("delta") or "")
+        if self._sent.startswith(self._attempt):
+            return ""
+        news = self._attempt.removeprefix(self._sent)
+        anew = bool(self._sent) and not self._attempt.startswith(self._sent)
+        self._sent = self._attempt
+        return self._delta(Delta(content=_ANEW + news if anew else news))
+
+    def _ended(self, result: RunResult) -> str:
+        rest = self._unsaid(result.answer or "")
+        last = self._chunk([ChunkChoice(delta=Delta(), finish_reason=finish_reason(result))], result=result)
+        counted = self._chunk([], used=usage(result)) if self._head.include_usage else ""
+        return (self._delta(Delta(content=rest)) if rest else "") + last + counted + _DONE
+
+    def _unsaid(self, answer: str) -> str:
+        """What the deltas did not bring; they differ from the answer by the blanks around it."""
+        said = self._sent.strip()
+        if answer.strip().startswith(said):
+            return answer.strip()[len(said) :]
+        return _ANEW + answer
+
+    def _failed(self, data: Mapping[str, object]) -> str:
+        error = RunFailed(ErrorBody.model_validate(data.get("error")))
+        return stream_error(error)
+
+    def _delta(self, delta: Delta) -> str:
+        return self._chunk([ChunkChoice(delta=delta)])
+
+    def _chunk(self, choices: list[ChunkChoice], *, used: Usage | None = None, result: RunResult | None = None) -> str:
+        head = self._head
+        chunk = ChatCompletionChunk(
+            id=head.id,
+            created=head.created,
+            model=head.model,
+            choices=choices,
+            usage=used,
+            system_fingerprint=FINGERPRINT,
+            rlm=numbers(result) if result else None,
+        )
+        return f"data: {json.dumps(_present(chunk), ensure_ascii=False)}\n\n"
+
+
+def _present(chunk: ChatCompletionChunk) -> dict[str, object]:
+    """A chunk without the fields that only some chunks have; OpenAI's other nulls stay."""
+    fields = chunk.model_dump()
+    for choice in fields["choices"]:
+        choice["delta"] = {name: value for name, value in choice["delta"].items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None or name not in ("usage", "rlm")}
+
+
+def whole_stream(head: ChatHead, result: RunResult) -> str:
+    """The stream of a run that had ended before anyone could follow it."""
+    stream = ChatStream(head)
+    kind = "result" if result.success else "error"
+    return stream.translate("session", {}) + stream.translate(kind, json.loads(result.to_json()))
+
+
+def stream_error(error: RLMError) -> str:
+    """The last event of a stream that fails."""
+    return f"data: {openai_error(error, 500).model_dump_json()}\n\n"

@@ -1,0 +1,173 @@
+"""A REPL that outlives its isolate.
+
+Cells are written down before and after they run. Where the isolate is gone, a new one is made and the cells that ended
+well run again in it, answered from the journal; one that took its isolate with it never does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable
+from dataclasses import dataclass, field, replace
+
+from .errors import BindingMissing, SandboxLost
+from .ports import Sandbox, SandboxRepl
+from .repl_calls import CellCalls, placed
+from .repl_journal import CellOutcome, CellRecord, CellTable
+from .repl_task import Task
+from .repl_wire import Report, parse_report
+
+# A REPL stops a cell by itself; only one that it cannot stop is still there after this much more.
+_GRACE_FACTOR, _GRACE_SECONDS = 1.5, 5.0
+_MOST_STARTS = 3
+_TOOLS = ["llm_query", "llm_query_batched", "rlm_query", "budget"]
+
+
+@dataclass(slots=True)
+class DurableRepl:
+    """Runs the cells of one task, each once for good."""
+
+    task: Task
+    sandbox: Sandbox
+    cells: CellTable
+    seconds: float
+    _isolate: SandboxRepl | None = None
+    _calls: CellCalls | None = field(default=None, init=False)
+
+    async def run(self, number: int, code: str) -> CellOutcome:
+        """What came of a cell: as it was written down, or by running it."""
+        known = self.cells.cell(self.task.path, number)
+        if known is not None and known.outcome is not None:
+            return known.outcome
+        if known is not None and self._was_fatal(known):
+            return self._finish(number, _lost("the runtime had to be restarted while it computed"))
+        await self._catch_up(number)
+        self.cells.start(self.task.path, number, code)
+        try:
+            outcome = await self._execute(number, code)
+        except SandboxLost as loss:
+            outcome = _lost(str(loss), self._calls)
+            await self.close()
+        return self._finish(number, outcome)
+
+    async def close(self) -> None:
+        """Lets the isolate go."""
+        isolate, self._isolate = self._isolate, None
+        if self._calls is not None:
+            await self._calls.close()
+        if isolate is not None:
+            await isolate.close()
+
+    def _finish(self, number: int, outcome: CellOutcome) -> CellOutcome:
+        self.cells.finish(self.task.path, number, outcome)
+        return outcome
+
+    def _was_fatal(self, cell: CellRecord) -> bool:
+        """Whether a cell that was started and never ended is to blame for it.
+
+        A crash while it waited for an answer is none of its doing, nor is one soon after it last did anything. A cell
+        that computes and cannot be stopped shows no sign of life for longer than a cell may take.
+        """
+        if cell.starts >= _MOST_STARTS:
+            return True
+        silent = self.task.run.ports.clock.now() - cell.active_at
+        return not cell.waiting and silent > self.seconds + _GRACE_SECONDS
+
+    async def _catch_up(self, number: int) -> None:
+        """Sees to it that the isolate has run all cells before this one."""
+        while self._isolate is None:
+            self._isolate = await self._open()
+            for cell in self.cells.cells(self.task.path):
+                if cell.number >= number or cell.state != "finished" or cell.outcome is None:
+                    continue
+                try:
+                    await self._execute(cell.number, cell.code)
+                except SandboxLost as loss:
+                    self._finish(cell.number, replace(cell.outcome, lost=str(loss)))
+                    await self.close()
+                    break
+
+    async def _open(self) -> SandboxRepl:
+        config = self.task.run.job.config
+        setup = {
+            "documents": self.task.passage.documents(),
+            "query": self.task.query,
+            "tools": _TOOLS,
+            "output_limit": config.max_output_characters,
+            "seed": f"{self.task.run.job.session_id} {self.task.path}",
+        }
+        session_id = self.task.run.job.session_id
+        return await self.sandbox.open(session_id, json.dumps(setup), self.seconds, self._answer)
+
+    async def _answer(self, request: str) -> str:
+        if self._calls is None:
+            return json.dumps({"error": "no cell is running"})
+        return await self._calls.answer(request)
+
+    async def _execute(self, number: int, code: str) -> CellOutcome:
+        assert self._isolate is not None
+        calls = self._calls = CellCalls(self.task, self.cells, number)
+        clock, limit = self.task.run.ports.clock, self.task.run.job.config.max_output_characters
+        started = clock.now()
+        request = json.dumps({"cell": number, "code": code, "seconds": self.seconds})
+        try:
+            text = await self._within_limit(self._isolate.run(request), calls)
+        finally:
+            await calls.close()
+        report = parse_report(text, number, limit)
+        return _outcome(self.task, report, calls, round((clock.now() - started) * 1000))
+
+    async def _within_limit(self, work: Awaitable[str], calls: CellCalls) -> str:
+        """Waits for a cell; gives up when it has computed for much longer than it may."""
+        clock, allowed = self.task.run.ports.clock, self.seconds * _GRACE_FACTOR + _GRACE_SECONDS
+        started, running = clock.now(), asyncio.ensure_future(work)
+        try:
+            while True:
+                left = allowed - (clock.now() - started - calls.waited_seconds)
+                if left <= 0 and not calls.is_waiting:
+                    raise SandboxLost(f"it took longer than {self.seconds:g} s and could not be stopped")
+                done, _ = await asyncio.wait({running}, timeout=max(0.5, left))
+                if done:
+                    return running.result()
+        finally:
+            running.cancel()
+
+
+def open_repl(task: Task, seconds: float) -> DurableRepl:
+    """The REPL of a task; raises `BindingMissing` where the deployment has no sandbox."""
+    ports = task.run.ports
+    if ports.sandbox is None or ports.cells is None:
+        raise BindingMissing("RLM_LOADER", "strategy repl")
+    return DurableRepl(task, ports.sandbox, ports.cells, seconds)
+
+
+def _outcome(task: Task, report: Report, calls: CellCalls, duration_ms: int) -> CellOutcome:
+    for start, end in placed(task.passage, report.shown):
+        calls.read.add(start, end)
+    return CellOutcome(
+        output=report.output,
+        failed=report.failed,
+        finished=report.finished,
+        final=report.final,
+        draft=report.draft or "",
+        variables=tuple(report.variables),
+        read=tuple(calls.read.intervals()),
+        limits=tuple(calls.limits),
+        cost_usd=calls.cost_usd,
+        duration_ms=duration_ms,
+    )
+
+
+def _lost(reason: str, calls: CellCalls | None = None) -> CellOutcome:
+    """What is left of a cell whose isolate is gone: what it asked was paid and read all the same."""
+    if calls is None:
+        return CellOutcome(output="", failed=True, lost=reason)
+    return CellOutcome(
+        output="",
+        failed=True,
+        read=tuple(calls.read.intervals()),
+        limits=tuple(calls.limits),
+        cost_usd=calls.cost_usd,
+        lost=reason,
+    )

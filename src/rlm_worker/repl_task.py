@@ -1,0 +1,79 @@
+"""One question to be answered in a REPL: the run's own, or that of a child run; and what was found."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from .passages import Interval, Passage
+from .ports import DeltaSink, Model, ModelReply, ModelRequest
+from .run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The answer to a task, the ranges of the context that models were given for it, and whether a limit cut it."""
+
+    value: object
+    read: tuple[Interval, ...] = ()
+    truncated: bool = False
+
+    def as_text(self) -> str:
+        """The answer as the wire has it: text as it is, anything else as JSON."""
+        return self.value if isinstance(self.value, str) else json.dumps(self.value, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A question about a passage; `path` is empty for the run's own and names the asking cell for a child's."""
+
+    run: Run
+    query: str
+    passage: Passage
+    flight: OneAtATime
+    answer_child: Callable[[Task], Awaitable[Found]]
+    path: str = ""
+    depth: int = 0
+    response_schema: Mapping[str, object] | None = None
+
+    @property
+    def may_recurse(self) -> bool:
+        return self.depth < self.run.job.config.max_depth
+
+    def cell_name(self, number: int) -> str:
+        """What the calls of a cell have as their parent."""
+        return f"{self.path}/{number}" if self.path else str(number)
+
+    def cost_of(self, reply: ModelReply) -> float:
+        """What a reply has cost, in US dollars, whenever it was paid."""
+        model = self.run.ports.catalog.find(reply.model)
+        return model.cost(reply.usage.input_tokens, reply.usage.output_tokens) if model and reply.usage else 0.0
+
+
+@dataclass(slots=True)
+class OneAtATime:
+    """Calls that are alike wait for each other, so that the journal answers all but the first."""
+
+    model: Model
+    _locks: dict[str, tuple[asyncio.Lock, int]] = field(default_factory=dict)
+
+    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
+        async with self._alone(request.key()):
+            return await self.model.complete(request, deltas)
+
+    @asynccontextmanager
+    async def _alone(self, key: str) -> AsyncIterator[None]:
+        lock, holders = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = lock, holders + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            holders = self._locks[key][1] - 1
+            if holders:
+                self._locks[key] = lock, holders
+            else:
+                del self._locks[key]

@@ -1,0 +1,62 @@
+"""The sandbox's Worker: one REPL per isolate, opened once, then one call for each cell.
+
+Its environment holds one stub, `HOST`, with one method, `call`; it has no network.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import js
+import pyodide_js
+from pyodide.ffi import run_sync
+from workers import WorkerEntrypoint
+
+from .repl import Repl, Setup
+
+_PAGE = 65_536
+
+
+class _Isolate:
+    """What lives as long as the isolate; the environment is that of the request at hand."""
+
+    repl: Repl | None = None
+    env: Any = None
+
+
+class Default(WorkerEntrypoint):
+    """What the session may call."""
+
+    def __init__(self, ctx: Any, env: Any) -> None:
+        self.ctx = ctx
+        _Isolate.env = env
+
+    async def open(self, setup: str, memory_bytes: int) -> str:
+        """Makes the REPL; a second call under the same isolate is refused, because its state would be another's."""
+        if _Isolate.repl is not None:
+            raise RuntimeError("this REPL is open already")
+        _cap_memory(int(memory_bytes))
+        _Isolate.repl = Repl(Setup.from_json(setup), _call_host)
+        return "open"
+
+    async def run(self, request: str) -> str:
+        """Runs one cell."""
+        if _Isolate.repl is None:
+            raise RuntimeError("this isolate has lost its REPL")
+        return _Isolate.repl.run(request)
+
+
+def _call_host(request: str) -> str:
+    return str(run_sync(_Isolate.env.HOST.call(request)))
+
+
+def _cap_memory(limit: int) -> None:
+    """Lets Python's heap grow to `limit` bytes and no further, so that hoarding ends in a MemoryError.
+
+    The heap is grown to the limit at once and further growth made to fail, by putting a function in its place that
+    throws for every number. Cells can undo this; then the platform's own limit on the isolate is what is left.
+    """
+    room = limit - pyodide_js._module.HEAP8.length - 2 * _PAGE  # noqa: SLF001 - there is no public way to ask
+    if room > 0:
+        bytearray(room)
+    js.WebAssembly.Memory.prototype.grow = js.Symbol.keyFor

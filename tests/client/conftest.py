@@ -1,0 +1,52 @@
+"""The fake Worker with clients of both kinds, and the real one with a scripted model behind it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from rlm_client import AsyncRLMClient, RetryPolicy, RLMClient
+from scripts.local.dev_process import DevProcess
+from scripts.local.scripted_model import ScriptedModel
+from tests.client.fake_worker import KEY, FakeWorker, serving
+
+IMPATIENT = RetryPolicy(attempts=3, resumptions=3, first_delay=0.001, longest_delay=2.0)
+
+
+@pytest.fixture
+def worker() -> Iterator[FakeWorker]:
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def client(worker: FakeWorker) -> Iterator[RLMClient]:
+    with RLMClient(worker.url, KEY, retries=IMPATIENT) as made:
+        yield made
+
+
+@pytest_asyncio.fixture
+async def async_client(worker: FakeWorker) -> AsyncIterator[AsyncRLMClient]:
+    async with AsyncRLMClient(worker.url, KEY, retries=IMPATIENT) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def model() -> Iterator[ScriptedModel]:
+    with ScriptedModel() as scripted:
+        yield scripted
+
+
+@pytest.fixture(scope="session")
+def deployment(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevProcess]:
+    with DevProcess(tmp_path_factory.mktemp("state"), ai=model.url) as process:
+        yield process
+
+
+@pytest.fixture
+def scripted(model: ScriptedModel) -> Iterator[ScriptedModel]:
+    model.reset()
+    yield model
+    model.reset()

@@ -1,0 +1,117 @@
+"""What the fake Worker answers."""
+
+from __future__ import annotations
+
+
+def played(session_id: str, query: str, strategy: object = "map_reduce") -> list[tuple[str, object]]:
+    if strategy == "repl":
+        return [("session", {"sessionId": session_id}), *REPL, ("result", run_result(session_id, query))]
+    plan = {"strategy": "map_reduce", "characters": 200_000, "chunks": 4, "chunkSize": 50_000}
+    plan |= {"rootModel": "@cf/meta/llama-3.3-70b-instruct-fp8-fast", "subModel": "@cf/meta/llama-3.1-8b"}
+    calls = [
+        {"chunk": n, "chunks": 4, "done": n + 1, "status": "ok", "costUsd": 0.0001, "inputTokens": 12_000, "new": 1}
+        for n in range(4)
+    ]
+    words = [("answer", {"delta": piece}) for piece in ("The answer to ", f"“{query}” ", "is **42**.")]
+    result = run_result(session_id, query)
+    return [
+        ("session", {"sessionId": session_id}),
+        ("plan", plan),
+        *(("subcall", call) for call in calls),
+        ("weather", {"sun": True}),
+        *words,
+        ("result", result),
+    ]
+
+
+def run_result(session_id: str, query: str) -> dict[str, object]:
+    tokens = {"inputTokens": 48_000, "outputTokens": 400}
+    usage = {"model": "@cf/meta/llama-3.1-8b", "calls": 4, **tokens, "costUsd": 0.0004}
+    return {
+        "success": True,
+        "answer": f"The answer to “{query}” is **42**.",
+        "iterations": 1,
+        "subCalls": 4,
+        "cachedSubCalls": 0,
+        "totalInputTokens": 50_000,
+        "totalOutputTokens": 500,
+        "neurons": 91.5,
+        "costUsd": 0.0009,
+        "durationMs": 8_400,
+        "cacheHit": False,
+        "sessionId": session_id,
+        "strategy": "map_reduce",
+        "rootModel": "@cf/meta/llama-3.3-70b-instruct-fp8-fast",
+        "subModel": "@cf/meta/llama-3.1-8b",
+        "chunks": 4,
+        "coverage": 1.0,
+        "truncated": False,
+        "warnings": [],
+        "models": [{**usage, "estimated": False}],
+    }
+
+
+ROOT = "@cf/meta/llama-3.3-70b-instruct-fp8-fast"
+CELL = """for name, text in context.documents():
+    if "needle" in text:
+        print(name, text.find("needle"))
+        break"""
+REPL: list[tuple[str, object]] = [
+    ("plan", {"strategy": "repl", "characters": 200_000, "rootModel": ROOT, "subModel": "@cf/meta/llama-3.1-8b"}),
+    (
+        "iteration",
+        {"iteration": 1, "code": CELL, "output": "src/hay.py 1207\n", "costUsd": 0.0004, "durationMs": 1_200},
+    ),
+    ("subcall", {"chunk": 0, "chunks": 0, "done": 1, "status": "ok", "costUsd": 0.0001}),
+    ("iteration", {"iteration": 2, "code": "FINAL(42)", "output": "", "costUsd": 0.0003, "durationMs": 900}),
+]
+HEALTHY = {"status": "ok", "service": "rlm-worker", "version": "1.2.3"}
+MODELS = [
+    {
+        "id": "@cf/meta/llama-3.3-70b-instruct-fp8-fast",
+        "object": "model",
+        "window": 24_000,
+        "inputPrice": 0.293,
+        "outputPrice": 2.253,
+        "aliases": ["llama-3.1-70b"],
+        "dated": "2026-10-01",
+    },
+    {
+        "id": "@cf/meta/llama-3.1-8b",
+        "object": "model",
+        "window": 32_000,
+        "inputPrice": 0.045,
+        "outputPrice": 0.384,
+        "aliases": ["llama-3.1-8b"],
+        "dated": "2026-10-01",
+    },
+]
+
+TRAJECTORY = [
+    {
+        "id": "c1",
+        "parent": None,
+        "kind": "sub",
+        "model": "@cf/meta/llama-3.1-8b",
+        "prompt": "Copy out what helps.",
+        "response": "forty-two",
+        "inputTokens": 12_000,
+        "outputTokens": 9,
+        "costUsd": 0.0001,
+        "durationMs": 900,
+        "startedAt": "2026-10-01T12:00:01Z",
+    },
+    {
+        "id": "c2",
+        "parent": "c1",
+        "kind": "root",
+        "model": "@cf/meta/llama-3.3-70b-instruct-fp8-fast",
+        "prompt": [{"role": "user", "content": "Answer."}],
+        "response": "42",
+        "inputTokens": 200,
+        "outputTokens": 3,
+        "costUsd": 0.0005,
+        "durationMs": 2_100,
+        "startedAt": "2026-10-01T12:00:03Z",
+    },
+]

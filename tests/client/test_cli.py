@@ -1,0 +1,249 @@
+"""The command line, in this process, against a real socket."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from rlm_client._cli._app import rlm
+from rlm_client._cli._exits import MEANINGS
+from tests.client.fake_worker import KEY, FakeWorker, error_fault
+
+
+class Shell:
+    """Runs `rlm` with the fake Worker's address and key in the environment."""
+
+    def __init__(self, worker: FakeWorker) -> None:
+        self.worker = worker
+        self._runner = CliRunner(env={"RLM_BASE_URL": worker.url, "RLM_API_KEY": KEY})
+
+    def __call__(self, *arguments: str, stdin: str | None = None) -> Result:
+        return self._runner.invoke(rlm, arguments, input=stdin)
+
+
+@pytest.fixture
+def shell(worker: FakeWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text("alpha " * 20_000)
+    (tmp_path / "docs" / "b.txt").write_text("beta")
+    return Shell(worker)
+
+
+def test_answer_alone_on_stdout(shell: Shell) -> None:
+    asked = shell("ask", "what?", "docs")
+
+    assert asked.exit_code == 0
+    assert asked.stdout == "The answer to “what?” is **42**.\n"
+    assert "2 documents · 120,004 characters" in asked.stderr
+    assert "about $0.00" in asked.stderr
+    assert "read 4 of 4 chunks · $0.0004" in asked.stderr
+    assert "$0.0009 · 8.4 s · map_reduce · 1 iteration · 4 sub-calls" in asked.stderr
+    assert shell.worker.received[-1].json()["context"] == [
+        {"name": "docs/a.txt", "text": "alpha " * 20_000},
+        {"name": "docs/b.txt", "text": "beta"},
+    ]
+
+
+def test_quiet_says_nothing(shell: Shell) -> None:
+    asked = shell("ask", "-q", "what?", "docs")
+
+    assert (asked.stdout, asked.stderr) == ("The answer to “what?” is **42**.\n", "")
+
+
+def test_options_reach_config(shell: Shell) -> None:
+    options = "--strategy repl --root-model r --sub-model s --max-cost 0.5 --max-iterations 3 --max-sub-calls 4"
+    shell("ask", "q", "docs", *options.split(), "--chunk-size", "900", "--timeout", "60", "--no-cache")
+
+    assert shell.worker.received[-1].json()["config"] == {
+        "strategy": "repl",
+        "rootModel": "r",
+        "subModel": "s",
+        "maxCostUsd": 0.5,
+        "maxIterations": 3,
+        "maxSubCalls": 4,
+        "chunkSize": 900,
+        "timeoutSeconds": 60,
+        "useCache": False,
+    }
+
+
+def test_no_options_no_config(shell: Shell) -> None:
+    shell("ask", "q", "docs/b.txt")
+
+    assert "config" not in shell.worker.received[-1].json()
+
+
+def test_stdin_is_a_document(shell: Shell) -> None:
+    for arguments in (["-"], []):
+        assert shell("ask", "q", *arguments, stdin="from a pipe").exit_code == 0
+        assert shell.worker.received[-1].json()["context"] == [{"name": "stdin", "text": "from a pipe"}]
+
+
+def test_iterations_shown(shell: Shell) -> None:
+    asked = shell("ask", "q", "docs", "--strategy", "repl")
+
+    assert (
+        '── iteration 1 · $0.0004 · 1.2 s\n  for name, text in context.documents():\n      if "needle"' in asked.stderr
+    )
+    assert "\n    src/hay.py 1207\n── iteration 2" in asked.stderr
+
+
+def test_json_is_the_result(shell: Shell) -> None:
+    asked = shell("ask", "q", "docs", "--json")
+
+    assert json.loads(asked.stdout) == shell.worker.sessions["s1"].result
+
+
+def test_dry_run_asks_nothing(shell: Shell) -> None:
+    planned = shell("ask", "q", "docs", "--dry-run", "--max-cost", "0.000001")
+
+    assert planned.exit_code == 0
+    assert "  120,000  docs/a.txt\n        4  docs/b.txt\n" in planned.stdout
+    assert "Estimate about $0.00" in planned.stdout
+    assert "map_reduce · 3 chunks · prices of 2026-10-01" in planned.stdout
+    assert "--max-cost $0.000001 is below that" in planned.stdout
+    assert shell.worker.paths() == ["GET /v1/models"]
+
+
+def test_dry_run_as_json(shell: Shell) -> None:
+    plan = json.loads(shell("ask", "q", "docs", "--dry-run", "--json").stdout)
+
+    assert plan["documents"][1] == {"name": "docs/b.txt", "characters": 4}
+    assert plan["estimate"]["chunks"] == 3
+    assert plan["estimate"]["costUsd"] > 0
+
+
+def test_nothing_to_ask_about(shell: Shell) -> None:
+    Path("docs/c.bin").write_bytes(b"\0")
+
+    asked = shell("ask", "q", "docs", "--include", "*.bin")
+
+    assert asked.exit_code == 2
+    assert "no text to ask about (1 binary, 2 not included)" in asked.stderr
+    assert shell.worker.received == []
+
+
+def test_failed_run_exits_one(shell: Shell) -> None:
+    shell.worker.failure = {"type": "nothing_read", "message": "no chunk could be read"}
+
+    asked = shell("ask", "q", "docs", "--json")
+
+    assert asked.exit_code == 1
+    assert json.loads(asked.stdout)["error"] == {"type": "nothing_read", "message": "no chunk could be read"}
+    assert "error: no chunk could be read (nothing_read)" in asked.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(401, 4), (403, 4), (404, 5), (409, 2), (413, 2), (422, 2), (429, 6), (500, 1), (504, 1)]
+)
+def test_exit_codes_documented(status: int, code: int, shell: Shell) -> None:
+    shell.worker.faults.append(error_fault(status))
+
+    assert shell("status", "s1").exit_code == code
+    assert f"  {code:>3}  {MEANINGS[code]}" in shell("--help").stdout  # type: ignore[index]
+
+
+def test_field_path_printed(shell: Shell) -> None:
+    shell.worker.faults.append(error_fault(200))
+    shell.worker.faults.append(error_fault(422, detail=[{"path": "config.chunkSize", "message": "too large"}]))
+
+    asked = shell("ask", "q", "docs", "--chunk-size", "99999999")
+
+    assert asked.exit_code == 2
+    assert "config.chunkSize: too large" in asked.stderr
+
+
+def test_unreachable_gives_advice(shell: Shell) -> None:
+    answered = shell("health", "--base-url", "http://127.0.0.1:9")
+
+    assert answered.exit_code == 3
+    assert "rlm serve" in answered.stderr
+    assert "RLM_BASE_URL" in answered.stderr
+
+
+def test_refused_key_gives_advice(shell: Shell) -> None:
+    answered = shell("models", "--api-key", "wrong-one")
+
+    assert answered.exit_code == 4
+    assert "RLM_API_KEY" in answered.stderr
+    assert "req-401" in answered.stderr
+    assert "wrong-one" not in answered.output
+
+
+def test_session_commands(shell: Shell) -> None:
+    session_id = shell("ask", "q", "docs", "--background").stdout.strip()
+
+    assert "chunks     4 of 4\n" in shell("status", session_id).stdout
+    assert shell("status", session_id, "--watch").stdout == "The answer to “q” is **42**.\n"
+    assert shell("result", session_id).stdout == "The answer to “q” is **42**.\n"
+    table = shell("trajectory", session_id).stdout.splitlines()
+    assert table[1].split()[:6] == ["c1", "sub", "llama-3.1-8b", "12,000", "9", "$0.0001"]
+    assert table[2].startswith("  c2  root")
+    assert "[user] Answer." in shell("trajectory", session_id, "--full").stdout
+    assert "had cost $0.0004" in shell("cancel", session_id).stdout
+    assert shell("status", session_id).exit_code == 5
+
+
+def test_running_result_exits_six(shell: Shell) -> None:
+    shell.worker.next_visible = 3
+    session_id = shell("ask", "q", "docs", "--background").stdout.strip()
+
+    assert shell("result", session_id).exit_code == 6
+    shell.worker.release(session_id)
+    assert shell("result", session_id, "--wait").exit_code == 0
+
+
+def test_batch_keeps_order(shell: Shell) -> None:
+    lines = [{"context": "a", "query": "one"}, {"context": "b", "query": "two"}]
+    Path("in.jsonl").write_text("\n\n".join(map(json.dumps, lines)))
+
+    done = shell("batch", "in.jsonl")
+
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(row["index"], row["answer"][15:18]) for row in rows] == [(0, "one"), (1, "two")]
+    assert "2 of 2 questions done · $0.0018" in done.stderr
+    assert shell("batch", "--resume", "b1", "-o", "out.jsonl").stdout == ""
+    assert Path("out.jsonl").read_text() == done.stdout
+    assert shell("batch", "in.jsonl", "--no-wait").stdout == "b2\n"
+
+
+def test_bad_batch_line_named(shell: Shell) -> None:
+    asked = shell("batch", "-", stdin='{"context": "a", "query": "one"}\nnot json\n')
+
+    assert asked.exit_code == 2
+    assert "Line 2 is not a JSON object" in asked.stderr
+    assert shell.worker.received == []
+
+
+def test_models_listed(shell: Shell) -> None:
+    listed = shell("models").stdout.splitlines()
+
+    assert listed[1].split() == [
+        "@cf/meta/llama-3.3-70b-instruct-fp8-fast",
+        "llama-3.1-70b",
+        "24,000",
+        "0.293",
+        "2.253",
+    ]
+    assert json.loads(shell("models", "--json").stdout)[0]["inputPrice"] == 0.293
+
+
+def test_health_exit_code(shell: Shell) -> None:
+    assert shell("health").stdout == "status   ok\nservice  rlm-worker\nversion  1.2.3\n"
+    shell.worker.health = (503, {"status": "failing", "bindings": {"AI": "absent"}})
+
+    sick = shell("health", "--deep")
+
+    assert sick.exit_code == 1
+    assert "bindings.AI  absent" in sick.stdout
+
+
+def test_serve_outside_checkout(shell: Shell) -> None:
+    served = shell("serve", "--port", "1")
+
+    assert served.exit_code == 2
+    assert "no checkout of rlm-worker" in served.stderr

@@ -1,0 +1,130 @@
+"""A run spends nothing that its key's account has not granted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rlm_worker.accounts import AccountLimits
+from rlm_worker.context import InlineReader, gather_documents
+from rlm_worker.orchestrator import execute
+from rlm_worker.ports import ModelReply, ModelRequest
+from rlm_worker.schemas import RunResult
+from rlm_worker.session import Session
+from rlm_worker.testing import FunctionModel, ManualClock, MemoryAccounts, SqliteDatabase, memory_ports
+from tests.unit.conftest import job_for
+from tests.unit.test_session import Storage, a_job, answering, open_session
+
+TEXT = "".join(f"{number}. The grass is green and the sky is blue. " for number in range(2_000))
+NOW = 1_700_000_000.0
+
+
+def accounts(daily: float | None, runs: int | None = None) -> MemoryAccounts:
+    return MemoryAccounts(AccountLimits(daily, runs), ManualClock())
+
+
+async def run_with(purse: MemoryAccounts, model: FunctionModel, **config: object) -> RunResult:
+    ports = replace(memory_ports(model), accounts=purse)
+    job = await job_for([(None, TEXT)], "what colour is the sky?", {"chunkSize": 4_000, **config}, NOW)
+    granted = await purse.open(job.owner, "run", 0.0001)
+    job = job.model_copy(update={"run_id": "run", "granted_usd": granted})
+    manifest, parts = gather_documents([(None, TEXT)])
+    return await execute(job, InlineReader(manifest, b"".join(parts)), ports)
+
+
+async def test_cap_is_never_passed() -> None:
+    purse = accounts(0.003)
+    result = await run_with(purse, FunctionModel(answering))
+    assert 0 < result.cost_usd <= 0.003
+    assert result.truncated
+    assert any("KEY_DAILY_USD" in warning for warning in result.warnings)
+
+
+async def test_ample_account_changes_nothing() -> None:
+    funded = await run_with(accounts(5.0), FunctionModel(answering))
+    free = await run_with(accounts(None), FunctionModel(answering))
+    assert (funded.answer, funded.cost_usd, funded.sub_calls) == (free.answer, free.cost_usd, free.sub_calls)
+    assert not funded.truncated
+
+
+async def test_too_poor_for_one_call() -> None:
+    model = FunctionModel(answering)
+    result = await run_with(accounts(0.0002), model)
+    assert result.error is not None
+    assert result.error.type == "rate_limited"
+    assert not model.requests
+
+
+async def test_session_books_its_cost() -> None:
+    purse = accounts(5.0, runs=1)
+    session = _session(FunctionModel(answering), purse)
+    await session.start(await a_job(), context_stored=True)
+    result = await session.wait()
+    state = await purse.state("tester")
+    assert state["spentTodayUsd"] == pytest.approx(result.cost_usd)
+    assert state["runs"] == 0
+
+
+async def test_joining_takes_no_slot() -> None:
+    purse = accounts(5.0, runs=1)
+    session = _session(FunctionModel(answering), purse)
+    job = await a_job()
+    assert await session.start(job, context_stored=True) == "running"
+    assert await session.start(job, context_stored=True) == "running"
+    await session.wait()
+    assert isinstance(await session.start(job, context_stored=True), RunResult)
+
+
+async def test_deletion_frees_slot() -> None:
+    import asyncio
+
+    async def endless(request: ModelRequest) -> ModelReply:
+        await asyncio.sleep(3600)
+        return answering(request)
+
+    purse = accounts(5.0, runs=1)
+    session = _session(FunctionModel(endless), purse)
+    await session.start(await a_job(), context_stored=True)
+    assert (await purse.state("tester"))["runs"] == 1
+    await session.delete()
+    assert (await purse.state("tester"))["runs"] == 0
+
+
+async def test_failed_run_frees_slot() -> None:
+    def broken(request: ModelRequest) -> ModelReply:
+        raise RuntimeError("no")
+
+    purse = accounts(5.0, runs=1)
+    session = _session(FunctionModel(broken), purse)
+    await session.start(await a_job(), context_stored=True)
+    await session.wait()
+    assert (await purse.state("tester"))["runs"] == 0
+
+
+async def test_refusal_leaves_no_trace() -> None:
+    purse = accounts(5.0, runs=1)
+    await purse.open("tester", "another", 0.1)
+    storage = Storage(SqliteDatabase())
+    session = _session(FunctionModel(answering), purse, storage)
+    with pytest.raises(Exception, match="1 runs"):
+        await session.start(await a_job(), context_stored=True)
+    assert not storage.database.execute("SELECT name FROM sqlite_master")
+
+
+async def test_unreachable_account_books_later() -> None:
+    purse = accounts(5.0, runs=1)
+    session = _session(FunctionModel(answering), purse)
+    await session.start(await a_job(), context_stored=True)
+    purse.failing = True
+    result = await session.wait()
+    assert result.success
+    assert (await purse.state("tester"))["runs"] == 1
+    purse.failing = False
+    await session.on_alarm()
+    state = await purse.state("tester")
+    assert (state["runs"], state["spentTodayUsd"]) == (0, pytest.approx(result.cost_usd))
+
+
+def _session(model: FunctionModel, purse: MemoryAccounts, storage: Storage | None = None) -> Session:
+    return open_session(storage or Storage(SqliteDatabase()), model, accounts=purse)

@@ -1,0 +1,182 @@
+"""A power failure at any moment: the run goes on, its answer is the same, and nothing journalled is paid again."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+
+import httpx
+import pytest
+
+from scripts.local.dev_process import DevProcess
+from scripts.local.scripted_model import ScriptedModel
+from tests.worker.conftest import StartWorker
+from tests.worker.texts import haystack, needle
+
+pytestmark = pytest.mark.worker
+CONTEXT = haystack(600_000, needle(), at=0.8)
+BODY = {"context": CONTEXT, "query": "number for amber-fox?", "config": {"chunkSize": 10_000, "maxSubCalls": 100}}
+# So many calls are in flight at the most: what a crash may cost.
+WIDTH = 4
+FAST = {"MAX_CONCURRENCY": str(WIDTH), "FIRST_CONCURRENCY": str(WIDTH), "MODEL_BACKOFF_SECONDS": "0.05"}
+
+
+def submit(worker: DevProcess) -> str:
+    answer = httpx.post(f"{worker.url}/rlm", json={**BODY, "background": True}, timeout=60)
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["location"] == f"/session/{answer.json()['sessionId']}/status"
+    return str(answer.json()["sessionId"])
+
+
+def result_of(worker: DevProcess, session: str, *, seconds: float = 120) -> dict[str, object]:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        answer = httpx.get(f"{worker.url}/session/{session}/result", timeout=60)
+        if answer.status_code == 200:
+            result: dict[str, object] = answer.json()
+            return result
+        assert answer.status_code == 202, answer.text
+        time.sleep(0.1)
+    raise TimeoutError("the run did not end")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(scripted_server: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    scripted_server.reset()
+    with DevProcess(tmp_path_factory.mktemp("state"), ai=scripted_server.url, variables=FAST) as worker:
+        return result_of(worker, submit(worker))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_power_failure_loses_nothing(
+    start_worker: StartWorker, scripted: ScriptedModel, undisturbed: dict[str, object], seed: int
+) -> None:
+    scripted.latency = 0.03
+    worker = start_worker(vars=FAST)
+    session = submit(worker)
+    scripted.wait_for_calls(random.Random(seed).randrange(2, 58))
+    worker.kill()
+    before = len(scripted.calls)
+    worker.start()
+    result = result_of(worker, session)
+    asked = Counter(entry.call.digest for entry in scripted.calls)
+    again = [digest for digest, times in asked.items() if times > 1]
+    assert before < len(scripted.calls)
+    assert len(again) <= WIDTH
+    assert all(asked[digest] == 2 for digest in again)
+    assert (result["answer"], result["subCalls"], result["coverage"], result["costUsd"]) == (
+        undisturbed["answer"],
+        undisturbed["subCalls"],
+        undisturbed["coverage"],
+        undisturbed["costUsd"],
+    )
+
+
+def test_alarm_resumes_unasked(start_worker: StartWorker, scripted: ScriptedModel) -> None:
+    scripted.latency = 0.05
+    worker = start_worker(vars=FAST)
+    submit(worker)
+    scripted.wait_for_calls(10)
+    worker.kill()
+    before = len(scripted.calls)
+    worker.start()
+    scripted.wait_for_calls(before + 20, seconds=90)
+
+
+def test_waiting_caller_gets_answer(
+    start_worker: StartWorker, scripted: ScriptedModel, undisturbed: dict[str, object]
+) -> None:
+    """The same request again after the crash: the caller of a synchronous run is served from what was paid."""
+    scripted.latency = 0.03
+    worker = start_worker(vars=FAST)
+    broken: list[object] = []
+
+    def call() -> None:
+        try:
+            broken.append(httpx.post(f"{worker.url}/rlm", json=BODY, timeout=60).json())
+        except httpx.TransportError as error:
+            broken.append(error)
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    scripted.wait_for_calls(30)
+    worker.crash_workerd()
+    caller.join()
+    paid = len(scripted.answered)
+    again = httpx.post(f"{worker.url}/rlm", json=BODY, timeout=120).json()
+    assert again["answer"] == undisturbed["answer"]
+    assert paid >= 30 - WIDTH
+    assert len(scripted.answered) <= int(str(undisturbed["subCalls"])) + 1 + WIDTH
+
+
+def test_hundred_callers_pay_once(start_worker: StartWorker, scripted: ScriptedModel) -> None:
+    scripted.latency = 0.2
+    worker = start_worker()
+    answers: list[dict[str, object]] = []
+    body = {"context": haystack(60_000, needle()), "query": "number for amber-fox?", "config": {"chunkSize": 20_000}}
+
+    def call() -> None:
+        answers.append(httpx.post(f"{worker.url}/rlm", json=body, timeout=120).json())
+
+    callers = [threading.Thread(target=call) for _ in range(100)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len(answers) == 100
+    assert len({str(answer["answer"]) for answer in answers}) == 1
+    assert all(answer["success"] for answer in answers)
+    assert max(Counter(entry.call.digest for entry in scripted.calls).values()) == 1
+
+
+def test_idempotency_key_is_one_run(http: httpx.Client, scripted: ScriptedModel) -> None:
+    headers = {"idempotency-key": f"key-{time.time_ns()}"}
+    body = {"context": haystack(800, needle()), "query": "number for amber-fox?"}
+    first = http.post("/rlm", json=body, headers=headers).json()
+    second = http.post("/rlm", json=body, headers=headers).json()
+    assert first["sessionId"] == second["sessionId"]
+    assert len(scripted.calls) == 1
+    uncached = http.post("/rlm", json={**body, "config": {"useCache": False}}, headers=headers).json()
+    assert uncached["answer"] == first["answer"]
+    assert len(scripted.calls) == 1
+    other = http.post("/rlm", json={**body, "query": "something else?"}, headers=headers)
+    assert other.status_code == 409
+    assert other.json()["error"]["type"] == "conflict"
+
+
+def test_background_outlives_client(http: httpx.Client, scripted: ScriptedModel) -> None:
+    scripted.latency = 0.2
+    body = {"context": haystack(70_000, needle("jade-cat", "5")), "query": "jade-cat?", "config": {"chunkSize": 9_000}}
+    session = http.post("/rlm", json={**body, "background": True}).json()["sessionId"]
+    assert http.get(f"/session/{session}/result").status_code == 202
+    phases = set()
+    while (state := http.get(f"/session/{session}/status").json())["status"] == "running":
+        phases.add(state["phase"])
+        assert state["chunksDone"] <= max(1, state["chunks"])
+        time.sleep(0.05)
+    assert state["status"] == "completed"
+    assert "reading" in phases
+    result = http.get(f"/session/{session}/result").json()
+    assert state["costUsd"] == pytest.approx(result["costUsd"])
+    calls = http.get(f"/session/{session}/trajectory").json()["calls"]
+    assert len(calls) == result["subCalls"] + result["iterations"]
+    assert sum(call["costUsd"] for call in calls) == pytest.approx(result["costUsd"])
+    sent = {entry.call.user for entry in scripted.calls}
+    assert {call["prompt"][-1]["content"] for call in calls} == sent
+
+
+def test_deletion_stops_a_run(http: httpx.Client, scripted: ScriptedModel) -> None:
+    scripted.latency = 0.2
+    body = {"context": haystack(200_000, needle("opal-elk", "6")), "query": "opal-elk?", "config": {"chunkSize": 3_000}}
+    session = http.post("/rlm", json={**body, "background": True}).json()["sessionId"]
+    scripted.wait_for_calls(3)
+    assert http.delete(f"/session/{session}").status_code == 204
+    time.sleep(1.0)
+    calls = len(scripted.calls)
+    time.sleep(1.0)
+    assert len(scripted.calls) == calls
+    for part in ("status", "result", "events", "trajectory"):
+        assert http.get(f"/session/{session}/{part}").status_code == 404
+    assert http.delete(f"/session/{session}").status_code == 404
