@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
-from scripts.local.local_models import local_models
+from scripts.local.local_models import LocalModels, local_models
 from scripts.local.paths import LocalPaths
 from scripts.local.run_config import Upstreams
 from scripts.local.scripted_model import ScriptedModel
 from scripts.local.steps import say
+
+# Two slots on two cores: more calls at once only wait in the model's queue, and an answer takes its time.
+_PATIENCE = {"MODEL_TIMEOUT_SECONDS": "1800", "MAX_CONCURRENCY": "2", "FIRST_CONCURRENCY": "2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +48,20 @@ def _local(paths: LocalPaths) -> Iterator[AISide]:
         overrides = {model: {"window": window} for model, window in models.windows.items()}
         yield AISide(
             upstreams=Upstreams(models=models.urls),
-            variables={"MODEL_OVERRIDES": json.dumps(overrides)},
+            variables={"MODEL_OVERRIDES": json.dumps(overrides), **_PATIENCE},
             announced={"models": models.urls},
             wait=models.wait,
         )
+
+
+def _paced(models: LocalModels) -> dict[str, str]:
+    """The Worker's vars for models that have small windows, read slowly, and a few prompts at a time."""
+    return {
+        "MODEL_OVERRIDES": json.dumps({model: {"window": window} for model, window in models.windows.items()}),
+        "MODEL_TIMEOUT_SECONDS": "900",
+        "FIRST_CONCURRENCY": str(models.slots),
+        "MAX_CONCURRENCY": str(models.slots),
+    }
 
 
 @contextmanager

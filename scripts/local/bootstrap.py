@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from scripts.local.errors import LocalError
 from scripts.local.paths import LocalPaths, local_paths
@@ -20,14 +21,13 @@ from scripts.local.steps import Step, ensure
 _HINT = "check that a Python package index can be reached (pip's own settings are honoured), then run it again"
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> NoReturn:
     paths = local_paths()
     try:
         with termination_raises():
             ensure(paths, [environment_step(paths)])
     except LocalError as error:
-        print(error.report(), file=sys.stderr)
-        return 1
+        sys.exit(error.report())
     command = [str(paths.python), "-P", "-m", "scripts.local.setup", *arguments]
     os.environ["PYTHONPATH"] = str(paths.root)
     os.execv(command[0], command)  # noqa: S606 -- no shell is wanted, and the process is to become the command
@@ -50,8 +50,9 @@ def _build_environment(paths: LocalPaths) -> str:
     shutil.rmtree(paths.venv, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run_logged([*pip, "--target", target, BOOTSTRAP], paths.logs / "bootstrap.log", env=install_environment(paths))
+    virtualenv = {"PYTHONPATH": str(target), "VIRTUALENV_OVERRIDE_APP_DATA": str(paths.parts / "cache" / "virtualenv")}
     make = [sys.executable, "-m", "virtualenv", "--quiet", "--no-download", paths.venv]
-    run_logged(make, paths.logs / "virtualenv.log", env={"PYTHONPATH": str(target)})
+    run_logged(make, paths.logs / "virtualenv.log", env=virtualenv)
     return f"Python {sys.version.split()[0]}"
 
 
@@ -67,4 +68,4 @@ def install_environment(paths: LocalPaths) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -85,7 +85,7 @@ def adapt_glue(glue: str) -> str:
         if replacement.text not in glue:
             raise LocalError(
                 f"Pyodide's glue has no `{replacement.text}` to replace",
-                hint="the pinned Pyodide and workerd do not belong together: see package.json and scripts/local/bundle.py",
+                hint="the pinned Pyodide and workerd do not belong together: see package.json and this script",
             )
         glue = glue.replace(replacement.text, replacement.by)
     return _IMPORTS + glue + _EXPORTS

@@ -25,7 +25,7 @@ const config :Workerd.Config = (services = [(name = "main", worker = (
 
 
 def official_bundle_works(paths: LocalPaths) -> bool:
-    """Lets workerd download the official bundle into the bundle folder; false when its host or the file is out of reach."""
+    """Lets workerd download the official bundle into the bundle folder; false where that cannot be had."""
     return host_answers(OFFICIAL_BUNDLES) and _fetch_official(paths)
 
 

@@ -18,7 +18,9 @@ def main() -> int:
         "ruff format": [tools / "ruff", "format", "--check"],
         "mypy": [paths.python, "-m", "mypy"],
     }
-    failed = [name for name, command in checks.items() if subprocess.run(command, cwd=paths.root, check=False).returncode]
+    failed = [
+        name for name, command in checks.items() if subprocess.run(command, cwd=paths.root, check=False).returncode
+    ]
     say(f"failed: {', '.join(failed)}" if failed else "lint, format and types are clean")
     return 1 if failed else 0
 

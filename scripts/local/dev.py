@@ -14,6 +14,7 @@ from scripts.local.paths import LocalPaths, local_paths
 from scripts.local.processes import termination_raises
 from scripts.local.server import deployment, free_port
 from scripts.local.steps import say
+from scripts.local.watchdog import CELL_SECONDS, watch
 
 
 def _check_ai(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -54,7 +55,7 @@ def _serve(paths: LocalPaths, state: Path, port: int | None, side: AISide, varia
         side.wait()
         running.announce(side.announced)
         print(f"ready {running.url}", flush=True)
-        status = running.wait()
+        status = watch(running, float(told.get("MAX_CELL_SECONDS", CELL_SECONDS)))
         raise LocalError(f"the runtime ended by itself with status {status}", hint="its output above says why")
 
 

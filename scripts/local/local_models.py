@@ -1,4 +1,4 @@
-"""Real language models behind the AI binding: a small one that reads, a larger one that thinks, both on this machine."""
+"""Real language models behind the AI binding: a small one that reads, a larger one that answers, both local."""
 
 from __future__ import annotations
 
@@ -67,6 +67,11 @@ class LocalModels:
         """Tokens, prompt and answer together, by model id."""
         return {name: server.window for server in self._served for name in server.names}
 
+    @property
+    def slots(self) -> int:
+        """How many prompts are read at once; more wait their turn."""
+        return max(server.slots for server in self._served)
+
     def wait(self) -> None:
         deadline = time.monotonic() + _LOAD_SECONDS
         for server in self._served:
@@ -121,3 +126,8 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def describe(small: Path, large: Path) -> str:
+    """One line on who reads and who answers."""
+    if small == large:
+        return f"{small.stem} plays both parts: the larger model could not be had"
+    return f"{small.stem} reads, {large.stem} answers"

@@ -1,7 +1,7 @@
 """Serves the local language models, each on its own port, until stdin ends: `model_server CONFIG`.
 
-CONFIG is a JSON list of {"file", "port", "names", "slots", "window"}: a GGUF file, the model ids that it answers to, how
-many prompts it reads at once and how many tokens each may have. Prints one line `loaded FILE` for each.
+CONFIG is a JSON list of {"file", "port", "names", "slots", "window"}: a GGUF file, the model ids that it answers to,
+how many prompts it reads at once and how many tokens each may have. Prints one line `loaded FILE` for each.
 """
 
 from __future__ import annotations

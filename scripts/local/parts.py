@@ -105,11 +105,12 @@ def _install_node_packages(paths: LocalPaths) -> str:
     return f"{', '.join(node_packages(paths.root))}, {_size(paths.npm)}"
 
 
-def _npms(paths: LocalPaths) -> list[list[str | Path]]:
-    """The machine's npm first, because it knows the machine's registry and certificates; then the one beside our Node."""
+def _npms(paths: LocalPaths) -> list[list[object]]:
+    """The machine's npm first, for it knows the machine's registry and certificates; then the one beside our Node."""
     ours = node(paths).parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     found = shutil.which("npm")
-    return [*([[found]] if found else []), [node(paths), ours]]
+    beside: list[object] = [node(paths), ours]
+    return [[found], beside] if found else [beside]
 
 
 def _npm_environment(paths: LocalPaths) -> dict[str, str]:
@@ -128,8 +129,8 @@ def _cross_install(paths: LocalPaths, wanted: tuple[str, ...]) -> str:
 
 def _choose_bundle(paths: LocalPaths) -> str:
     # Late, because this module is also loaded before the tools (pycapnp among them) are installed.
-    from scripts.local.bundle import assemble_bundle
-    from scripts.local.bundle_choice import official_bundle_works
+    from scripts.local.bundle import assemble_bundle  # noqa: PLC0415
+    from scripts.local.bundle_choice import official_bundle_works  # noqa: PLC0415
 
     shutil.rmtree(paths.bundle, ignore_errors=True)
     paths.bundle.mkdir(parents=True)

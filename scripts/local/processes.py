@@ -10,12 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, TypeAlias
 
 from scripts.local.errors import LocalError
 
+# A command line; paths and strings mixed.
+Command: TypeAlias = Sequence[object]
 
-def run_logged(arguments: Sequence[str | Path], log: Path, *, env: Mapping[str, str] | None = None) -> str:
+
+def run_logged(arguments: Command, log: Path, *, env: Mapping[str, str] | None = None) -> str:
     """Runs a command to its end with its output in `log` and returns that output; a failure is a LocalError."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
@@ -35,7 +38,7 @@ def run_logged(arguments: Sequence[str | Path], log: Path, *, env: Mapping[str, 
     return text
 
 
-def run_first(commands: Sequence[Sequence[str | Path]], log: Path, *, env: Mapping[str, str] | None = None) -> str:
+def run_first(commands: Sequence[Command], log: Path, *, env: Mapping[str, str] | None = None) -> str:
     """The output of the first of several equivalent commands that succeeds; the last one's failure if none does."""
     for command in commands[:-1]:
         try:
@@ -46,7 +49,7 @@ def run_first(commands: Sequence[Sequence[str | Path]], log: Path, *, env: Mappi
 
 
 def start_group(
-    arguments: Sequence[str | Path],
+    arguments: Command,
     output: IO[bytes] | int | None,
     *,
     env: Mapping[str, str] | None = None,

@@ -22,7 +22,7 @@ _NOT_IN_THE_WORKER = ("rlm_client/",)
 
 @dataclass(frozen=True, slots=True)
 class Upstreams:
-    """Where the AI binding's stand-in sends calls: `models` by model id, `default` for the rest (none: no such model)."""
+    """Where the AI binding's stand-in sends calls: `models` by model id, `default` for the rest (None: error 5007)."""
 
     default: str | None = None
     models: Mapping[str, str] | None = None
@@ -35,7 +35,7 @@ class Upstreams:
 def write_run_config(
     paths: LocalPaths, state: Path, *, port: int, upstreams: Upstreams | None, variables: Mapping[str, str]
 ) -> Path:
-    """Writes `state`/run.json for runner.mjs and returns its path; no `upstreams` means the account's own AI binding."""
+    """Writes `state`/run.json for runner.mjs, returns its path; no `upstreams` means the account's own AI binding."""
     deployed = tomllib.loads((paths.root / "wrangler.toml").read_text(encoding="utf-8"))
     main = Path(deployed["main"])
     front = os.environ.get(FRONT_VARIABLE)
@@ -63,8 +63,12 @@ def write_run_config(
 
 
 def _local_variables(paths: LocalPaths) -> dict[str, str]:
-    """`RLM_LOCAL` allows running without keys; `RLM_LOCAL_BUNDLE` says that Dynamic Workers need the local flags too."""
-    return {"RLM_LOCAL": "1", **({} if uses_official_bundle(paths) else {"RLM_LOCAL_BUNDLE": "1"})}
+    """`RLM_LOCAL` allows running without keys; `RLM_LOCAL_BUNDLE`: Dynamic Workers need the local flags too."""
+    return {
+        "RLM_LOCAL": "1",
+        "MAX_CELL_SECONDS": "20",
+        **({} if uses_official_bundle(paths) else {"RLM_LOCAL_BUNDLE": "1"}),
+    }
 
 
 def runner_environment(paths: LocalPaths, state: Path) -> dict[str, str]:

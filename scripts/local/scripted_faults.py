@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from scripts.local.scripted_calls import ChatCall
 
@@ -87,15 +87,15 @@ class FaultPlan:
 
 
 def fault_from_json(spec: Mapping[str, object]) -> Fault:
-    """The fault that `/control` is given, its fields named as those of `Fault`; ValueError where it is not of that form."""
+    """The fault that `/control` is given, fields named as those of `Fault`; ValueError where it is not of that form."""
     fails = spec.get("fails")
     if not isinstance(fails, int) and fails not in get_args(FaultKind):
         raise ValueError(f"not a fault: {dict(spec)}")
     fields = {name: value for name, value in spec.items() if name != "calls"}
     calls = spec.get("calls", ())
     if not isinstance(calls, list | tuple):
-        raise ValueError("`calls` is a list of call numbers")
+        raise ValueError("`calls` is a list of call numbers")  # noqa: TRY004 -- one error for all that is malformed
     try:
-        return Fault(calls=frozenset(calls), **cast("dict[str, object]", fields))  # type: ignore[arg-type]
+        return Fault(calls=frozenset(calls), **fields)  # type: ignore[arg-type]
     except TypeError as error:
         raise ValueError(f"not a fault: {error}") from error

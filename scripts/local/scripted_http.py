@@ -104,7 +104,7 @@ class _Completions:
             return web.Response(text="<html>not what you asked for</html>", content_type="text/html")
         if request.transport is not None:
             request.transport.abort()
-        raise ConnectionResetError
+        return web.Response()
 
 
 def _faulty_reply(fault: Fault | None) -> Reply | None:
@@ -120,17 +120,19 @@ def _error(fault: Fault) -> web.Response:
     )
 
 
-def _finished(call: ChatCall, reply: Reply) -> tuple[object, str, dict[str, object]]:
+def _finished(call: ChatCall, reply: Reply) -> tuple[object, str, Mapping[str, object]]:
     """The content within `max_tokens`, the reason why it ends, and the usage."""
     content, cut = reply.content, False
     if isinstance(content, str):
         content, cut = cut_to_tokens(content, call.max_tokens)
-    prompt, completion = (
-        call.prompt_tokens,
-        max(1, count_tokens(content if isinstance(content, str) else json.dumps(content))),
-    )
-    usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-    return content, "length" if cut else "stop", dict(reply.usage) if reply.usage is not None else usage
+    usage = reply.usage if reply.usage is not None else _usage(call, content)
+    return content, "length" if cut else "stop", usage
+
+
+def _usage(call: ChatCall, content: object) -> Mapping[str, object]:
+    prompt = call.prompt_tokens
+    completion = max(1, count_tokens(content if isinstance(content, str) else json.dumps(content)))
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
 def _completion(call: ChatCall, reply: Reply) -> dict[str, object]:

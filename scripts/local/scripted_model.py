@@ -43,6 +43,8 @@ class ScriptedModel:
     def __init__(self, *, port: int = 0) -> None:
         self._wanted_port = port
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._released: asyncio.Event
+        self._stopping: asyncio.Event
         self._thread: threading.Thread | None = None
         self.url = ""
         self.calls: list[CallEntry] = []
@@ -97,7 +99,9 @@ class ScriptedModel:
         return entry, self._plan.strike(call) or self._refusal(call)
 
     def leave(self, entry: CallEntry, outcome: str, answer: object = None) -> None:
-        """Logs how a call ended; for the server only."""
+        """Logs how a call ended, once; for the server only."""
+        if entry.ended is not None:
+            return
         entry.ended, entry.outcome, entry.answer = time.time(), outcome, answer
         self.in_flight = max(0, self.in_flight - 1)
 

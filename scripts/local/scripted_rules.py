@@ -1,4 +1,4 @@
-"""How the scripted model answers: a rule is a function from a call to a reply, or to None where it has nothing to say."""
+"""How the scripted model answers: a rule makes a reply of a call, or None where it has nothing to say."""
 
 from __future__ import annotations
 
@@ -81,8 +81,10 @@ def nothing_found(call: ChatCall) -> str:
 
 
 def rule_from_json(spec: Mapping[str, object]) -> Rule:
-    """The rule that `/control` is given: {"kind": needle|counter|echo|fixed|sequence, "pattern"|"content"|"contents",
-    and to restrict it "when" (a pattern) or "model"}; ValueError where it is not of that form.
+    """The rule that `/control` is given; ValueError where it is not of that form.
+
+    {"kind": needle|counter|echo|fixed|sequence, "pattern"|"content"|"contents"}, and to restrict it "when" (a pattern)
+    or "model" (an id).
     """
     rule = _plain_rule(spec)
     if "when" in spec:

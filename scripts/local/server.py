@@ -37,9 +37,19 @@ class Deployment:
         self._state = state
         self.url = url
 
-    def wait(self) -> int:
-        """Blocks until the runner ends by itself and returns its status."""
-        return self._process.wait()
+    def wait(self, seconds: float) -> int | None:
+        """The runner's status when it ends by itself within `seconds`, else None."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def workerd_pid(self) -> int | None:
+        """The process id of the workerd that serves; None while there is none."""
+        try:
+            return int((self._state / "workerd.pid").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
 
     def announce(self, extra: Mapping[str, object]) -> None:
         """Leaves what tests and tools need to know in `state`/dev.json."""

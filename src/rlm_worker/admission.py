@@ -126,6 +126,11 @@ def stored_context_key(owner: str, context_id: str) -> str:
     return f"contexts/{_sha256(owner)[:32]}/{context_id}"
 
 
+def lease_key(context_key: str, session_id: str) -> str:
+    """What lies beside a stored context as long as that session reads it."""
+    return f"{context_key}.read-by/{session_id}"
+
+
 async def _stored(context_id: str, owner: str, store: ContextStore) -> tuple[ContextManifest, list[bytes]]:
     try:
         found = await store.read(f"{stored_context_key(owner, context_id)}.json", 0, 64_000_000)

@@ -148,15 +148,16 @@ class Batch:
         self._execute("UPDATE items SET session = ? WHERE number = ?", session, number)
         return True
 
-    def deferred(self, number: int, cost: float, result: str, now: float) -> None:
-        """Notes that an attempt failed and another one may not; keeps the failure in case that there is none."""
-        if self.status == "running":
-            self._keep(number, "queued", cost, result, now)
+    def deferred(self, number: int, cost: float, result: str, now: float) -> bool:
+        """Notes that an attempt failed and another one may not; keeps the failure in case that there is none.
 
-    def finished(self, number: int, cost: float, result: str, *, success: bool, now: float) -> None:
-        """Notes how an item has ended: the JSON of its result."""
-        if self.status == "running":
-            self._keep(number, "completed" if success else "failed", cost, result, now)
+        False where the batch is gone, so that nobody will ever ask for what the item has left.
+        """
+        return self._keep(number, "queued", cost, result, now)
+
+    def finished(self, number: int, cost: float, result: str, *, success: bool, now: float) -> bool:
+        """Notes how an item has ended: the JSON of its result; False where the batch is gone."""
+        return self._keep(number, "completed" if success else "failed", cost, result, now)
 
     def bury(self, number: int, now: float) -> None:
         """Ends an item that the queue has given up; its last failure is its result."""
@@ -215,12 +216,19 @@ class Batch:
 
     # Going.
 
-    def sessions(self) -> tuple[str, list[str]]:
-        """The owner, and the sessions of all items, those that run first."""
+    def sessions(self, most: int) -> tuple[str, list[str]]:
+        """The owner, and some sessions that are to be removed, those that run first."""
         rows = self._execute(
-            "SELECT session FROM items WHERE session != '' GROUP BY session ORDER BY MAX(status = 'running') DESC"
+            "SELECT session FROM items WHERE session != '' GROUP BY session"
+            " ORDER BY MAX(status = 'running') DESC LIMIT ?",
+            most,
         )
         return self._fact("owner"), [str(session) for (session,) in rows]
+
+    def removed(self, sessions: Sequence[str]) -> None:
+        """Notes that nothing is left of these."""
+        for session in sessions:
+            self._execute("UPDATE items SET session = '' WHERE session = ?", session)
 
     def leave(self) -> None:
         """Stops everything: no item is taken any more."""
@@ -238,11 +246,14 @@ class Batch:
         result = json.loads(kept) if kept else {"success": False}
         return json.dumps({"index": number, "status": shown, **result}, ensure_ascii=False) + "\n"
 
-    def _keep(self, number: int, status: str, cost: float, result: str, now: float) -> None:
+    def _keep(self, number: int, status: str, cost: float, result: str, now: float) -> bool:
+        if self.status != "running":
+            return False
         if self._is_open(number):
             self._set_text(number, "result", result)
             self._execute("UPDATE items SET cost = MAX(cost, ?) WHERE number = ?", cost, number)
             self._move(number, status, now)
+        return True
 
     def _is_open(self, number: int) -> bool:
         rows = self._execute("SELECT status FROM items WHERE number = ?", number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,6 +58,9 @@ class Runs(Protocol):
 
     @property
     def store(self) -> ContextStore: ...
+
+    @property
+    def sessions(self) -> Batches: ...
 
     @property
     def clock(self) -> Clock: ...
@@ -115,10 +119,17 @@ class BatchConsumer:
 
     async def _report(self, message: ItemMessage, taken: TakenItem, result: RunResult) -> Again | None:
         arguments = (message.number, result.cost_usd, result.to_json())
+        again = None
         if not result.success and result.error is not None and result.error.type in _PASSING:
-            await self.batches.call(message.batch_id, "deferred", *arguments)
-            return self._again(taken, result.error)
-        await self.batches.call(message.batch_id, "finished", *arguments, result.success)
+            wanted = await self.batches.call(message.batch_id, "deferred", *arguments)
+            again = self._again(taken, result.error)
+        else:
+            wanted = await self.batches.call(message.batch_id, "finished", *arguments, result.success)
+        if wanted:
+            return again
+        # The batch was deleted while its item began to run: nobody else knows of this session.
+        with suppress(RLMError):
+            await self.runs.sessions.call(result.session_id, "remove", taken.owner)
         return None
 
     async def _refused(self, message: ItemMessage, taken: TakenItem, error: RLMError) -> Again | None:

@@ -16,6 +16,8 @@ from .session import Alarm, Eraser
 _SENT_AT_ONCE = 100
 _ABANDONED_SECONDS = 3_600.0
 _REMOVED_AT_ONCE = 20
+# How long deleting may keep a caller waiting, and how long an alarm may take.
+_REQUEST_SECONDS, _ALARM_SECONDS = 2.0, 600.0
 
 
 class ItemQueue(Protocol):
@@ -57,7 +59,7 @@ class BatchKeeper:
     async def open(self, batch_id: str, owner: str, token: str) -> dict[str, object] | None:
         """Begins a batch; gives what is known of it where it has been sent before."""
         if self.batch.status == "deleting":
-            await self._erase()
+            await self._remove(_ALARM_SECONDS)
         if self.batch.status == "running":
             return self._accepted()
         self.batch.open(batch_id, owner, token, self._clock.now())
@@ -88,18 +90,18 @@ class BatchKeeper:
         self.batch.check_owner(owner)
         self.batch.leave()
         await self._alarm.set(self._clock.now() + self._stall_seconds)
-        await self._remove()
+        await self._remove(_REQUEST_SECONDS)
 
     async def on_alarm(self) -> None:
         """Sends what waits, sends again what got lost, deletes what is old."""
         status, now = self.batch.status, self._clock.now()
         if status == "deleting":
-            await self._remove()
+            await self._remove(_ALARM_SECONDS)
         elif status == "receiving":
             await self._erase()
         elif status == "running" and not self.batch.unfinished and now >= self._expires_at():
             self.batch.leave()
-            await self._remove()
+            await self._remove(_ALARM_SECONDS)
         elif status == "running":
             await self._feed()
 
@@ -123,11 +125,17 @@ class BatchKeeper:
                 self.batch.unsent(numbers, self._clock.now())
                 raise
 
-    async def _remove(self) -> None:
-        owner, sessions = self.batch.sessions()
-        for start in range(0, len(sessions), _REMOVED_AT_ONCE):
-            group = sessions[start : start + _REMOVED_AT_ONCE]
-            await asyncio.gather(*(self._remove_session(session, owner) for session in group))
+    async def _remove(self, seconds: float) -> None:
+        """Removes sessions, those that run first, and at last the batch; the alarm does what takes longer."""
+        until = self._clock.now() + seconds
+        owner, sessions = self.batch.sessions(_REMOVED_AT_ONCE)
+        while sessions:
+            await asyncio.gather(*(self._remove_session(session, owner) for session in sessions))
+            self.batch.removed(sessions)
+            if self._clock.now() >= until:
+                await self._alarm.set(self._clock.now())
+                return
+            owner, sessions = self.batch.sessions(_REMOVED_AT_ONCE)
         await self._erase()
 
     async def _remove_session(self, session: str, owner: str) -> None:

@@ -39,6 +39,8 @@ class Front(Protocol):
     @property
     def batches(self) -> Batches | None: ...
 
+    def owner(self, request: HttpRequest, entry: dict[str, object]) -> str: ...
+
     async def identified(self, request: HttpRequest, entry: dict[str, object]) -> str: ...
 
 
@@ -53,7 +55,7 @@ async def batch_route(front: Front, request: HttpRequest, entry: dict[str, objec
         routes = {"GET": _results} if match[2] else {"GET": _status, "DELETE": _delete}
     if request.method not in routes:
         raise MethodNotAllowed(list(routes))
-    owner = await front.identified(request, entry)
+    owner = front.owner(request, entry) if match else await front.identified(request, entry)
     if front.batches is None:
         raise BindingMissing("RLM_BATCH_QUEUE", "a batch")
     batch_id = match[1] if match else _batch_id(owner, request.headers.get("idempotency-key"))

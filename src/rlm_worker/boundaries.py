@@ -20,12 +20,12 @@ _FINGERPRINT = 48
 # In chunks larger than this, a heading is worth going further back than a paragraph is.
 _LARGE = 16_000
 # Weak boundaries are plentiful; these many characters before the limit hold enough of them to choose from.
-_PARAGRAPH_REACH, _SENTENCE_REACH, _LINE_REACH = 4000, 1500, 600
+_PARAGRAPH_REACH, _SENTENCE_REACH, _LINE_REACH = 3000, 1500, 600
 
 # Two paragraphs are parted by a blank line, or by a closing bracket at the margin with the next line at the margin too.
 _GAP = r"\n(?:(?:[\ \t\r]*+\n)++|[\])}]{1,3};?[\ \t\r]*\n(?=[^\s\])}]))"
-# The usual gap between paragraphs. Two literals to begin with let the engine skip all other lines, three times as
-# fast as trying each. Of a desert of blank lines it takes a few at a time: trying all of it from each of its lines would
+# The usual gap between paragraphs. Two literals to begin with let the engine skip all other lines, three times as fast
+# as trying each. Of a desert of blank lines it takes a few at a time: to try all of it from each of its lines would
 # cost the square of its length.
 _BLANK_LINE = r"\n\n(?:[\ \t\r]*+\n){0,8}+"
 # One alternative per kind of first character: the engine must reject most paragraphs at a glance.
@@ -91,7 +91,8 @@ def find_cut(window: str, high: int, span: int) -> int:
     plenty = max(1, high - min(span // 4, _PARAGRAPH_REACH))
     return (
         (span > _LARGE and _block_cut(_HEADINGS, window, max(1, high - span // 3), high))
-        or _block_cut(_ALL_BLOCKS if "\r\n" in window else _BLOCKS, window, plenty, high)
+        or _block_cut(_BLOCKS, window, plenty, high)
+        or ("\r\n" in window and _block_cut(_ALL_BLOCKS, window, plenty, high))
         or _block_cut(_ALL_BLOCKS, window, half, high)
         or _place(_SENTENCE, window, max(1, high - min(span // 4, _SENTENCE_REACH)), high)
         or _place(_SENTENCE, window, half, high)

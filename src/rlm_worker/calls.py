@@ -23,19 +23,48 @@ _TOKENS_PER_MESSAGE = 16
 _EARLY_REPLIES = 16
 
 
-@dataclass(frozen=True, slots=True)
 class Timed:
-    """Ends a call that takes too long."""
+    """Ends a call that takes too long.
 
-    model: Model
-    seconds: float
+    One timer watches all calls: inside a Worker every timer costs a callback from JavaScript, and one that is cancelled
+    still waits for its time.
+    """
+
+    def __init__(self, model: Model, seconds: float) -> None:
+        self._model = model
+        self._seconds = seconds
+        self._ends: dict[asyncio.Timeout, float] = {}  # in order, because all may take equally long
+        self._watching = False
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
         try:
-            async with asyncio.timeout(self.seconds):
-                return await self.model.complete(request, deltas)
+            async with asyncio.timeout(None) as timeout:
+                self._watch(timeout)
+                try:
+                    return await self._model.complete(request, deltas)
+                finally:
+                    del self._ends[timeout]
         except TimeoutError:
-            raise RetryableError(f"no answer from {request.model.id} in {self.seconds:g} s", 3007) from None
+            raise RetryableError(f"no answer from {request.model.id} in {self._seconds:g} s", 3007) from None
+
+    def _watch(self, timeout: asyncio.Timeout) -> None:
+        loop = asyncio.get_running_loop()
+        self._ends[timeout] = loop.time() + self._seconds
+        if not self._watching:
+            self._watching = True
+            loop.call_later(self._seconds, self._look)
+
+    def _look(self) -> None:
+        """Ends the calls whose time is over, and looks again when that of the next one is."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for timeout, end in self._ends.items():
+            if end > now:
+                loop.call_later(end - now, self._look)
+                return
+            if timeout.when() is None:
+                timeout.reschedule(now)
+        self._watching = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +152,10 @@ class Metered:
         worst = int(tokens * _RESERVE_MARGIN)
         models = [request.model, self._catalog.fallback_of(request.model)]
         return max(model.cost(worst, request.max_output_tokens) for model in models if model)
+
+    def under_way_usd(self, request: ModelRequest) -> float:
+        """What a call that was sent and then given up costs if the model writes as much as it may, in US dollars."""
+        return request.model.cost(self._prompt_tokens(request), request.max_output_tokens)
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
         # Without a limit in dollars nobody asks for the worst case, and weighing a long prompt is not free.

@@ -36,7 +36,7 @@ class Chunk:
     @property
     def text(self) -> str:
         """What the pieces say, without the overlap; the texts of all chunks together are the context."""
-        return "".join([piece.text for piece in self.pieces]) if len(self.pieces) > 1 else self.pieces[0].text
+        return self.pieces[0].text if len(self.pieces) == 1 else "".join([piece.text for piece in self.pieces])
 
 
 @dataclass(frozen=True, slots=True)

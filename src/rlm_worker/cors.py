@@ -32,7 +32,7 @@ def allowed_origins(text: str) -> tuple[str, ...]:
 
 
 def preflight(request: HttpRequest, origins: tuple[str, ...]) -> HttpResponse | None:
-    """The answer to a browser that asks before it calls; None where this is no such question or not from a known page."""
+    """The answer to a browser that asks before it calls; None where it does not, or asks for a page not listed."""
     asked = request.method == "OPTIONS" and "access-control-request-method" in request.headers
     if not asked or request.headers.get("origin", "") not in origins:
         return None

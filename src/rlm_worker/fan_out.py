@@ -53,7 +53,8 @@ class CapacityLimiter:
     async def release(self) -> None:
         async with self._freed:
             self._busy -= 1
-            self._freed.notify_all()
+            # Waking all who wait, only to see most of them wait again, costs more than the call itself.
+            self._freed.notify(max(0, self._width - self._busy))
 
     def succeeded(self) -> None:
         self._width = min(self._most, self._width + 1)

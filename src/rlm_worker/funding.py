@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .calls import Metered
 from .catalog import Catalog
 from .errors import RateLimited, UsageLimitExceeded
-from .ports import Accounts, DeltaSink, ModelReply, ModelRequest
+from .ports import Accounts, DeltaSink, Journal, Model, ModelReply, ModelRequest
 from .usage import Ledger
 
 # What a run asks for when it begins, in US dollars; the account gives what is left of the day where that is less.
@@ -20,6 +21,9 @@ _RETRY_SECONDS = 3_600
 
 class Unlimited:
     """The `Accounts` of a deployment that holds its keys to nothing."""
+
+    # Nobody is asked, so nothing of the questions is used.
+    # ruff: noqa: ARG002
 
     async def open(self, owner: str, run: str, usd: float, *, resumed: bool = False) -> float:
         return UNLIMITED_USD
@@ -44,11 +48,31 @@ class Purse:
     granted: float
 
 
+class CutOff:
+    """Notes the most that a call costs which is given up under way: nobody knows any more whether it is billed.
+
+    Without this, starting runs and cancelling them would cost the deployment money and the key none.
+    """
+
+    def __init__(self, model: Model, journal: Journal, under_way_usd: Callable[[ModelRequest], float]) -> None:
+        self._model = model
+        self._journal = journal
+        self._under_way_usd = under_way_usd
+
+    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
+        try:
+            return await self._model.complete(request, deltas)
+        except asyncio.CancelledError:
+            self._journal.cut_off(self._under_way_usd(request))
+            raise
+
+
 class Funded:
     """Lets a call through when the account covers its worst case beside all that is spent and under way."""
 
-    def __init__(self, model: Metered, ledger: Ledger, purse: Purse, catalog: Catalog) -> None:
+    def __init__(self, model: Metered, ledger: Ledger, purse: Purse, catalog: Catalog, journal: Journal) -> None:
         self._model = model
+        self._journal = journal
         self._ledger = ledger
         self._purse = purse
         self._catalog = catalog
@@ -101,4 +125,4 @@ class Funded:
         return UsageLimitExceeded("KEY_DAILY_USD", round(self._granted, 8), round(self._spent(), 8))
 
     def _spent(self) -> float:
-        return self._ledger.usage.cost_usd
+        return self._ledger.usage.cost_usd + self._journal.cut_off_usd()

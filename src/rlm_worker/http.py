@@ -61,7 +61,7 @@ async def read_body(request: HttpRequest, limit: int, idle_seconds: float = 30.0
 
 
 async def in_time(pieces: AsyncIterator[bytes], idle_seconds: float) -> AsyncIterator[bytes]:
-    """The pieces as they come; raises `BodyTooSlow` after that long without one, or at less than a kilobyte a second."""
+    """The pieces as they come; raises `BodyTooSlow` after that long without one, or below a kilobyte a second."""
     begun, size = time.monotonic(), 0
     while True:
         try:

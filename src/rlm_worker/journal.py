@@ -75,6 +75,13 @@ class SessionJournal:
         rows = self._read("SELECT TOTAL(cost_usd) FROM calls")
         return float(rows[0][0] or 0) if rows else 0.0
 
+    def cut_off_usd(self) -> float:
+        """What calls that were given up under way may have cost at most, in US dollars."""
+        return float(self.fact("cut_off_usd") or 0)
+
+    def cut_off(self, usd: float) -> None:
+        self.set_fact("cut_off_usd", repr(self.cut_off_usd() + usd))
+
     def calls(self) -> list[CallRecord]:
         """Every call, in the order in which they were finished."""
         rows = self._read(f"SELECT {_CALL_COLUMNS} FROM calls ORDER BY number")  # noqa: S608 - a constant

@@ -14,7 +14,7 @@ _PERIOD_SECONDS = 60
 class Unbraked:
     """The `RateLimiter` of a deployment that has none."""
 
-    async def allows(self, owner: str) -> bool:
+    async def allows(self, owner: str) -> bool:  # noqa: ARG002 - whoever it is
         return True
 
 

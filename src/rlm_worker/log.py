@@ -17,6 +17,23 @@ def _print(line: str) -> None:
     print(line)  # noqa: T201 - the runtime takes a Worker's log from its standard output
 
 
+def places(error: Exception) -> list[str]:
+    """Where it happened, without what was worked on: names of files and functions, no values."""
+    found: list[str] = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        found.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return found[-8:]
+
+
+def log_failure(session_id: str, error: Exception) -> None:
+    """Writes down that a run ended by an error of ours."""
+    entry = {"event": "session_failed", "sessionId": session_id, "error": type(error).__name__, "trace": places(error)}
+    _print(json.dumps(entry))
+
+
 @dataclass(frozen=True, slots=True)
 class RequestLog:
     """Collects what a request does and writes it down once, when it has been answered."""

@@ -41,6 +41,8 @@ class Front(Protocol):
     @property
     def clock(self) -> Clock: ...
 
+    def owner(self, request: HttpRequest, entry: dict[str, object]) -> str: ...
+
     async def identified(self, request: HttpRequest, entry: dict[str, object]) -> str: ...
 
     async def ask(
@@ -87,12 +89,12 @@ async def _streamed(front: Front, chat: ChatRequest, job: Job, result: RunResult
 
 
 async def _models(front: Front, request: HttpRequest, entry: dict[str, object]) -> HttpResponse:
-    await front.identified(request, entry)
+    front.owner(request, entry)
     return HttpResponse.of_json_text(200, model_list(front.settings.catalog).model_dump_json(), _PRIVATE)
 
 
 async def _model(front: Front, request: HttpRequest, name: str, entry: dict[str, object]) -> HttpResponse:
-    await front.identified(request, entry)
+    front.owner(request, entry)
     found = model_entry(name, front.settings.catalog, front.settings.defaults)
     return HttpResponse.of_json_text(200, found.model_dump_json(), _PRIVATE)
 

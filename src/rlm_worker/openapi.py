@@ -19,6 +19,13 @@ _DESCRIPTION = (
     "snake_case too. A model's failure is never a 500."
 )
 _EVENTS = "An event's `id` is what `Last-Event-ID` refers to; its data is JSON, by kind of event as in `x-events`."
+# One event, in the form of OpenAPI 3.2's `itemSchema`: 3.1 has no word of its own for a stream's parts.
+_EVENT_SCHEMA: Mapping[str, object] = {
+    "type": "object",
+    "description": _EVENTS,
+    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+    "required": ["data"],
+}
 _HEADERS: Mapping[str, str] = {
     "Location": "where the session's status is",
     "Retry-After": "seconds to wait before asking again",
@@ -92,7 +99,7 @@ def _media(media: str, models: tuple[type[BaseModel], ...]) -> dict[str, object]
     if media == "text/event-stream":
         events = {kind: _reference(model) for kind, model in EVENTS.items()}
         last = {"result": {"$ref": _REF.format(model="RunResult")}, "error": {"$ref": _REF.format(model="ErrorAnswer")}}
-        described = {"type": "string", "description": _EVENTS}
+        described = _EVENT_SCHEMA
         return {"schema": described, "x-events": {**events, **last} if not models else _reference(models[0])}
     if not models:
         return {"schema": {"type": "string" if media.startswith("text/") else "object"}}

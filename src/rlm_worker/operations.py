@@ -32,7 +32,7 @@ _SENTENCES: Mapping[int, str] = {
     502: "a model refused, or nothing could be read",
     503: "a model or a store is not available, or ops must set something",
 }
-_PLAIN_ERRORS = (401, 404, 429, 500, 503)
+_PLAIN_ERRORS = (401, 404, 500, 503)
 _BODY_ERRORS = (400, 401, 413, 415, 422, 429, 500, 503)
 _RUN_ERRORS = (400, 401, 409, 413, 415, 422, 429, 500, 502, 503)
 
@@ -110,7 +110,7 @@ OPERATIONS: tuple[Operation, ...] = (
         (
             Reply(200, {_JSON: (RunResult,)}),
             Reply(202, {_JSON: (Accepted,)}, ("Location",)),
-            *_errors((401, 404, 409, 413, 422, 429, 500, 502, 503), ErrorAnswer, RunResult),
+            *_errors((401, 404, 409, 413, 422, 500, 502, 503), ErrorAnswer, RunResult),
         ),
         parameters=(_SESSION,),
     ),
@@ -119,7 +119,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/session/{id}/events",
         "sessionEvents",
         "The events of a run, those to come included.",
-        (Reply(200, {_EVENTS: ()}), *_errors((401, 404, 422, 429, 500, 503))),
+        (Reply(200, {_EVENTS: ()}), *_errors((401, 404, 422, 500, 503))),
         parameters=(_SESSION, _LAST),
     ),
     Operation(
@@ -146,6 +146,14 @@ OPERATIONS: tuple[Operation, ...] = (
         (Reply(201, {_JSON: (StoredContext,)}), *_errors(_BODY_ERRORS)),
         {"text/plain": ()},
         (("query", "name", "the document's name"),),
+    ),
+    Operation(
+        "DELETE",
+        "/contexts/{id}",
+        "deleteContext",
+        "Delete a stored context that no running session reads.",
+        (Reply(204), *_errors((*_PLAIN_ERRORS, 409))),
+        parameters=(("path", "id", "the contextId"),),
     ),
     Operation(
         "POST",
@@ -197,14 +205,14 @@ OPERATIONS: tuple[Operation, ...] = (
         "/v1/models",
         "listModels",
         "The models, with windows and prices.",
-        (Reply(200, {_JSON: (ModelList,)}), *_openai_errors((401, 429, 500, 503))),
+        (Reply(200, {_JSON: (ModelList,)}), *_openai_errors((401, 500, 503))),
     ),
     Operation(
         "GET",
         "/v1/models/{id}",
         "getModel",
         "One model, by anything that may stand as `model` in a chat completion.",
-        (Reply(200, {_JSON: (ModelEntry,)}), *_openai_errors((401, 404, 429, 500, 503))),
+        (Reply(200, {_JSON: (ModelEntry,)}), *_openai_errors((401, 404, 500, 503))),
         parameters=(("path", "id", "an id, an alias, or a composite such as root+sub"),),
     ),
     Operation(

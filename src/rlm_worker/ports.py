@@ -135,6 +135,8 @@ class ContextStore(Protocol):
 
     async def delete(self, prefix: str) -> None: ...
 
+    async def exists(self, prefix: str) -> bool: ...
+
 
 class ResultCache(Protocol):
     """Keeps strings for a while; may forget, never fails."""
@@ -147,7 +149,10 @@ class ResultCache(Protocol):
 
 
 class Journal(Protocol):
-    """Keeps what a run has paid for, durably before it returns; `paid` gives role, model id and usage of every call."""
+    """Keeps what a run has paid for, durably before it returns; `paid` gives role, model id and usage of every call.
+
+    `cut_off` adds what a call may have cost that was given up under way, in US dollars.
+    """
 
     def recall(self, key: str) -> CallRecord | None: ...
 
@@ -158,6 +163,10 @@ class Journal(Protocol):
     def spans(self) -> list[Span]: ...
 
     def add_span(self, span: Span) -> None: ...
+
+    def cut_off(self, usd: float) -> None: ...
+
+    def cut_off_usd(self) -> float: ...
 
 
 class EventSink(Protocol):

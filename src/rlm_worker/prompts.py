@@ -99,8 +99,11 @@ def note_head(note: Note, marker: str = "0" * 16) -> str:
 
 
 def document_head(name: str, marker: str) -> str:
-    """The line that introduces a document; its name is a JSON string, so it stays on that line."""
-    return f"--- document {marker} {json.dumps(name, ensure_ascii=False)}\n"
+    """The line that introduces a document; its name is a JSON string, so it stays on that line.
+
+    A name with anything in it that is not to be seen, such as what reverses the order of letters, is escaped.
+    """
+    return f"--- document {marker} {json.dumps(name, ensure_ascii=not name.isprintable())}\n"
 
 
 def _prompt(system: str, body: _Body, query: str, cue: str) -> tuple[Message, ...]:

@@ -1,4 +1,8 @@
-"""What crosses between a session and its sandbox. All that comes out of the sandbox is checked here before it is used."""
+"""What crosses between a session and its sandbox. All that comes out of the sandbox is checked here before it is used.
+
+It is parsed by pydantic's parser, which has a limit of its own on nesting: Python's `json` runs through the stack of
+the whole runtime on half a million brackets, and takes the process with it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import json
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from .errors import InvalidRequest, SandboxLost
 
@@ -84,16 +89,18 @@ def parse_asked(request: str) -> Asked:
     if len(request) > MOST_REQUEST_CHARACTERS:
         raise InvalidRequest.at("", f"one question may have {MOST_REQUEST_CHARACTERS:,} characters at most")
     try:
-        return _ASKED.validate_python(json.loads(whole_text(request)))
-    except (ValidationError, ValueError, RecursionError) as error:
+        return _ASKED.validate_python(from_json(request))
+    except (ValidationError, ValueError) as error:
         raise InvalidRequest.at("", f"not understood: {_first(error)}") from None
 
 
 def parse_report(text: str, cell: int, output_limit: int) -> Report:
     """Reads a REPL's report; raises `SandboxLost` for anything else, because what says this is no REPL of ours."""
+    if len(text) > MOST_REQUEST_CHARACTERS:
+        raise SandboxLost("it broke the REPL that it ran in")
     try:
-        report = Report.model_validate(json.loads(text))
-    except (ValidationError, ValueError, RecursionError, TypeError):
+        report = Report.model_validate(from_json(text))
+    except (ValidationError, ValueError):
         raise SandboxLost("it broke the REPL that it ran in") from None
     final = json.dumps(report.final)
     if report.cell != cell or len(report.output) > 2 * output_limit + 1_000 or len(final) > 8 * _MOST_FINAL_CHARACTERS:

@@ -24,7 +24,7 @@ from .errors import (
 from .funding import Unlimited
 from .http import HttpRequest, HttpResponse, check_json_bytes, in_time, read_body, require_json, require_text
 from .limits import Unbraked, account_state, check_rate
-from .log import RequestLog
+from .log import RequestLog, places
 from .openai_errors import openai_error_response
 from .openai_routes import openai_route
 from .openapi import openapi_json
@@ -35,7 +35,7 @@ from .session import as_cache_hit, metrics_point, result_key
 from .settings import Settings, public_limits
 from .sse import HEADERS as SSE_HEADERS
 from .sse import encode_event
-from .uploads import checked_name, store_context
+from .uploads import checked_name, delete_context, store_context
 
 STATUS_OF: Mapping[str, int] = {
     "bad_request": 400,
@@ -62,6 +62,7 @@ STATUS_OF: Mapping[str, int] = {
     "model_unavailable": 503,
     "internal_error": 500,
 }
+_CONTEXT_PATH = re.compile(r"^/contexts/(ctx_[0-9a-f]{32})$")
 _SESSION_PATH = re.compile(r"^/session/([0-9a-f]{32})(?:/(status|result|events|trajectory))?$")
 _EVENT_ID = re.compile(r"^[0-9]{1,15}$")
 _PRIVATE = {"cache-control": "no-store"}
@@ -108,7 +109,7 @@ class Api:
         except Exception as error:  # noqa: BLE001 - the caller gets the one error form, the log gets the place
             response = _refused(request, RLMError("something went wrong on our side"))
             entry["error"] = f"internal_error: {type(error).__name__}"
-            entry["trace"] = _trace(error)
+            entry["trace"] = places(error)
         response = self._finished(request, response, entry)
         self.log.write(entry, response.status, self.clock.now())
         return response
@@ -120,6 +121,9 @@ class Api:
             return await _by_method(request, {"POST": lambda: self._rlm(request, entry)})
         if request.path == "/contexts":
             return await _by_method(request, {"PUT": lambda: self._upload(request, entry)})
+        if match := _CONTEXT_PATH.match(request.path):
+            context_id = match[1]
+            return await _by_method(request, {"DELETE": lambda: self._delete_context(request, context_id, entry)})
         if match := _SESSION_PATH.match(request.path):
             return await self._session(request, match[1], match[2] or "", entry)
         for prefix, route in _FAMILIES:
@@ -181,10 +185,15 @@ class Api:
             answer = await self.sessions.call(job.session_id, method, sent, True)
         return RunResult.model_validate(answer) if isinstance(answer, dict) else None
 
+    async def _delete_context(self, request: HttpRequest, context_id: str, entry: dict[str, object]) -> HttpResponse:
+        owner = await self.identified(request, entry)
+        await delete_context(context_id, owner, self.store)
+        return HttpResponse(204, b"")
+
     async def _session(
         self, request: HttpRequest, session_id: str, part: str, entry: dict[str, object]
     ) -> HttpResponse:
-        owner = self._owner(request, entry)
+        owner = self.owner(request, entry)
         entry["sessionId"] = session_id
         if not part:
             return await _by_method(request, {"DELETE": lambda: self._delete(session_id, owner)})
@@ -224,7 +233,7 @@ class Api:
 
     async def identified(self, request: HttpRequest, entry: dict[str, object]) -> str:
         """The name of the key that a request to a paid route carries; raises `RateLimited` where it asks too often."""
-        owner = self._owner(request, entry)
+        owner = self.owner(request, entry)
         if self.settings.keys:
             await check_rate(self.limiter, owner)
         return owner
@@ -258,7 +267,8 @@ class Api:
         result = RunResult.model_validate(found) if found else None
         return result if result is not None and result.success else None
 
-    def _owner(self, request: HttpRequest, entry: dict[str, object]) -> str:
+    def owner(self, request: HttpRequest, entry: dict[str, object]) -> str:
+        """The name of the key that a request carries; for routes that cost nothing."""
         owner = owner_of(request.headers, self.settings.keys, local=self.settings.local)
         entry["key"] = owner
         return owner
@@ -372,17 +382,6 @@ def _numbers(result: RunResult) -> dict[str, object]:
         "cacheHit": result.cache_hit,
         **({"error": result.error.type} if result.error else {}),
     }
-
-
-def _trace(error: Exception) -> list[str]:
-    """Where it happened, without what was worked on: names of files and functions, no values."""
-    places: list[str] = []
-    trace = error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        places.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}")
-        trace = trace.tb_next
-    return places[-8:]
 
 
 async def _each(parts: list[bytes]) -> AsyncIterator[bytes]:

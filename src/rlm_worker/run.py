@@ -12,7 +12,7 @@ from .catalog import Catalog, ModelSpec
 from .context import ContextReader
 from .errors import NotConfigured, UsageLimitExceeded
 from .fan_out import CapacityLimiter
-from .funding import UNLIMITED_USD, Funded, Purse, Unlimited
+from .funding import UNLIMITED_USD, CutOff, Funded, Purse, Unlimited
 from .ports import (
     Accounts,
     CallKind,
@@ -160,10 +160,12 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
     limiter = CapacityLimiter(
         ports.clock, first=ports.deployment.first_concurrency, most=ports.deployment.max_concurrency
     )
-    attempt = Throttled(Timed(ports.model, ports.deployment.call_timeout_seconds), limiter)
+    noted = CutOff(ports.model, ports.journal, lambda request: metered.under_way_usd(request))  # noqa: PLW0108 - from below
+    attempt = Throttled(Timed(noted, ports.deployment.call_timeout_seconds), limiter)
     persistent = Retrying(FallingBack(attempt, ports.catalog), ports.clock, ports.deployment)
     metered = Metered(persistent, ledger, ports.catalog)
-    funded = Funded(metered, ledger, Purse(ports.accounts, job.owner, job.run_id, job.granted_usd), ports.catalog)
+    purse = Purse(ports.accounts, job.owner, job.run_id, job.granted_usd)
+    funded = Funded(metered, ledger, purse, ports.catalog, ports.journal)
     return Run(
         job=job,
         reader=reader,

@@ -10,13 +10,16 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
 
+from .admission import lease_key
 from .context import ContextManifest, ContextReader, InlineReader, StoredReader
 from .errors import Cancelled, Conflict, NotFound, RLMError, StorageUnavailable
 from .funding import FIRST_GRANT_USD
 from .journal import SessionJournal
+from .log import log_failure
 from .map_cache import MapCache
 from .orchestrator import execute
 from .ports import ContextStore, Metrics, MetricsPoint
@@ -143,7 +146,9 @@ class Session:
 
     def result(self) -> RunResult | None:
         """The result; None while the run goes on."""
-        self._required_job()
+        job = self._required_job()
+        if self._status() == "cancelled":
+            return _cancelled(job)
         return None if self.running else self._result()
 
     async def trajectory(self) -> list[dict[str, object]]:
@@ -191,7 +196,8 @@ class Session:
         if self.running:
             await self._resume()
             await self._renew(job)
-            await self._alarm.set(self._now() + _ALARM_SECONDS + WATCH_SECONDS)
+            # It fires when this handler has ended; or, should a crash end the handler first, soon after the crash.
+            await self._alarm.set(self._now() + WATCH_SECONDS)
             await self._stay()
             return
         await self._settle()
@@ -212,6 +218,7 @@ class Session:
         now = self._now()
         if anew:
             self._journal.forget_run()
+            self._journal.set_fact("cut_off_usd", "0")
         timeout = job.config.timeout_seconds
         deadline = None if timeout is None else now + timeout
         job = job.model_copy(update={"started_at": now, "deadline": deadline, "run_id": run_id, "granted_usd": granted})
@@ -220,7 +227,18 @@ class Session:
         self._set_status("running")
         self._journal.emit("session", {"sessionId": job.session_id})
         await self._alarm.set(now + WATCH_SECONDS)
+        await self._lease(job)
         await self._resume()
+
+    async def _lease(self, job: Job) -> None:
+        """Holds a context that others may delete, as long as this run reads it."""
+        if job.context_key is not None and not job.context_owned and self._store is not None:
+            await self._store.write(lease_key(job.context_key, job.session_id), _nothing())
+
+    async def _release(self, job: Job) -> None:
+        if job.context_key is not None and not job.context_owned and self._store is not None:
+            with suppress(RLMError):  # the context's own retention takes a lease along that could not be given back
+                await self._store.delete(lease_key(job.context_key, job.session_id))
 
     def _run_id(self, *, anew: bool) -> str:
         """The name under which the key's account knows this run: the same as long as nothing paid is forgotten."""
@@ -232,9 +250,10 @@ class Session:
         job = self._job()
         if job is None or self._journal.fact("settled") == job.run_id:
             return
+        total = self._journal.paid_usd() + self._journal.cut_off_usd()
         try:
             async with asyncio.timeout(_SETTLE_SECONDS):
-                await self._ports.accounts.close(job.owner, job.run_id, self._journal.paid_usd())
+                await self._ports.accounts.close(job.owner, job.run_id, total)
         except (RLMError, TimeoutError):
             return
         self._journal.set_fact("settled", job.run_id)
@@ -252,10 +271,12 @@ class Session:
         except RLMError as error:
             result = _failed(job, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            result = _failed(job, RLMError(f"{type(error).__name__}: {error}"))
+            log_failure(job.session_id, error)
+            result = _failed(job, RLMError(f"something went wrong on our side ({type(error).__name__})"))
         await self._finish(job, result)
 
     async def _finish(self, job: Job, result: RunResult) -> None:
+        await self._release(job)
         await self._settle()  # before anyone hears of the end: the next run may want the slot
         self._journal.set_fact("result", result.to_json())
         self._set_status("completed" if result.success else "failed")
@@ -273,6 +294,7 @@ class Session:
         if task is not None and not task.done():
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        await self._release(self._required_job())
         await self._settle()
         self._finished.set()
         self._journal.emit(
@@ -342,6 +364,11 @@ class Session:
 
     def _now(self) -> float:
         return self._ports.clock.now()
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    for piece in (b"",):
+        yield piece
 
 
 def result_key(session_id: str) -> str:

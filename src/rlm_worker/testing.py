@@ -59,6 +59,9 @@ class MemoryStore:
         self.reads.append((key, start, length))
         return self.objects[key][start : start + length]
 
+    async def exists(self, prefix: str) -> bool:
+        return any(key.startswith(prefix) for key in self.objects)
+
     async def delete(self, prefix: str) -> None:
         self.objects = {key: value for key, value in self.objects.items() if not key.startswith(prefix)}
 

@@ -8,9 +8,9 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from .admission import stored_context_key
+from .admission import lease_key, stored_context_key
 from .context import ContextManifest, DocumentInfo
-from .errors import InvalidRequest, MalformedBody, PayloadTooLarge
+from .errors import Conflict, InvalidRequest, MalformedBody, NotFound, PayloadTooLarge
 from .ports import ContextStore
 from .schemas import MAX_NAME_CHARACTERS, StoredContext
 
@@ -80,6 +80,16 @@ async def store_context(
     manifest = ContextManifest((DocumentInfo(name, measured.characters, measured.size),), sha256)
     await store.write(f"{key}.json", _once(manifest.to_json().encode()))
     return StoredContext(context_id=context_id, characters=measured.characters, bytes=measured.size, sha256=sha256)
+
+
+async def delete_context(context_id: str, owner: str, store: ContextStore) -> None:
+    """Deletes a stored context; raises `NotFound` where there is none and `Conflict` while a run reads it."""
+    key = stored_context_key(owner, context_id)
+    if not await store.exists(f"{key}.json"):
+        raise NotFound("there is no such context")
+    if await store.exists(lease_key(key, "")):
+        raise Conflict("a running session reads this context: wait for its end, or delete the session first")
+    await store.delete(key)
 
 
 async def _once(content: bytes) -> AsyncIterator[bytes]:

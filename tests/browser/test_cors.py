@@ -67,7 +67,9 @@ def browser() -> Path:
 def sites() -> Iterator[tuple[list[str], dict[str, str]]]:
     """Two sites that serve the same page: their origins, and what the page is told."""
     told: dict[str, str] = {}
-    servers = [ThreadingHTTPServer(("127.0.0.1", 0), partial(_Page, lambda: PAGE % (told["worker"], KEY))) for _ in "ab"]
+    servers = [
+        ThreadingHTTPServer(("127.0.0.1", 0), partial(_Page, lambda: PAGE % (told["worker"], KEY))) for _ in "ab"
+    ]
     for server in servers:
         threading.Thread(target=server.serve_forever, daemon=True).start()
     yield [f"http://127.0.0.1:{server.server_port}" for server in servers], told

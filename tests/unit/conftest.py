@@ -21,7 +21,9 @@ Texts = list[tuple[str | None, str]]
 
 
 def settings() -> Settings:
-    return Settings(defaults=RunConfig(), deployment=Deployment(), catalog=Catalog.standard(), local=True)
+    return Settings(
+        defaults=RunConfig(), deployment=Deployment(), catalog=Catalog.standard(), local=True, has_sandbox=True
+    )
 
 
 async def job_for(texts: Texts, query: str, config: dict[str, object], clock_now: float) -> Job:
@@ -30,7 +32,8 @@ async def job_for(texts: Texts, query: str, config: dict[str, object], clock_now
         if len(texts) == 1 and texts[0][0] is None
         else [{"name": name, "text": text} if name is not None else text for name, text in texts]
     )
-    body = json.dumps({"context": context, "query": query, "config": config})
+    schema = config.pop("response_schema", None)
+    body = json.dumps({"context": context, "query": query, "config": config, "responseSchema": schema})
     job, _ = await admit(parse_request(body), "tester", settings(), MemoryStore(), None)
     timeout = job.config.timeout_seconds
     return job.model_copy(

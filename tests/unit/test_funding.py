@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -76,9 +77,7 @@ async def test_joining_takes_no_slot() -> None:
     assert isinstance(await session.start(job, context_stored=True), RunResult)
 
 
-async def test_deletion_frees_slot() -> None:
-    import asyncio
-
+async def test_deletion_frees_slot_and_books() -> None:
     async def endless(request: ModelRequest) -> ModelReply:
         await asyncio.sleep(3600)
         return answering(request)
@@ -86,9 +85,12 @@ async def test_deletion_frees_slot() -> None:
     purse = accounts(5.0, runs=1)
     session = _session(FunctionModel(endless), purse)
     await session.start(await a_job(), context_stored=True)
+    await asyncio.sleep(0.01)
     assert (await purse.state("tester"))["runs"] == 1
     await session.delete()
-    assert (await purse.state("tester"))["runs"] == 0
+    state = await purse.state("tester")
+    assert state["runs"] == 0
+    assert float(str(state["spentTodayUsd"])) > 0  # what was under way may be billed all the same
 
 
 async def test_failed_run_frees_slot() -> None:

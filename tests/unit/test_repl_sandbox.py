@@ -134,7 +134,7 @@ def test_stderr_is_kept() -> None:
         ("FINAL('forty (42)')", "forty (42)"),
         ("FINAL([1, (2, 3)])", [1, [2, 3]]),
         ("x = {'a': 1}\nFINAL_VAR('x')", {"a": 1}),
-        ("x = 'v'\nFINAL_VAR(x)", "v"),
+        ("x = 'the value'\nFINAL_VAR(x)", "the value"),
         ("SUBMIT(count=3, names={'b', 'a'})", {"count": 3, "names": ["a", "b"]}),
         ("answer['content'] = 'done'\nanswer['ready'] = True", "done"),
         ("FINAL(context[0:2])", "ab"),
@@ -229,9 +229,9 @@ def test_written_out_slices_are_told() -> None:
 
 
 def test_printed_slices_are_told() -> None:
-    session = Session("".join(f"line {n} of the text\n" for n in range(500)), limit=1_000)
-    assert session.run("print(context[:300])")["shown"] == [[0, 300]]
-    assert session.run("print(context)")["shown"] == []
+    content = "".join(f"line {n} of the text\n" for n in range(500))
+    assert Session(content, limit=1_000).run("print(context[:300])")["shown"] == [[0, 300]]
+    assert Session(content, limit=1_000).run("print(context)")["shown"] == []
 
 
 def test_random_is_repeatable() -> None:

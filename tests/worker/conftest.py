@@ -19,7 +19,11 @@ class StartWorker(Protocol):
     """Starts a deployment of a test's own; `state` may be that of an earlier one, `ai` is the test's scripted model."""
 
     def __call__(
-        self, *, state: Path | None = None, vars: Mapping[str, str] | None = None, ai: str | None = None
+        self,
+        *,
+        state: Path | None = None,
+        vars: Mapping[str, str] | None = None,  # noqa: A002 -- what wrangler.toml calls them
+        ai: str | None = None,
     ) -> DevProcess: ...
 
 
@@ -55,7 +59,12 @@ def http(worker: DevProcess, scripted: ScriptedModel) -> Iterator[httpx.Client]:
 def start_worker(scripted: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartWorker]:
     started: list[DevProcess] = []
 
-    def start(*, state: Path | None = None, vars: Mapping[str, str] | None = None, ai: str | None = None) -> DevProcess:
+    def start(
+        *,
+        state: Path | None = None,
+        vars: Mapping[str, str] | None = None,  # noqa: A002 -- the same
+        ai: str | None = None,
+    ) -> DevProcess:
         folder = state or tmp_path_factory.mktemp("state")
         process = DevProcess(folder, ai=ai or scripted.url, variables=vars)
         started.append(process)

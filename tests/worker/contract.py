@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import httpx
 from jsonschema import Draft202012Validator
-from referencing import Registry, Resource
+from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 _URI = "urn:contract"
@@ -48,8 +49,7 @@ class Contract:
 
     def validator(self, *place: str) -> Draft202012Validator:
         pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in place)
-        resource = Resource(contents=self.document, specification=DRAFT202012)
-        registry: Registry[object] = Registry().with_resource(_URI, resource)
+        registry = Registry().with_resource(_URI, DRAFT202012.create_resource(self.document))
         return Draft202012Validator({"$ref": f"{_URI}#{pointer}"}, registry=registry)
 
     def _body(self, place: tuple[str, ...], text: str) -> None:
@@ -62,7 +62,7 @@ class Contract:
         else:
             self.validator(*place, "schema").validate(json.loads(text))
 
-    def _events(self, described: dict[str, object], text: str) -> None:
+    def _events(self, described: Mapping[str, object], text: str) -> None:
         for block in filter(None, text.split("\n\n")):
             lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
             if not lines or lines["data"] == "[DONE]":

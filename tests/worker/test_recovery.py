@@ -6,6 +6,8 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -180,3 +182,48 @@ def test_deletion_stops_a_run(http: httpx.Client, scripted: ScriptedModel) -> No
     for part in ("status", "result", "events", "trajectory"):
         assert http.get(f"/session/{session}/{part}").status_code == 404
     assert http.delete(f"/session/{session}").status_code == 404
+
+
+@pytest.fixture
+def mortal(scripted: ScriptedModel, tmp_path: Path) -> Iterator[DevProcess]:
+    """A deployment whose sessions can be aborted from inside."""
+    front = Path(__file__).with_name("crashing_entry.py")
+    with DevProcess(tmp_path / "state", ai=scripted.url, variables=FAST, front=front) as worker:
+        yield worker
+
+
+def test_aborted_session_goes_on(mortal: DevProcess, scripted: ScriptedModel, undisturbed: dict[str, object]) -> None:
+    """Ten aborts from inside; the caller of the synchronous request waits through all of them and gets its answer."""
+    scripted.latency = 0.05
+    session = submit(mortal)
+    answers: list[httpx.Response] = []
+    caller = threading.Thread(
+        target=lambda: answers.append(httpx.post(f"{mortal.url}/rlm", json=BODY, timeout=120)), daemon=True
+    )
+    caller.start()
+    for calls in range(5, 55, 5):
+        scripted.wait_for_calls(calls)
+        assert httpx.put(f"{mortal.url}/crash/{session}", timeout=30).status_code == 200
+    caller.join()
+    asked = Counter(entry.call.digest for entry in scripted.calls)
+    assert answers[0].status_code == 200
+    assert answers[0].json()["answer"] == undisturbed["answer"]
+    assert answers[0].json()["costUsd"] == undisturbed["costUsd"]
+    assert sum(times - 1 for times in asked.values()) <= 10 * WIDTH
+
+
+def test_context_in_use_stays(http: httpx.Client, scripted: ScriptedModel) -> None:
+    scripted.latency = 0.3
+    text = haystack(150_000, needle("onyx-owl", "8")).encode()
+    stored = http.put("/contexts", content=text, headers={"content-type": "text/plain"}).json()["contextId"]
+    body = {"contextId": stored, "query": "number for onyx-owl?", "config": {"chunkSize": 9_000}, "background": True}
+    session = http.post("/rlm", json=body).json()["sessionId"]
+    refused = http.delete(f"/contexts/{stored}")
+    assert (refused.status_code, refused.json()["error"]["type"]) == (409, "conflict")
+    while http.get(f"/session/{session}/status").json()["status"] == "running":
+        time.sleep(0.1)
+    assert "is: 8." in http.get(f"/session/{session}/result").json()["answer"]
+    assert http.delete(f"/contexts/{stored}").status_code == 204
+    assert http.delete(f"/contexts/{stored}").status_code == 404
+    again = http.post("/rlm", json={**body, "query": "another?", "background": False})
+    assert again.status_code == 422

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -78,7 +79,7 @@ def open_session(context: Any, env: Any, sandbox: DynamicWorkers) -> Session:
     return Session(
         SessionJournal(DurableSQL(context)),
         ports,
-        R2Store(env) if binding(env, "RLM_CONTEXT_STORAGE") is not None else None,
+        R2Store(env),
         AnalyticsEngine(env),
         alarm=DurableAlarm(context),
         eraser=DurableEraser(context),
@@ -245,16 +246,24 @@ class SessionStubs:
         namespace = binding(self._env, self.namespace)
         if namespace is None:
             raise StorageUnavailable(f"the binding {self.namespace} is missing")
-        for pause in _PAUSES:
-            await asyncio.sleep(pause)
+        failures = 0
+        for _ in range(_MOST_CALLS):
+            began = time.time()
             try:
                 return await getattr(namespace.getByName(session_id), method)(*arguments)
             except (JsException, OSError) as error:
                 message = _first_line(error)
+            # An object that had worked for a while before it was moved or restarted is there again at once.
+            failures = 0 if time.time() - began > _WORKED_SECONDS else failures + 1
+            if failures > len(_PAUSES):
+                break
+            await asyncio.sleep(_PAUSES[max(0, failures - 1)])
         raise StorageUnavailable(f"the session cannot be reached: {message}")
 
 
-_PAUSES = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
+_WORKED_SECONDS = 0.03
+_MOST_CALLS = 50
 
 
 def _first_line(error: Exception) -> str:

@@ -52,7 +52,10 @@ class DynamicWorkers:
         """Starts a REPL; raises `SandboxLost` when the platform does not give one."""
         token = secrets.token_hex(16)
         code = self._code(session_id, token, seconds)
-        isolate = _Isolate(self._loaded(f"{session_id}-{token}", code), lambda: self._calls.pop(token, None))
+        try:
+            isolate = _Isolate(self._loaded(f"{session_id}-{token}", code), lambda: self._calls.pop(token, None))
+        except (JsException, OSError, AttributeError) as error:
+            raise StorageUnavailable(f"the sandbox did not start: {_told(str(error))}") from None
         self._calls[token] = call
         try:
             async with asyncio.timeout(_OPEN_SECONDS):
@@ -126,9 +129,11 @@ class HostMethods:
     env: Any
 
     async def call(self, request: str) -> str:
+        if not isinstance(request, str):
+            return json.dumps({"error": "a request is text"})
         props = self.ctx.props
         session = self.env.RLM_SESSIONS.getByName(props.session)
-        return str(await session.sandbox_call(props.token, str(request)))
+        return str(await session.sandbox_call(props.token, request))
 
 
 def _told(error: str) -> str:

@@ -20,7 +20,8 @@ def from_js(request: Any) -> HttpRequest:
     """The runtime's request; its body is read only as far as a route asks."""
     url = urlsplit(str(request.url))
     return HttpRequest(
-        method=str(request.method),
+        # The wrapper knows only the methods that Python's own list has, and raises for others.
+        method=str(request.js_object.method),
         path=url.path,
         query=dict(parse_qsl(url.query, keep_blank_values=True)),
         headers={str(name).lower(): str(value) for name, value in request.headers.items()},

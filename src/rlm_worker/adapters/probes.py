@@ -10,6 +10,7 @@ from typing import Any
 from rlm_worker.catalog import Catalog
 from rlm_worker.ports import Message, ModelRequest
 
+from .accounts import AccountStubs
 from .bindings import binding
 from .durable_object import SessionStubs
 from .r2 import R2Store
@@ -33,6 +34,7 @@ class BindingProbes:
             "RLM_CONTEXT_STORAGE": self._r2,
             "RLM_CACHE": self._kv,
             "RLM_ANALYTICS": self._analytics,
+            "RLM_ACCOUNTS": self._accounts,
         }
         return {name: await self._problem(name, check) for name, check in checks.items()}
 
@@ -67,6 +69,9 @@ class BindingProbes:
         await kv.put(key, value, {"expirationTtl": 60})  # type: ignore[union-attr] # checked by _problem
         await kv.get(key)  # type: ignore[union-attr]
         await kv.delete(key)  # type: ignore[union-attr]
+
+    async def _accounts(self) -> None:
+        await AccountStubs(self._env).state("probe")
 
     async def _analytics(self) -> None:
         if not callable(getattr(binding(self._env, "RLM_ANALYTICS"), "writeDataPoint", None)):

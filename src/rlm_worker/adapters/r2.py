@@ -48,6 +48,15 @@ class R2Store:
             raise NotFound("the stored context is gone")
         return content
 
+    async def exists(self, prefix: str) -> bool:
+        """Whether there is an object whose key begins with `prefix`."""
+        bucket = self._bucket()
+
+        async def ask() -> bool:
+            return bool(list((await bucket.list({"prefix": prefix, "limit": 1})).objects))
+
+        return await persistently("R2 did not answer", ask)
+
     async def delete(self, prefix: str) -> None:
         """Deletes every object whose key begins with `prefix`."""
         bucket = self._bucket()

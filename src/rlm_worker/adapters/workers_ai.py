@@ -40,12 +40,14 @@ class WorkersAI:
         if ai is None:
             raise TerminalError("the binding AI is missing")
         try:
-            answer = await ai.run(request.model.id, js.JSON.parse(_inputs(request, deltas is not None)))
-            if deltas is not None and not isinstance(answer, Mapping):
+            # The plain binding: the SDK's wrapper looks at every argument and result several times, across the border.
+            plain = getattr(ai, "_binding", ai)
+            answer = await plain.run(request.model.id, js.JSON.parse(_inputs(request, deltas is not None)))
+            if deltas is not None and hasattr(answer, "getReader"):
                 return await _streamed(answer, request, deltas)
+            return _reply(_as_python(answer), request)
         except (JsException, OSError) as error:
             raise as_model_error(str(error)) from None
-        return _reply(answer, request)
 
 
 def as_model_error(message: str) -> ModelError:
@@ -78,6 +80,12 @@ def _inputs(request: ModelRequest, stream: bool) -> str:
         schema = {"name": _SCHEMA_NAME, "schema": dict(request.response_schema)}
         inputs["response_format"] = {"type": "json_schema", "json_schema": schema}
     return json.dumps(inputs)
+
+
+def _as_python(answer: Any) -> object:
+    """An answer as JSON would give it; None for what JSON cannot hold."""
+    text = js.JSON.stringify(answer)
+    return json.loads(text) if isinstance(text, str) else None
 
 
 def _reply(answer: object, request: ModelRequest) -> ModelReply:

@@ -72,7 +72,7 @@ class Repl:
         random.seed(f"{self._setup.seed} {self._cell}")
         output = HeadTail(self._setup.output_limit)
         failed = self._guarded(lambda: self._execute(str(asked["code"])), output, float(asked["seconds"]))
-        return json.dumps({"cell": self._cell, "failed": failed, **self._report(output)})
+        return _wire({"cell": self._cell, "failed": failed, **self._report(output)})
 
     def _named(self) -> dict[str, object]:
         tools = self._tools
@@ -166,7 +166,7 @@ class Repl:
     def _ask(self, request: Mapping[str, object]) -> object:
         self._guard.pause()
         try:
-            answer = json.loads(self._call(json.dumps({"cell": self._cell, **request})))
+            answer = json.loads(self._call(_wire({"cell": self._cell, **request})))
         finally:
             self._guard.resume()
         if "error" in answer:
@@ -175,6 +175,12 @@ class Repl:
 
     def _read(self, start: int, end: int) -> str:
         return str(self._ask({"op": "read", "start": start, "end": end}))
+
+
+def _wire(message: Mapping[str, object]) -> str:
+    """JSON without halves of surrogate pairs, which no reader of UTF-8 takes."""
+    text = json.dumps(message, ensure_ascii=False)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _traceback(error: BaseException) -> str:

@@ -90,7 +90,8 @@ class Origin:
 
     def note(self, text: Text) -> None:
         """Remembers that a text was written out: it may be on its way to a model."""
-        if len(text):
+        last = self._notes[-1] if self._notes else None
+        if len(text) and (last is None or (last.start, last.end) != (text.start, text.end)):
             self._notes.append(text)
 
     def shown_in(self, written: str) -> list[list[int]]:

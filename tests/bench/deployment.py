@@ -1,0 +1,77 @@
+"""The Worker in the real workerd, as a benchmark drives it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from scripts.local.dev_process import DevProcess
+
+from .machine import cpu_seconds, forget_peak, peak_megabytes
+from .texts import unique_blocks
+
+_SECONDS = 900
+QUESTION = "What does the entry say about the amber lighthouse?"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One request: wall and workerd's CPU seconds, peak memory of workerd in MB, and the body of the answer."""
+
+    seconds: float
+    cpu: float
+    peak: float
+    answer: Mapping[str, object]
+
+    def number(self, name: str) -> float:
+        value = self.answer[name]
+        assert isinstance(value, int | float)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A running deployment and a client of it."""
+
+    process: DevProcess
+    http: httpx.Client
+
+    def upload(self, characters: int, seed: int = 1) -> tuple[str, Measured]:
+        """Sends a text of that length by PUT /contexts; gives its id."""
+        body = unique_blocks(characters, seed)
+        headers = {"content-length": str(characters), "content-type": "text/plain"}
+        measured = self._measure(lambda: self.http.put("/contexts", content=body, headers=headers))
+        return str(measured.answer["contextId"]), measured
+
+    def ask(self, context_id: str, query: str = QUESTION, **config: object) -> Measured:
+        """POST /rlm on a stored context."""
+        body = {"contextId": context_id, "query": query, "config": config}
+        return self._measure(lambda: self.http.post("/rlm", json=body))
+
+    def _measure(self, send: object) -> Measured:
+        assert callable(send)
+        pid = self.process.workerd_pid
+        forget_peak(pid)
+        cpu, began = cpu_seconds(pid), time.perf_counter()
+        response = send()
+        seconds = time.perf_counter() - began
+        answer = response.json()
+        assert response.status_code < 300, answer
+        return Measured(seconds, cpu_seconds(pid) - cpu, peak_megabytes(pid), answer)
+
+
+@contextmanager
+def deployed(model_url: str, **variables: str) -> Iterator[Deployed]:
+    """A deployment of its own with that model behind the AI binding; its state is gone afterwards."""
+    with (
+        tempfile.TemporaryDirectory(prefix="rlm-bench-") as state,
+        DevProcess(Path(state), ai=model_url, variables=variables) as process,
+        httpx.Client(base_url=process.url, timeout=_SECONDS) as http,
+    ):
+        yield Deployed(process, http)

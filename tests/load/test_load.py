@@ -1,0 +1,20 @@
+"""A minute of the load run; `python -m tests.load --minutes 30` is the whole of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.load.__main__ import report
+from tests.load.run import run_load
+
+pytestmark = [pytest.mark.worker, pytest.mark.slow]
+
+
+async def test_mixed_load_keeps_promises(tmp_path: Path) -> None:
+    outcome = await run_load(tmp_path, minutes=1, callers=50)
+    print(report(outcome))
+    assert outcome.problems() == []
+    kinds = {kind for kind, _ in outcome.statuses}
+    assert kinds == {"small", "repeated", "large", "streamed", "cancelled", "invalid"}

@@ -1,0 +1,47 @@
+"""The demo's parts that need no model."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from scripts.local.demo_document import demo_documents, is_grounded
+from scripts.local.demo_view import DemoView, show_result
+from scripts.local.sse import Event, events
+
+
+def test_document_is_long() -> None:
+    assert sum(len(document["text"]) for document in demo_documents(large=False)) > 100_000
+    assert sum(len(document["text"]) for document in demo_documents(large=True)) > 400_000
+
+
+def test_answer_is_in_document() -> None:
+    assert any(is_grounded(document["text"]) for document in demo_documents(large=False))
+    assert not is_grounded("The with statement opens files.")
+
+
+def test_events_are_read() -> None:
+    lines = [": a comment", "id: 1", "event: plan", 'data: {"a":', "data: 1}", "", "", "event: unfinished", "data: {}"]
+    assert list(events(lines)) == [Event("plan", {"a": 1})]
+
+
+def test_progress_is_shown() -> None:
+    shown = io.StringIO()
+    with DemoView(Console(file=shown, width=120)) as view:
+        view.show(Event("plan", {"strategy": "map_reduce", "chunks": 2, "chunkSize": 6000}))
+        view.show(Event("subcall", {"done": 1, "chunks": 2, "inputTokens": 10, "durationMs": 1500}))
+        view.show(Event("answer", {"delta": "x"}))
+        view.show(Event("answer", {"delta": "y"}))
+    text = shown.getvalue()
+    assert "map_reduce: 2 chunks" in text
+    assert "1 of 2 chunks read" in text
+    assert text.count("the root model answers") == 1
+
+
+def test_result_is_shown() -> None:
+    shown = io.StringIO()
+    result = {"answer": "[bold]42[/]", "strategy": "direct", "costUsd": 0.001, "warnings": ["careful"], "coverage": 1.0}
+    show_result(Console(file=shown, width=120), result)
+    for part in ("[bold]42[/]", "direct", "$0.001000", "careful", "100%"):
+        assert part in shown.getvalue()

@@ -1,0 +1,54 @@
+"""One place for every version, and no address of a registry anywhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+
+import pytest
+
+from scripts.local.paths import local_paths
+from scripts.local.pins import LARGE, SMALL, node_packages, python_packages
+
+ROOT = local_paths().root
+GROUPS = ("worker", "local", "check", "test", "models")
+# Spelt in pieces, so that this file passes its own test.
+REGISTRIES = ("pypi" + ".org", "files." + "pythonhosted" + ".org", "registry." + "npmjs", "deb." + "debian")
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_groups_are_exact(group: str) -> None:
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in python_packages(ROOT, group))
+
+
+def test_node_packages_are_exact() -> None:
+    assert all(re.fullmatch(r"[\w-]+@\d+\.\d+\.\d+", pin) for pin in node_packages(ROOT))
+
+
+def test_groups_match_constraints() -> None:
+    constraints = (ROOT / "scripts" / "local" / "constraints.txt").read_text(encoding="utf-8").lower().splitlines()
+    for pin in python_packages(ROOT, "local", "check", "test"):
+        assert pin.lower() in constraints
+
+
+def test_worker_uses_tested_pydantic() -> None:
+    (pinned,) = [pin for pin in python_packages(ROOT, "worker") if pin.startswith("pydantic")]
+    assert pinned in python_packages(ROOT, "local")
+
+
+def test_weights_are_hashed() -> None:
+    assert len(LARGE.packages) == 22
+    assert all(re.fullmatch(r"[0-9a-f]{64}", weights.sha256) for weights in (SMALL, LARGE))
+
+
+def test_wheel_holds_client_only() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["src/rlm_client"]
+
+
+def test_no_registry_is_named() -> None:
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    for name in filter(None, tracked.decode().split("\0")):
+        content = (ROOT / name).read_bytes() if (ROOT / name).is_file() else b""
+        assert not [host for host in REGISTRIES if host.encode() in content], name

@@ -1,0 +1,106 @@
+"""Every command and program in the README runs, here or as a step of continuous integration."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.local.dev_process import DevProcess
+from scripts.local.scripted_model import ScriptedModel
+from scripts.local.scripted_rules import fixed
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+# These cost money or an account, or are what runs this test.
+ELSEWHERE = {"./scripts/deploy", "./scripts/bench", "./scripts/usage"}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[str]:
+    """The commands behind `$`, their continuation lines included."""
+    lines = "\n".join(blocks("console")).replace("\\\n", " ").splitlines()
+    return [" ".join(line[2:].split()) for line in lines if line.startswith("$ ")]
+
+
+def in_ci(command: str) -> bool:
+    return command.split(" #")[0].strip() in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> object:
+    with ScriptedModel() as model, DevProcess(tmp_path_factory.mktemp("state"), ai=model.url) as worker:
+        model.rules = [fixed("7481932")]
+        yield worker
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the files that the README's examples speak of."""
+    for name in ("src/auth.py", "docs/guide.md", "old.txt", "new.txt", "book.txt"):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("Passwords are hashed in auth.py. Ann and Bob are mentioned. " * 20, encoding="utf-8")
+    return tmp_path
+
+
+def environment(worker: DevProcess) -> dict[str, str]:
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT / "src"), "RLM_BASE_URL": worker.url}
+
+
+def run(command: str, folder: Path, worker: DevProcess) -> subprocess.CompletedProcess[str]:
+    local = command.replace("http://127.0.0.1:8787", worker.url)
+    local = re.sub(r"^rlm ", f"{sys.executable} -m rlm_client._cli ", local)
+    return subprocess.run(
+        ["bash", "-c", local],
+        cwd=folder if "rlm_client" in local else ROOT,
+        env=environment(worker),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.worker
+@pytest.mark.parametrize("command", [command for command in commands() if not in_ci(command)])
+def test_command_runs(command: str, folder: Path, served: DevProcess) -> None:
+    program = command.split()[0]
+    if program in ELSEWHERE and "--dry-run" not in command:
+        pytest.skip("needs an account, or minutes of a quiet machine")
+    if program in {"export", "./scripts/test", "./scripts/dev", "pip"}:
+        pytest.skip("what this test itself stands on")
+    done = run(command, folder, served)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.worker
+@pytest.mark.parametrize("program", blocks("python"))
+def test_program_runs(program: str, folder: Path, served: DevProcess) -> None:
+    local = program.replace("http://127.0.0.1:8787", served.url)
+    done = subprocess.run(
+        [sys.executable, "-c", local],
+        cwd=folder,
+        env=environment(served),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_scripts_exist() -> None:
+    named = {command.split()[0] for command in commands() if command.startswith("./scripts/")}
+    assert named
+    for script in named:
+        assert shutil.which(str(ROOT / script)), script
