@@ -41,6 +41,7 @@ class SessionJournal:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._watchers: set[Callable[[], None]] = set()
+        self._keys: set[str] | None = None
         self._created = bool(database.execute("SELECT 1 FROM sqlite_master WHERE name = 'facts'"))
 
     # Facts: small named values, such as the job and the result.
@@ -58,12 +59,19 @@ class SessionJournal:
     # Calls: the `Journal` port.
 
     def recall(self, key: str) -> CallRecord | None:
+        # Nearly every call of a run is new: what is not there should not cost a query.
+        if self._keys is None:
+            self._keys = {str(known) for (known,) in self._read("SELECT key FROM calls")}
+        if key not in self._keys:
+            return None
         rows = self._read(f"SELECT {_CALL_COLUMNS} FROM calls WHERE key = ?", key)  # noqa: S608 - a constant
         return _call(rows[0]) if rows else None
 
     def record(self, call: CallRecord) -> None:
         places = ", ".join("?" * _CALL_COLUMNS.count(",") + "?")
         self._write(f"INSERT OR IGNORE INTO calls ({_CALL_COLUMNS}) VALUES ({places})", *_call_row(call))  # noqa: S608
+        if self._keys is not None:
+            self._keys.add(call.key)
 
     def paid(self) -> Iterable[tuple[Role, str, CallUsage]]:
         rows = self._read("SELECT role, model, input_tokens, output_tokens, estimated FROM calls")
@@ -134,10 +142,11 @@ class SessionJournal:
         """Empties everything but the facts, for a run from the beginning."""
         for table in ("calls", "spans", "events", *repl_journal.TABLES):
             self._write(f"DELETE FROM {table}")  # noqa: S608 - the names stand right above
+        self._keys = None
 
     def forget_all(self) -> None:
         """To be called when the storage underneath was emptied."""
-        self._created = False
+        self._created, self._keys = False, None
 
     # A session that is only asked about leaves nothing behind: the tables come with the first thing to keep.
 

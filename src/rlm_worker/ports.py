@@ -213,7 +213,7 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What ops allow: calls at once, attempts and seconds for each call, seconds of computing for each cell of a REPL."""
+    """What ops allow: calls at once, attempts and seconds for each call, seconds of computing for each cell."""
 
     max_concurrency: int = 24
     first_concurrency: int = 12

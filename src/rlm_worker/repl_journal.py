@@ -83,11 +83,11 @@ class CellTable:
 
     def cells(self, path: str) -> list[CellRecord]:
         """The cells of one REPL, in order."""
-        rows = self._read(f"SELECT {_COLUMNS} FROM cells WHERE path = ? ORDER BY number", path)
+        rows = self._read(f"SELECT {_COLUMNS} FROM cells WHERE path = ? ORDER BY number", path)  # noqa: S608 - a constant
         return [_record(row) for row in rows]
 
     def cell(self, path: str, number: int) -> CellRecord | None:
-        rows = self._read(f"SELECT {_COLUMNS} FROM cells WHERE path = ? AND number = ?", path, number)
+        rows = self._read(f"SELECT {_COLUMNS} FROM cells WHERE path = ? AND number = ?", path, number)  # noqa: S608
         return _record(rows[0]) if rows else None
 
     def paths(self) -> list[str]:

@@ -25,7 +25,7 @@ def check_schema(schema: Mapping[str, object]) -> None:
     if _refers_elsewhere(schema):
         raise InvalidRequest.at(_PATH, "may refer only to its own parts ($ref: '#…')")
     try:
-        fastjsonschema.compile(_enforced(schema))
+        fastjsonschema.compile(_enforced(schema))  # type: ignore[arg-type] # checked by itself
     except _NOT_A_SCHEMA as error:
         raise InvalidRequest.at(_PATH, f"is not a JSON Schema: {error}") from None
     except RecursionError:
@@ -54,7 +54,7 @@ def _unfenced(text: str) -> str:
 def _problem(value: object, schema: Mapping[str, object]) -> str:
     try:
         # Defaults are not filled in: the answer is what the model has given.
-        fastjsonschema.validate(_enforced(schema), value, use_default=False)
+        fastjsonschema.validate(_enforced(schema), value, use_default=False)  # type: ignore[arg-type] # checked
     except fastjsonschema.JsonSchemaValueException as error:
         return str(error.message)
     return ""

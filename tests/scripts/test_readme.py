@@ -32,7 +32,7 @@ def commands() -> list[str]:
 
 
 def in_ci(command: str) -> bool:
-    return command.split(" #")[0].strip() in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    return command.split(" #", maxsplit=1)[0].strip() in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def run(command: str, folder: Path, worker: DevProcess) -> subprocess.CompletedP
 @pytest.mark.worker
 @pytest.mark.parametrize("command", [command for command in commands() if not in_ci(command)])
 def test_command_runs(command: str, folder: Path, served: DevProcess) -> None:
-    program = command.split()[0]
+    program = command.split(maxsplit=1)[0]
     if program in ELSEWHERE and "--dry-run" not in command:
         pytest.skip("needs an account, or minutes of a quiet machine")
     if program in {"export", "./scripts/test", "./scripts/dev", "pip"}:

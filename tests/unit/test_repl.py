@@ -227,7 +227,8 @@ async def test_child_runs_share_the_ledger(run_on: RunOn) -> None:
         codes = {
             "top": "a = rlm_query('middle', context[0:2000])\nFINAL(a + ' top')",
             "middle": "assert len(context) == 2000\nb = rlm_query('bottom', context[100:200])\nFINAL(b + ' middle')",
-            "bottom": "assert len(context) == 100\nFINAL(llm_query('leaf', context) + ' ' + rlm_query('plain', context))",
+            "bottom": "assert len(context) == 100\n"
+            "FINAL(llm_query('leaf', context) + ' ' + rlm_query('plain', context))",
         }
         return reply_of(request, cell(codes[question[1]]))
 
@@ -345,8 +346,9 @@ async def test_model_failure_is_reported(run_on: RunOn) -> None:
 
 
 async def test_non_latin_offsets_are_characters(run_on: RunOn) -> None:
-    context = "".join(f"第{n}行：😀 ünï\n" for n in range(30_000))
-    played = Played(cell("FINAL([context[250_000:250_020], llm_query('x', context[250_000:250_020])])"), sub=lambda p: p)
+    context = "".join(f"第{n}行、😀 ünï\n" for n in range(30_000))
+    code = "FINAL([context[250_000:250_020], llm_query('x', context[250_000:250_020])])"
+    played = Played(cell(code), sub=lambda p: p)
     result = await run_on(played.ports(), context, "q", strategy="repl")
     value = json.loads(result.answer or "")
     assert value[0] == context[250_000:250_020]
@@ -375,7 +377,9 @@ async def test_resumed_run_pays_nothing_twice(run_on: RunOn) -> None:
     assert result.iterations == 3
 
 
-@pytest.mark.parametrize(("silent", "waiting", "again"), [(1.0, False, True), (600.0, True, True), (600.0, False, False)])
+@pytest.mark.parametrize(
+    ("silent", "waiting", "again"), [(1.0, False, True), (600.0, True, True), (600.0, False, False)]
+)
 async def test_interrupted_cell_is_judged(run_on: RunOn, silent: float, waiting: bool, again: bool) -> None:
     played = Played(cell("x = 5"), cell("FINAL(globals().get('x', 'gone'))"))
     ports = played.ports()

@@ -45,6 +45,10 @@ WRONG: dict[str, Callable[..., object]] = {
 }
 
 
+def _something_else(*_: object) -> object:
+    return "<html>not what you asked for</html>"
+
+
 class FaultyEnv:
     """The real environment, its bindings as the table says."""
 
@@ -83,7 +87,7 @@ class FaultyBinding:
         if mode == "slow":
             await asyncio.sleep(self._fault.get("seconds", 3))
         elif mode == "wrong":
-            return WRONG.get(self._name, lambda *_: "<html>not what you asked for</html>")(*arguments)
+            return WRONG.get(self._name, _something_else)(*arguments)
         elif self._strikes():
             fail()
         return await real(*arguments)
@@ -102,7 +106,7 @@ class Default(entry.Default):
     """The Worker, and the order that it takes for faults."""
 
     def __init__(self, ctx: Any, env: Any) -> None:
-        super().__init__(ctx, env)  # type: ignore[no-untyped-call] # made by the SDK
+        super().__init__(ctx, env)
         self.env = FaultyEnv(self.env)
 
     async def fetch(self, request: Any) -> Any:

@@ -87,6 +87,7 @@ def faulty(scripted_server: ScriptedModel, tmp_path_factory: pytest.TempPathFact
         "MODEL_ATTEMPTS": "3",
         "MODEL_BACKOFF_SECONDS": "0.01",
         "MODEL_TIMEOUT_SECONDS": "1",
+        "BATCH_STALL_SECONDS": "3",
     }
     folder = tmp_path_factory.mktemp("faults")
     with DevProcess(folder, ai=scripted_server.url, variables=variables, front=FRONT) as process:
@@ -155,11 +156,17 @@ def test_batch_fault_is_survived(binding: str, mode: str, client: httpx.Client, 
     client.put("/faults", json={})
     again = client.post("/rlm/batch", json=items).json()["batchId"]
     for batch in {again, struck.json().get("batchId", again)}:
-        while client.get(f"/rlm/batch/{batch}").json()["status"] != "completed":
-            time.sleep(0.1)
+        _wait_for_batch(client, batch)
         assert client.get(f"/rlm/batch/{batch}/results").text.count("8123456") >= 3
     digests = [entry.call.digest for entry in scripted.answered]
     assert len(digests) == len(set(digests)) == 3
+
+
+def _wait_for_batch(client: httpx.Client, batch: str) -> None:
+    deadline = time.monotonic() + 90
+    while (state := client.get(f"/rlm/batch/{batch}").json())["status"] != "completed":
+        assert time.monotonic() < deadline, state
+        time.sleep(0.1)
 
 
 LOADER_HARM = {"absent": (400, "binding_missing"), "throwing": DOWN, "nth": DOWN}

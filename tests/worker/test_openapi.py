@@ -65,7 +65,7 @@ def test_every_answer_is_described(
     call: Calls, contract: Contract, scripted: ScriptedModel, start_worker: StartWorker
 ) -> None:
     provoke_sessions(call, scripted)
-    provoke_contexts(call)
+    provoke_contexts(call, scripted)
     provoke_batches(call)
     provoke_openai(call, scripted)
     call("GET", "/openapi.json")
@@ -122,13 +122,21 @@ def provoke_cancelled(call: Calls) -> None:
         time.sleep(0.1)
 
 
-def provoke_contexts(call: Calls) -> None:
+def provoke_contexts(call: Calls, scripted: ScriptedModel) -> None:
     text = {"content-type": "text/plain"}
     stored = call("PUT", "/contexts", content=needle(), headers=text, params={"name": "x"}).json()
     assert call("POST", "/rlm", json={"contextId": stored["contextId"], "query": QUERY}).status_code == 200
     call("PUT", "/contexts", content=b"\xff", headers=text)
     call("PUT", "/contexts", content=b"  ", headers=text)
     call("PUT", "/contexts", content=b"x", headers={"content-type": "image/png"})
+    scripted.faults = [Fault("hang")]
+    reading = {"contextId": stored["contextId"], "query": "reading?", "background": True}
+    session = call("POST", "/rlm", json=reading).json()["sessionId"]
+    assert call("DELETE", "/contexts/{id}", part=stored["contextId"]).status_code == 409
+    scripted.faults = []
+    call("DELETE", "/session/{id}", part=session)
+    assert call("DELETE", "/contexts/{id}", part=stored["contextId"]).status_code == 204
+    assert call("DELETE", "/contexts/{id}", part=stored["contextId"]).status_code == 404
 
 
 def provoke_batches(call: Calls) -> None:
@@ -192,8 +200,13 @@ def simplest(
     options = dict(SIMPLEST.get((method, path), {}))
     given = options.pop("headers", {})
     assert isinstance(given, dict)
-    target = process.url + path.replace("{id}", NOWHERE)
+    target = process.url + nowhere(path)
     return http.request(method, target, headers={**given, **headers}, **options)  # type: ignore[arg-type]
+
+
+def nowhere(path: str) -> str:
+    """A path of that form that leads to nothing."""
+    return path.replace("{id}", f"ctx_{NOWHERE}" if path.startswith("/contexts") else NOWHERE)
 
 
 def exhaust(http: httpx.Client, process: DevProcess, headers: Mapping[str, str]) -> None:
@@ -239,7 +252,7 @@ def test_schema_refuses_the_same(contract: Contract, http: httpx.Client, body: o
 
 def test_wrong_method_has_form(contract: Contract, http: httpx.Client) -> None:
     for _, path in operations(contract):
-        answer = http.request("PATCH", path.replace("{id}", NOWHERE))
+        answer = http.request("PATCH", nowhere(path))
         assert answer.status_code == 405, path
         assert answer.headers["allow"]
         schema = "OpenAIError" if path.startswith("/v1/") else "ErrorAnswer"

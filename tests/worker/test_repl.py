@@ -67,7 +67,8 @@ def test_probe_split_batch_final(http: httpx.Client, scripted: ScriptedModel) ->
 
 def test_long_context_is_read_by_ranges(http: httpx.Client, scripted: ScriptedModel) -> None:
     content = "".join(f"Zeile {n}: größer 😀 als zuvor.\n" for n in range(60_000))
-    code = "hits = context.search(r'Zeile 54321:')\npart = context[1_000_000:1_000_030]\nFINAL([hits[0].at, part, len(context)])"
+    look = "hits = context.search(r'Zeile 54321:')\npart = context[1_000_000:1_000_030]\n"
+    code = look + "FINAL([hits[0].at, part, len(context)])"
     scripted.rules = plays(cell(code))
     answer = json.loads(ask(http, content, "Where?")["answer"])
     assert answer == [content.index("Zeile 54321:"), content[1_000_000:1_000_030], len(content)]

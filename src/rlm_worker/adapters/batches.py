@@ -10,11 +10,12 @@ from typing import Any
 import js
 from pyodide.ffi import JsException
 
-from ..batch import Batch, BatchEntry
-from ..batch_consumer import BatchConsumer, ItemMessage
-from ..batch_keeper import BatchKeeper
-from ..errors import StorageUnavailable
-from ..settings import Settings
+from rlm_worker.batch import Batch, BatchEntry
+from rlm_worker.batch_consumer import BatchConsumer, ItemMessage
+from rlm_worker.batch_keeper import BatchKeeper
+from rlm_worker.errors import StorageUnavailable
+from rlm_worker.settings import Settings
+
 from .bindings import binding, variable
 from .clock import SystemClock
 from .durable_object import DurableAlarm, DurableEraser, SessionStubs, enveloped

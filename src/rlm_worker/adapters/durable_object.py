@@ -189,20 +189,28 @@ class SessionMethods:
         return pumps
 
     async def _pump(self, writer: Any, after: int, encode: Callable[[int, str, str], str]) -> None:
-        """Writes events as they come; ends when the run does or when the reader has gone."""
+        """Writes events as they come; ends when the run does or when the reader has gone.
+
+        In a run that has nothing to tell for a while, only a heartbeat finds out that nobody reads any more.
+        """
         encoder = js.TextEncoder.new()
+        writing = asyncio.create_task(self._write(writer, encoder, after, encode))
         beating = asyncio.create_task(_beat(writer, encoder))
         try:
-            async for number, kind, data in self._session.follow(after):
-                if text := encode(number, kind, data):
-                    await writer.write(encoder.encode(text))
-            beating.cancel()
-            await asyncio.gather(beating, return_exceptions=True)
-            await writer.close()
-        except JsException:
-            await self._session.reader_left()
+            ended, _ = await asyncio.wait({writing, beating}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            beating.cancel()
+            for task in (writing, beating):
+                task.cancel()
+            failures = await asyncio.gather(writing, beating, return_exceptions=True)
+        if any(isinstance(failure, JsException) for failure in failures):
+            await self._session.reader_left()
+        elif writing in ended:
+            await writer.close()
+
+    async def _write(self, writer: Any, encoder: Any, after: int, encode: Callable[[int, str, str], str]) -> None:
+        async for number, kind, data in self._session.follow(after):
+            if text := encode(number, kind, data):
+                await writer.write(encoder.encode(text))
 
 
 async def _beat(writer: Any, encoder: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import js
+from pyodide.ffi import jsnull  # type: ignore[attr-defined] # newer than the types
 
 from rlm_worker.journal import Cell
 
@@ -15,19 +15,15 @@ class DurableSQL:
     def __init__(self, context: Any) -> None:
         # The SDK's wrapper would convert each cursor as a whole; the plain binding gives rows.
         self._sql = context.storage._binding.sql  # noqa: SLF001 - the SDK has no public way to it
+        self._exec: Any = None
 
     def execute(self, statement: str, *values: Cell) -> list[tuple[Cell, ...]]:
+        if self._exec is None:
+            self._exec = self._sql.exec  # looking a method up crosses into JavaScript each time
+        cursor = self._exec(statement, *(jsnull if value is None else value for value in values))
         if not statement.startswith("SELECT"):
-            self._sql.exec(statement, *(_null() if value is None else value for value in values))
             return []
-        cursor = self._sql.exec(statement, *(_null() if value is None else value for value in values))
-        rows = cursor.raw().toArray().to_py()
-        return [tuple(_cell(value) for value in row) for row in rows]
-
-
-def _null() -> Any:
-    """SQL's NULL; Python's None would arrive as undefined, which the binding refuses."""
-    return js.JSON.parse("null")
+        return [tuple(_cell(value) for value in row) for row in cursor.raw().toArray().to_py()]
 
 
 def _cell(value: Any) -> Cell:

@@ -18,8 +18,9 @@ from typing import Any
 import js
 from pyodide.ffi import JsException, create_proxy, to_js
 
-from ..errors import SandboxLost, StorageUnavailable
-from ..ports import SandboxRepl
+from rlm_worker.errors import SandboxLost, StorageUnavailable
+from rlm_worker.ports import SandboxRepl
+
 from .bindings import binding, variable
 
 # Room for the REPL and a few megabytes of text, and well below the 128 MB that an isolate may have.
@@ -128,7 +129,7 @@ class HostMethods:
     ctx: Any
     env: Any
 
-    async def call(self, request: str) -> str:
+    async def call(self, request: object) -> str:
         if not isinstance(request, str):
             return json.dumps({"error": "a request is text"})
         props = self.ctx.props

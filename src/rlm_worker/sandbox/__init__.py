@@ -1,5 +1,5 @@
 """What runs inside the sandbox: this package is shipped as text, beside nothing else of the Worker.
 
-It imports the standard library and itself only; `entry` alone knows the platform. Nothing here guards the host: whatever
-model-written code does to this package, it stays in an isolate that can reach one method of one stub.
+It imports the standard library and itself only; `entry` alone knows the platform. Nothing here guards the host:
+whatever model-written code does to this package, it stays in an isolate that can reach one method of one stub.
 """

@@ -9,7 +9,7 @@ from typing import Any
 
 import js
 import pyodide_js
-from pyodide.ffi import run_sync
+from pyodide.ffi import run_sync  # type: ignore[attr-defined] # newer than the types
 from workers import WorkerEntrypoint
 
 from .repl import Repl, Setup

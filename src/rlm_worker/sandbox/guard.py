@@ -1,9 +1,9 @@
 """The limit on a cell's computing, as far as Python can keep it: loops and calls of Python code.
 
-A hook runs at every jump and every call and raises once the cell's time is up; from then on it raises each time, so that
-code which swallows the exception gets nowhere. Work inside C cannot be interrupted from here: the platform's CPU limit,
-or locally the watchdog of scripts/dev, ends that. The clock of a deployed Worker stands still while it computes, so
-events are counted too.
+A hook runs at every jump and every call and raises once the cell's time is up; from then on it raises each time, so
+that code which swallows the exception gets nowhere. Work inside C cannot be interrupted from here: the platform's
+CPU limit, or locally the watchdog of scripts/dev, ends that. The clock of a deployed Worker stands still while it
+computes, so events are counted too.
 """
 
 from __future__ import annotations

@@ -155,7 +155,7 @@ class Readable:
         raise KeyError(f"no document is named {name!r}; see context.names")
 
 
-class Text(Readable, str):
+class Text(Readable, str):  # noqa: SLOT000 - it carries where it comes from
     """A string out of the context; `start` and `end` say where it lies."""
 
     def __new__(cls, origin: Origin, start: int, content: str, name: str | None = None, *_: object) -> Text:
@@ -175,13 +175,13 @@ class Text(Readable, str):
         if isinstance(key, str):
             return self.document(key)
         if isinstance(key, slice) and key.step in (None, 1):
-            start, end, _ = key.indices(len(self))
+            start, _end, _step = key.indices(len(self))
             return Text(self.origin, self.start + start, str.__getitem__(self, key), self.name)
         return str.__getitem__(self, key)
 
     def __iter__(self) -> Iterator[str]:
         if len(spans := self.origin.documents(self.start, self.end)) > 1:
-            return iter(Documents(self.origin, spans))
+            return iter(Documents(self.origin, spans))  # type: ignore[arg-type] # views stand in for strings
         return str.__iter__(self)
 
     def __str__(self) -> str:
@@ -209,7 +209,7 @@ class Text(Readable, str):
 class Hit(Text):
     """What a search found: the text around a match; `match` is the match itself, `at` its offset in the context."""
 
-    def __new__(
+    def __new__(  # noqa: PLR0917 - what `Text` takes, and the match
         cls, origin: Origin, start: int, content: str, name: str | None = None, at: int = 0, match_end: int = 0
     ) -> Hit:
         hit = Text.__new__(cls, origin, start, content, name)

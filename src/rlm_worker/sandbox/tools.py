@@ -24,7 +24,7 @@ class Finished(BaseException):
     """The run has its final answer; ends the cell."""
 
 
-class FailedAnswer(str):
+class FailedAnswer(str):  # noqa: SLOT000 - model-written code may hang notes on it
     """Stands where an item of a batch got no answer; begins with `ERROR:`."""
 
     failed = True

@@ -156,7 +156,7 @@ async def _asked(exploration: Exploration, number: int, share: float) -> ModelRe
 
 
 def _keep_last_word(task: Task, request: ModelRequest) -> None:
-    """Raises `UsageLimitExceeded` where another turn would leave nothing for the answers of this task and those above."""
+    """Raises `UsageLimitExceeded` where another turn would leave nothing for the answers of this task and above."""
     ledger, limits = task.run.ledger, task.run.ledger.limits
     kept = min(task.depth + 1, limits.max_iterations - 1)
     if ledger.remaining_iterations() <= kept:

@@ -1,0 +1,169 @@
+"""OOLONG-Pairs-like: which pairs of users fit, over a million characters whose labels nobody has written down.
+
+The root model plays a transcript, probe, split, classify by sub-calls, aggregate, answer; the sub-model classifies by
+the words that each class of the question bank has, as a real one would by understanding. What is shown is that the
+harness loses nothing on the way. No claim about a model's wit follows from it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import combinations
+
+import httpx
+import pytest
+
+from scripts.local.scripted_calls import ChatCall
+from scripts.local.scripted_model import ScriptedModel
+from tests.worker.test_repl import ROOT, cell
+
+pytestmark = [pytest.mark.worker, pytest.mark.slow]
+
+CHARACTERS = 1_000_000
+BANK = {
+    "A": "What does the abbreviation {} stand for in engineering notes?",
+    "E": "What instrument is played most often by the band {} these days?",
+    "H": "Who was the first person to cross the river at {} alone?",
+    "N": "How many bridges were counted by the surveyors of {}?",
+    "L": "Where can visitors find the old harbour named {}?",
+    "D": "What is meant by the expression {} among sailors?",
+}
+MARKS = {
+    "A": "abbreviation",
+    "E": "instrument",
+    "H": "Who was",
+    "N": "How many",
+    "L": "Where can",
+    "D": "is meant by",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the context; its label is hidden."""
+
+    day: date
+    user: int
+    label: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"Date: {self.day:%b %d, %Y} || User: {self.user} || Instance: {self.text}\n"
+
+
+Entries = list[Entry]
+Fits = Callable[[Entries, Entries], bool]
+
+
+def entries(seed: int) -> Entries:
+    drawn, found, size = random.Random(seed), [], 0
+    users = [drawn.randrange(10_000, 99_999) for _ in range(3_600)]
+    while size < CHARACTERS:
+        label = drawn.choice("AEHNLD")
+        text = BANK[label].format(f"{drawn.choice('BDGKLMPRST')}{drawn.randrange(10**6)}")
+        found.append(Entry(date(2023, 1, 1) + timedelta(days=drawn.randrange(180)), drawn.choice(users), label, text))
+        size += len(str(found[-1]))
+    return found
+
+
+def counts(of: Entries, label: str) -> int:
+    return sum(entry.label == label for entry in of)
+
+
+def both_all_after(mine: Entries, labels: str, late: str, day: date) -> bool:
+    return any(counts(mine, label) for label in labels) and all(e.day > day for e in mine if e.label == late)
+
+
+def either_way(one: Callable[[Entries], bool], other: Callable[[Entries], bool]) -> Fits:
+    return lambda a, b: (one(a) and other(b)) or (one(b) and other(a))
+
+
+# Number in the suite, what the transcript's code asks of each user's entries [(label, date)], and the truth beside it.
+TASKS: dict[int, tuple[str, Fits]] = {
+    4: (
+        "fits = lambda a, b: all(n(u, 'H') + n(u, 'L') and all(d > '2023-01-06' for l, d in u if l == 'H') for u in (a, b))",
+        lambda a, b: all(both_all_after(mine, "HL", "H", date(2023, 1, 6)) for mine in (a, b)),
+    ),
+    12: (
+        "fits = lambda a, b: any(n(p, 'N') >= 2 and n(q, 'L') and n(q, 'H') for p, q in ((a, b), (b, a)))",
+        either_way(lambda a: counts(a, "N") >= 2, lambda b: counts(b, "L") > 0 and counts(b, "H") > 0),
+    ),
+    16: (
+        "fits = lambda a, b: any(n(p, 'D') and n(p, 'H') and n(q, 'E') >= 2 and n(q, 'A') == 1 for p, q in ((a, b), (b, a)))",
+        either_way(
+            lambda a: counts(a, "D") > 0 and counts(a, "H") > 0, lambda b: counts(b, "E") >= 2 and counts(b, "A") == 1
+        ),
+    ),
+}
+
+PROBE = "print(len(context), len(context.lines))\nprint(context[:400])"
+CLASSIFY = """
+lines = [line for line in context.lines if line.startswith("Date:")]
+groups = [lines[at:at + 500] for at in range(0, len(lines), 500)]
+slices = [context[group[0].start:group[-1].end] for group in groups]
+answers = llm_query_batched("Give the class of each line: one letter a line, A E H N L D, nothing else.", slices)
+labels = [letter for answer in answers for letter in answer.split()]
+print(len(lines), len(labels), sum(a.startswith("ERROR") for a in answers))
+"""
+AGGREGATE = """
+from collections import defaultdict
+from datetime import datetime
+from itertools import combinations
+users = defaultdict(list)
+for line, label in zip(lines, labels):
+    when, user, _ = line.split(" || ")
+    users[int(user[6:])].append((label, str(datetime.strptime(when[6:], "%b %d, %Y").date())))
+n = lambda entries, label: sum(l == label for l, _ in entries)
+some = sorted(users)[:CHOSEN]
+print(len(users))
+"""
+ANSWER = """
+pairs = [[a, b] for a, b in combinations(some, 2) if fits(users[a], users[b])]
+print(len(pairs))
+FINAL(pairs)
+"""
+# A list of all pairs would be longer than an answer may be: the question is about the users with the smallest ids.
+CHOSEN = 60
+
+
+def classify(call: ChatCall) -> str:
+    lines = [line for line in call.user.splitlines() if line.startswith("Date:")]
+    return "\n".join(next(label for label, mark in MARKS.items() if mark in line) for line in lines)
+
+
+def truth(of: Entries, fits: Fits) -> set[tuple[int, int]]:
+    by_user: defaultdict[int, Entries] = defaultdict(list)
+    for entry in of:
+        by_user[entry.user].append(entry)
+    some = sorted(by_user)[:CHOSEN]
+    return {(a, b) for a, b in combinations(some, 2) if fits(by_user[a], by_user[b])}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_pairs_are_exact(http: httpx.Client, scripted: ScriptedModel, task: int) -> None:
+    code, fits = TASKS[task]
+    data = entries(seed=task)
+    context = "".join(str(entry) for entry in data)
+    assert len(context) >= CHARACTERS
+    lines = [PROBE, CLASSIFY, AGGREGATE.replace("CHOSEN", str(CHOSEN)), f"{code}\n{ANSWER}"]
+
+    def answer(call: ChatCall) -> str:
+        turn = sum(1 for role, _ in call.messages if role == "assistant")
+        return cell(lines[turn]) if ROOT in call.model else classify(call)
+
+    scripted.rules = [answer]
+    body = {"context": context, "query": "Which pairs?", "config": {"strategy": "repl", "maxSubCalls": 40}}
+    result = http.post("/rlm", json=body).json()
+    assert result["success"], result
+    found = {tuple(pair) for pair in json.loads(result["answer"])}
+    expected = truth(data, fits)
+    assert found == expected
+    assert 10 < len(expected) < CHOSEN * (CHOSEN - 1) / 2 - 10
+    assert result["subCalls"] <= 40
+    assert result["coverage"] > 0.999
+    assert not result["truncated"]
