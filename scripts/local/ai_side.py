@@ -55,10 +55,11 @@ def _local(paths: LocalPaths) -> Iterator[AISide]:
 
 
 def _paced(models: LocalModels) -> dict[str, str]:
-    """The Worker's vars for models that have small windows, read slowly, and a few prompts at a time."""
+    """The Worker's vars for models that have small windows, read slowly, a few prompts at a time, and invent things."""
     return {
         "MODEL_OVERRIDES": json.dumps({model: {"window": window} for model, window in models.windows.items()}),
         "MODEL_TIMEOUT_SECONDS": "900",
+        "QUOTED_EVIDENCE": "1",
         "FIRST_CONCURRENCY": str(models.slots),
         "MAX_CONCURRENCY": str(models.slots),
     }

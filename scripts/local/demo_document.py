@@ -9,7 +9,9 @@ from typing import TypedDict
 QUESTION = "What is the with statement used for?"
 # The sentence in "compound": The "with" statement is used to wrap the execution of a block with methods defined by a
 # context manager.
-_SAID_BY_THE_DOCUMENT = re.compile(r"wrap\w*\s+the\s+execution\s+of\s+a\s+block|context\s+manager", re.IGNORECASE)
+_SAID_BY_THE_DOCUMENT = re.compile(
+    r"wrap\w*\W+the\W+execution|methods\W+defined\W+by\W+a\W+context\W+manager", re.IGNORECASE
+)
 _DEFAULT_TOPICS = ("specialnames", "compound")
 
 

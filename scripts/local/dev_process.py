@@ -56,6 +56,12 @@ class DevProcess:
         return self._url
 
     @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise LocalError("the deployment is not running")
+        return self._process.pid
+
+    @property
     def workerd_pid(self) -> int:
         return int((self.state / "workerd.pid").read_text(encoding="utf-8"))
 

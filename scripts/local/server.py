@@ -24,6 +24,7 @@ from scripts.local.run_config import Upstreams, runner_environment, write_run_co
 
 DEFAULT_PORT = 8787
 _READY_SECONDS = 90.0
+_RECOVER_SECONDS = 5.0
 _LOCK_SECONDS = 10.0
 _END_SECONDS = 5.0
 _POLL_SECONDS = 0.05
@@ -111,12 +112,16 @@ def _ready_url(process: subprocess.Popen[bytes]) -> str:
 
 def _wait_for_health(process: subprocess.Popen[bytes], url: str) -> None:
     deadline = time.monotonic() + _READY_SECONDS
+    answered = ""
     while process.poll() is None and time.monotonic() < deadline:
         with suppress(httpx.TransportError):
-            if httpx.get(f"{url}/health", timeout=_READY_SECONDS).status_code < 500:
+            response = httpx.get(f"{url}/health", timeout=_READY_SECONDS)
+            if response.status_code < 500:
                 return
+            # It answers, but not well: that may pass, and does not take long to pass.
+            answered, deadline = response.text, min(deadline, time.monotonic() + _RECOVER_SECONDS)
         time.sleep(_POLL_SECONDS)
-    raise LocalError("the Worker started but /health does not answer", hint="its output above says why")
+    raise LocalError("the Worker started but /health is not well", hint="its output above says why", output=answered)
 
 
 def _end(process: subprocess.Popen[bytes], state: Path) -> None:

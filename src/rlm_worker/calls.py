@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, replace
 
 from .catalog import Catalog, ModelSpec
-from .errors import RetryableError
+from .errors import RetryableError, UsageLimitExceeded
 from .fan_out import CapacityLimiter
 from .ports import CallRecord, Clock, DeltaSink, Deployment, Journal, Model, ModelReply, ModelRequest
 from .tokens import TokenEstimator
@@ -162,7 +162,7 @@ class Metered:
         worst = 0.0 if self._ledger.limits.max_cost_usd is None else self.worst_usd(request)
         reservation = await self._ledger.reserve(request.role, worst)
         try:
-            reply = await self._model.complete(request, deltas)
+            reply = await self._in_time(request, deltas)
         except BaseException:
             await self._ledger.release(reservation)
             raise
@@ -170,6 +170,19 @@ class Metered:
         await self._ledger.settle(reservation, self._catalog.find(reply.model) or request.model, usage)
         self._learn(request, reply)
         return replace(reply, usage=usage)
+
+    async def _in_time(self, request: ModelRequest, deltas: DeltaSink | None) -> ModelReply:
+        """The reply, all attempts included before the run's deadline; raises `UsageLimitExceeded` at that."""
+        left = self._ledger.remaining_seconds()
+        whole = asyncio.timeout(None if left is None else max(0.0, left))
+        try:
+            async with whole:
+                return await self._model.complete(request, deltas)
+        except TimeoutError:
+            if not whole.expired():
+                raise
+            deadline = self._ledger.limits.deadline or 0.0
+            raise UsageLimitExceeded("timeoutSeconds", deadline, deadline) from None
 
     def _prompt_tokens(self, request: ModelRequest) -> int:
         estimator = self.estimator(request.model)

@@ -172,7 +172,10 @@ class UsageLimitExceeded(RLMError):
         self.limit = limit
         self.allowed = allowed
         self.used = used
-        super().__init__(f"{limit} allows {allowed:g}; {used:g} already used or reserved")
+        allows = (
+            "the run's time is up" if limit == "timeoutSeconds" else f"allows {allowed:g}; {used:g} used or reserved"
+        )
+        super().__init__(f"{limit}: {allows}")
 
 
 class SandboxLost(RLMError):

@@ -21,6 +21,7 @@ from .repl_wire import Report, parse_report
 # A REPL stops a cell by itself; only one that it cannot stop is still there after this much more.
 _GRACE_FACTOR, _GRACE_SECONDS = 1.5, 5.0
 _MOST_STARTS = 3
+_HEALTH_SECONDS = 5.0
 _TOOLS = ["llm_query", "llm_query_batched", "rlm_query", "budget"]
 
 
@@ -116,7 +117,18 @@ class DurableRepl:
         finally:
             await calls.close()
         report = parse_report(text, number, limit)
+        if not report.finished:
+            await self._check_health(number)
         return _outcome(self.task, report, calls, round((clock.now() - started) * 1000))
+
+    async def _check_health(self, number: int) -> None:
+        """Runs nothing at all: a cell that leaves its REPL broken is to blame for it, not the one that comes next."""
+        assert self._isolate is not None
+        calls = CellCalls(self.task, self.cells, number)
+        nothing = json.dumps({"cell": number, "code": "", "seconds": _HEALTH_SECONDS})
+        text = await self._within_limit(self._isolate.run(nothing), calls)
+        if parse_report(text, number, self.task.run.job.config.max_output_characters).failed:
+            raise SandboxLost("it broke the REPL that it ran in")
 
     async def _within_limit(self, work: Awaitable[str], calls: CellCalls) -> str:
         """Waits for a cell; gives up when it has computed for much longer than it may."""

@@ -264,6 +264,8 @@ class Session:
             self._task = asyncio.create_task(self._run(self._required_job()))
 
     async def _run(self, job: Job) -> None:
+        if self._journal.last_event("answer"):  # an earlier life was cut off in the middle of its answer
+            self._journal.emit("answer", {"delta": "", "restart": True})
         try:
             result = await execute(job, self._reader(job), self._ports)
         except asyncio.CancelledError:

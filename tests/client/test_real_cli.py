@@ -85,4 +85,4 @@ def test_interrupt_stops_spending(deployment: DevProcess, scripted: ScriptedMode
     assert "Cancelled. Spent $0.0" in notes
     assert "is deleted." in notes
     time.sleep(1.5)
-    assert len(scripted.calls) == made < 30
+    assert len(scripted.calls) == made

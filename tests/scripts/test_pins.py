@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tomllib
+import zipfile
+from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from scripts.local.paths import local_paths
 from scripts.local.pins import LARGE, SMALL, node_packages, python_packages
@@ -42,9 +46,23 @@ def test_weights_are_hashed() -> None:
     assert all(re.fullmatch(r"[0-9a-f]{64}", weights.sha256) for weights in (SMALL, LARGE))
 
 
-def test_wheel_holds_client_only() -> None:
+def test_worker_needs_no_httpx() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["src/rlm_client"]
+    requirements = [Requirement(text) for text in project["project"]["dependencies"]]
+    vendored = {
+        one.name for one in requirements if one.marker is None or one.marker.evaluate({"sys_platform": "emscripten"})
+    }
+    assert "pydantic" in vendored
+    assert "httpx" not in vendored
+
+
+def test_wheel_holds_client_only(tmp_path: Path) -> None:
+    options = ["--no-deps", "--no-build-isolation", "--quiet", "--disable-pip-version-check", "--no-cache-dir"]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", tmp_path, ROOT], check=True)
+    (wheel,) = tmp_path.glob("rlm_worker-*.whl")
+    with zipfile.ZipFile(wheel) as content:
+        folders = {name.split("/")[0] for name in content.namelist()}
+    assert {folder for folder in folders if not folder.endswith(".dist-info")} == {"rlm_client"}
 
 
 def test_no_registry_is_named() -> None:

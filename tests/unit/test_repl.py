@@ -268,8 +268,8 @@ async def test_lost_isolate_is_rebuilt(run_on: RunOn) -> None:
     assert "will not be run again" in played.told(2)
     assert len(played.sandbox.opened) == 2
     assert result.sub_calls == 1
-    ran = [json.loads(request)["cell"] for request in played.sandbox.opened[1].ran]
-    assert ran == [1, 3]
+    ran = [json.loads(request) for request in played.sandbox.opened[1].ran]
+    assert [request["cell"] for request in ran if request["code"]] == [1, 3]
 
 
 async def test_replayed_answers_are_alike(run_on: RunOn) -> None:

@@ -70,6 +70,8 @@ class FaultyBinding:
         self._name, self._real, self._fault = name, real, fault
 
     def __getattr__(self, method: str) -> Any:
+        if method == "_binding":  # what the SDK has wrapped
+            return FaultyBinding(self._name, getattr(self._real, "_binding", self._real), self._fault)
         real = getattr(self._real, method)
         if method in ("getByName", "get") and self._name in NAMESPACES:
             return lambda *arguments: FaultyBinding(f"{self._name} stub", real(*arguments), self._fault)

@@ -136,3 +136,12 @@ def test_cost_limit_is_never_passed(impatient: DevProcess, scripted: ScriptedMod
     assert 0 < float(str(result["costUsd"])) <= limit
     assert result["truncated"] is True
     assert "maxCostUsd" in str(result["warnings"])
+
+
+def test_deadline_ends_a_single_call(impatient: DevProcess, scripted: ScriptedModel) -> None:
+    scripted.faults = [Fault("hang")]
+    body = {"context": haystack(900), "query": "anything?", "config": {"timeoutSeconds": 0.5, "useCache": False}}
+    answer = httpx.post(f"{impatient.url}/rlm", json=body, timeout=60)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (422, "usage_limit_exceeded")
+    assert "timeoutSeconds" in answer.json()["error"]["message"]
+    assert len(scripted.calls) == 1

@@ -100,6 +100,8 @@ class Target:
         settings = {"strategy": "repl", "cellTimeoutSeconds": 2, "maxOutputCharacters": 2_000, **config}
         body = {"context": context, "query": query, "config": settings}
         result = httpx.post(f"{self.process.url}/rlm", json=body, timeout=120).json()
+        with open("/tmp/rss.log", "a") as f:
+            print(round(resident_bytes(self.process.workerd_pid) / 1e6), cells, file=f)
         lines = httpx.get(f"{self.process.url}/session/{result['sessionId']}/events", timeout=30).text.splitlines()
         events = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
         assert self.process.workerd_pid == before
@@ -225,7 +227,7 @@ def test_memory_bomb(target: Target, code: str) -> None:
     before = resident_bytes(target.process.workerd_pid)
     outcome = target.attack(code, "hoard = None\nprint('next')", cellTimeoutSeconds=10)
     assert outcome.answer == "the run goes on"
-    assert "MemoryError" in outcome.outputs[0] or "ended" in outcome.outputs[0]
+    assert any(word in outcome.outputs[0] for word in ("MemoryError", "OverflowError", "ended"))
     assert outcome.outputs[1] == "next\n"
     assert resident_bytes(target.process.workerd_pid) - before < 400_000_000
 
@@ -297,7 +299,7 @@ def test_destroying_the_isolate(target: Target, code: str) -> None:
 
 
 _FETCHES = """
-import js, importlib
+import js, importlib, time
 from pyodide.ffi import run_sync, to_js
 import _pyodide_entrypoint_helper as helper
 url = "http://127.0.0.1:{port}/"
@@ -315,10 +317,14 @@ def udp():
     socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", {port}))
 def event_source():
     source = js.EventSource.new(url)
-    run_sync(js.Promise.new(lambda resolve, reject: (source.addEventListener("open", resolve), source.addEventListener("error", reject))))
+    time.sleep(0.3)
+    if source.readyState != 1:
+        raise OSError
 def websocket():
     socket = js.WebSocket.new(url.replace("http", "ws"))
-    run_sync(js.Promise.new(lambda resolve, reject: (socket.addEventListener("open", resolve), socket.addEventListener("error", reject))))
+    time.sleep(0.3)
+    if socket.readyState != 1:
+        raise OSError
 ways = {{
     "fetch": lambda: run_sync(js.fetch(url)),
     "globalThis.fetch": lambda: run_sync(js.globalThis.fetch(url)),

@@ -5,6 +5,7 @@ Its environment holds one stub, `HOST`, with one method, `call`; it has no netwo
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import js
@@ -36,6 +37,7 @@ class Default(WorkerEntrypoint):
         if _Isolate.repl is not None:
             raise RuntimeError("this REPL is open already")
         _cap_memory(int(memory_bytes))
+        _mute()
         _Isolate.repl = Repl(Setup.from_json(setup), _call_host)
         return "open"
 
@@ -50,13 +52,21 @@ def _call_host(request: str) -> str:
     return str(run_sync(_Isolate.env.HOST.call(request)))
 
 
+def _mute() -> None:
+    """What goes past the REPL's own streams is nobody's: it would end up in the deployment's log."""
+    nowhere = os.open("/dev/null", os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+
+
 def _cap_memory(limit: int) -> None:
     """Lets Python's heap grow to `limit` bytes and no further, so that hoarding ends in a MemoryError.
 
     The heap is grown to the limit at once and further growth made to fail, by putting a function in its place that
     throws for every number. Cells can undo this; then the platform's own limit on the isolate is what is left.
     """
-    room = limit - pyodide_js._module.HEAP8.length - 2 * _PAGE  # noqa: SLF001 - there is no public way to ask
+    module = pyodide_js._module  # noqa: SLF001 - there is no public way to ask
+    room = limit - module.HEAP8.length - 2 * _PAGE
     if room > 0:
-        bytearray(room)
+        module._free(module._malloc(room))  # noqa: SLF001 - grown, not touched: it takes no memory until it is used
     js.WebAssembly.Memory.prototype.grow = js.Symbol.keyFor

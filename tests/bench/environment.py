@@ -1,0 +1,88 @@
+"""The peers' environments: one for this machine's Python, one for Pyodide's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from scripts.local.bootstrap import install_environment
+from scripts.local.paths import local_paths
+from scripts.local.pins import WORKER_PLATFORM, WORKER_PYTHON
+from scripts.local.processes import run_logged
+from scripts.local.steps import Step, ensure
+
+_REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+_PATHS = local_paths()
+_FOLDER = _PATHS.own / "bench"
+PEERS_PYTHON = _FOLDER / "venv" / "bin" / "python"
+WORKER_MODULES = _FOLDER / "python_modules"
+_PIP = ("-m", "pip", "install", "--quiet", "--no-input")
+
+
+def prepare_peers() -> Path:
+    """The Python that has the peers; made when it is used first, made anew when their versions change."""
+    wanted = _REQUIREMENTS.read_text(encoding="utf-8")
+    step = Step(
+        "bench peers", (wanted, sys.version), (PEERS_PYTHON,), _build_peers, "the peers come from a package index"
+    )
+    ensure(_PATHS, [step])
+    return PEERS_PYTHON
+
+
+def prepare_worker_modules() -> Path:
+    """The Worker's packages, with the splitters that exist for Pyodide beside them."""
+    splitters = _pinned("semchunk", "langchain-text-splitters")
+    inputs = (*splitters, WORKER_PLATFORM, WORKER_PYTHON)
+    outputs = (WORKER_MODULES / "semchunk", WORKER_MODULES / "langchain_text_splitters")
+    hint = "the splitters come from a package index"
+    ensure(_PATHS, [Step("bench modules", inputs, outputs, lambda: _build_modules(splitters), hint)])
+    return WORKER_MODULES
+
+
+def peer_environment() -> dict[str, str]:
+    """Finds `tests.bench` from the peers' Python and keeps the peers from calling home."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(_PATHS.root),
+        "LANGSMITH_TRACING": "false",
+        "OPENAI_API_KEY": "none",
+    }
+
+
+def _build_peers() -> str:
+    venv = PEERS_PYTHON.parent.parent
+    shutil.rmtree(venv, ignore_errors=True)
+    # The bootstrap's virtualenv: the machine's Python may have no venv.
+    made = {"PYTHONPATH": str(_PATHS.parts / "bootstrap")}
+    run_logged([sys.executable, "-m", "virtualenv", "--quiet", "--no-download", venv], _log("venv"), env=made)
+    run_logged([PEERS_PYTHON, *_PIP, "-r", _REQUIREMENTS], _log("peers"), env=install_environment(_PATHS))
+    return ", ".join(line for line in _REQUIREMENTS.read_text(encoding="utf-8").splitlines() if line[0] != "#")
+
+
+def _build_modules(splitters: tuple[str, ...]) -> str:
+    shutil.rmtree(WORKER_MODULES, ignore_errors=True)
+    shutil.copytree(_PATHS.python_modules, WORKER_MODULES)
+    # Without what they require: most of it has no build for Pyodide, and splitting needs little of it.
+    needed = (*splitters, *_pinned_here("langchain-core", "langchain-protocol", "langsmith", "tqdm"))
+    platform = ("--platform", WORKER_PLATFORM, "--python-version", WORKER_PYTHON, "--implementation", "cp")
+    options = ("--no-compile", "--only-binary=:all:", "--no-deps", "--target", str(WORKER_MODULES), *platform)
+    command = [sys.executable, *_PIP, *options, *needed]
+    run_logged(command, _log("modules"), env=install_environment(_PATHS))
+    return ", ".join(splitters)
+
+
+def _pinned(*names: str) -> tuple[str, ...]:
+    lines = _REQUIREMENTS.read_text(encoding="utf-8").splitlines()
+    return tuple(line for line in lines if line.partition("==")[0] in names)
+
+
+def _pinned_here(*names: str) -> tuple[str, ...]:
+    """The versions that the peers' environment got."""
+    frozen = run_logged([prepare_peers(), "-m", "pip", "freeze"], _log("freeze"))
+    return tuple(line for line in frozen.splitlines() if line.partition("==")[0] in names)
+
+
+def _log(name: str) -> Path:
+    return _PATHS.logs / f"bench-{name}.log"
