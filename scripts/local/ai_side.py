@@ -13,8 +13,7 @@ from scripts.local.run_config import Upstreams
 from scripts.local.scripted_model import ScriptedModel
 from scripts.local.steps import say
 
-# Two slots on two cores: more calls at once only wait in the model's queue, and an answer takes its time.
-_PATIENCE = {"MODEL_TIMEOUT_SECONDS": "1800", "MAX_CONCURRENCY": "2", "FIRST_CONCURRENCY": "2"}
+_ANSWER_SECONDS = 1800
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +44,25 @@ def ai_side(paths: LocalPaths, ai: str) -> AbstractContextManager[AISide]:
 @contextmanager
 def _local(paths: LocalPaths) -> Iterator[AISide]:
     with local_models(paths) as models:
-        overrides = {model: {"window": window} for model, window in models.windows.items()}
         yield AISide(
             upstreams=Upstreams(models=models.urls),
-            variables={"MODEL_OVERRIDES": json.dumps(overrides), **_PATIENCE},
+            variables=_paced(models),
             announced={"models": models.urls},
             wait=models.wait,
         )
 
 
 def _paced(models: LocalModels) -> dict[str, str]:
-    """The Worker's vars for models that have small windows, read slowly, a few prompts at a time, and invent things."""
+    """What the Worker must know of models that have small windows, take their time, and invent what they do not find.
+
+    More calls at once than there are slots would only wait in the model's queue.
+    """
     return {
         "MODEL_OVERRIDES": json.dumps({model: {"window": window} for model, window in models.windows.items()}),
-        "MODEL_TIMEOUT_SECONDS": "900",
-        "QUOTED_EVIDENCE": "1",
+        "MODEL_TIMEOUT_SECONDS": str(_ANSWER_SECONDS),
         "FIRST_CONCURRENCY": str(models.slots),
         "MAX_CONCURRENCY": str(models.slots),
+        "QUOTED_EVIDENCE": "1",
     }
 
 

@@ -28,6 +28,8 @@ def main(arguments: Sequence[str]) -> NoReturn:
             ensure(paths, [environment_step(paths)])
     except LocalError as error:
         sys.exit(error.report())
+    except KeyboardInterrupt:
+        sys.exit("ended")
     command = [str(paths.python), "-P", "-m", "scripts.local.setup", *arguments]
     os.environ["PYTHONPATH"] = str(paths.root)
     os.execv(command[0], command)  # noqa: S606 -- no shell is wanted, and the process is to become the command

@@ -9,9 +9,7 @@ from typing import TypedDict
 QUESTION = "What is the with statement used for?"
 # The sentence in "compound": The "with" statement is used to wrap the execution of a block with methods defined by a
 # context manager.
-_SAID_BY_THE_DOCUMENT = re.compile(
-    r"wrap\w*\W+the\W+execution|methods\W+defined\W+by\W+a\W+context\W+manager", re.IGNORECASE
-)
+_SAID_BY_THE_DOCUMENT = re.compile(r"wrap\w* the execution|methods defined by a context manager", re.IGNORECASE)
 _DEFAULT_TOPICS = ("specialnames", "compound")
 
 
@@ -30,4 +28,4 @@ def demo_documents(*, large: bool) -> list[Document]:
 
 def is_grounded(answer: str) -> bool:
     """Whether an answer says what the document says about the question."""
-    return _SAID_BY_THE_DOCUMENT.search(answer) is not None
+    return _SAID_BY_THE_DOCUMENT.search(" ".join(answer.split())) is not None

@@ -28,6 +28,9 @@ def main(arguments: Sequence[str]) -> int:
     except LocalError as error:
         print(error.report(), file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        say("ended")
+        return 130
     if module == "setup":
         say("everything is prepared: ./scripts/demo, ./scripts/dev and ./scripts/test start in seconds")
         return 0

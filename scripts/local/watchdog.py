@@ -76,7 +76,8 @@ def _stuck(url: str, pid: int, busy: Busy, patience: float) -> str:
     try:
         httpx.get(f"{url}/health", timeout=max(1.0, patience - before))
     except httpx.TimeoutException:
-        return f"has not answered for {busy.look(pid):.0f} s" if busy.seconds > before else ""
+        silent = busy.look(pid)
+        return f"has computed for {silent:.0f} s without an answer" if silent > before else ""
     except httpx.TransportError:
         return ""
     return ""

@@ -64,8 +64,9 @@ def _build_peers() -> str:
 def _build_modules(splitters: tuple[str, ...]) -> str:
     shutil.rmtree(WORKER_MODULES, ignore_errors=True)
     shutil.copytree(_PATHS.python_modules, WORKER_MODULES)
-    # Without what they require: most of it has no build for Pyodide, and splitting needs little of it.
-    needed = (*splitters, *_pinned_here("langchain-core", "langchain-protocol", "langsmith", "tqdm"))
+    # Without what they require: langchain-core wants orjson and PyYAML, for which Pyodide has no wheels on the index.
+    # What splitting needs of it lies in ./worker.
+    needed = (*splitters, *_pinned_here("tqdm"))
     platform = ("--platform", WORKER_PLATFORM, "--python-version", WORKER_PYTHON, "--implementation", "cp")
     options = ("--no-compile", "--only-binary=:all:", "--no-deps", "--target", str(WORKER_MODULES), *platform)
     command = [sys.executable, *_PIP, *options, *needed]

@@ -1,9 +1,9 @@
 """The REPL's loop beside its peers: the same transcript, the same scripted model, each in its own sandbox.
 
-`python -m tests.bench.repl [PYTHON]`; PYTHON is an interpreter that has rlms and dspy, without it only ours is measured.
-A run of 2 turns shows what starting costs; the difference to a run of 22 turns, by 20, what a turn costs; a batch of 400
-calls what calls cost. The scripted model answers at once, so all that is measured is the harness: ours includes
-the real workerd, an isolate of its own, HTTP, and a journal on disk; the peer's `local` runs in its own process.
+`python -m tests.bench.repl [PYTHON]`; PYTHON is an interpreter that has rlms and dspy, without it only ours is
+measured. A run of 2 turns shows what starting costs; the difference to a run of 22 turns, by 20, what a turn costs; a
+batch of 400 calls what calls cost. The scripted model answers at once, so all that is measured is the harness: ours
+includes the real workerd, an isolate of its own, HTTP, and a journal on disk; rlms' `local` runs in its own process.
 """
 
 from __future__ import annotations

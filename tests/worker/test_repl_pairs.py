@@ -86,7 +86,10 @@ def either_way(one: Callable[[Entries], bool], other: Callable[[Entries], bool])
 # Number in the suite, what the transcript's code asks of each user's entries [(label, date)], and the truth beside it.
 TASKS: dict[int, tuple[str, Fits]] = {
     4: (
-        "fits = lambda a, b: all(n(u, 'H') + n(u, 'L') and all(d > '2023-01-06' for l, d in u if l == 'H') for u in (a, b))",
+        (
+            "late = lambda u: all(d > '2023-01-06' for l, d in u if l == 'H')\n"
+            "fits = lambda a, b: all(n(u, 'H') + n(u, 'L') and late(u) for u in (a, b))"
+        ),
         lambda a, b: all(both_all_after(mine, "HL", "H", date(2023, 1, 6)) for mine in (a, b)),
     ),
     12: (
@@ -94,7 +97,11 @@ TASKS: dict[int, tuple[str, Fits]] = {
         either_way(lambda a: counts(a, "N") >= 2, lambda b: counts(b, "L") > 0 and counts(b, "H") > 0),
     ),
     16: (
-        "fits = lambda a, b: any(n(p, 'D') and n(p, 'H') and n(q, 'E') >= 2 and n(q, 'A') == 1 for p, q in ((a, b), (b, a)))",
+        (
+            "one = lambda u: n(u, 'D') and n(u, 'H')\n"
+            "other = lambda u: n(u, 'E') >= 2 and n(u, 'A') == 1\n"
+            "fits = lambda a, b: any(one(p) and other(q) for p, q in ((a, b), (b, a)))"
+        ),
         either_way(
             lambda a: counts(a, "D") > 0 and counts(a, "H") > 0, lambda b: counts(b, "E") >= 2 and counts(b, "A") == 1
         ),

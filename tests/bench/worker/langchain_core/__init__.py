@@ -1,0 +1,1 @@
+"""Stands in for langchain-core, as far as splitting needs it."""
