@@ -213,7 +213,10 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What ops allow: calls at once, attempts and seconds for each call, seconds of computing for each cell."""
+    """What ops allow: calls at once, attempts and seconds for each call, seconds of computing for each cell.
+
+    With `quoted_evidence` a note counts only as far as it quotes its chunk word for word, for readers that invent.
+    """
 
     max_concurrency: int = 24
     first_concurrency: int = 12
@@ -222,6 +225,7 @@ class Deployment:
     backoff_seconds: float = 0.25
     longest_backoff_seconds: float = 20.0
     max_cell_seconds: float = 120.0
+    quoted_evidence: bool = False
 
     @property
     def workers(self) -> int:

@@ -90,6 +90,7 @@ def _deployment(numbers: _Numbers) -> Deployment:
         call_timeout_seconds=numbers.number("MODEL_TIMEOUT_SECONDS", 120.0),
         max_cell_seconds=numbers.number("MAX_CELL_SECONDS", 120.0),
         backoff_seconds=numbers.number("MODEL_BACKOFF_SECONDS", 0.25),
+        quoted_evidence=numbers.read("QUOTED_EVIDENCE") == "1",
     )
 
 

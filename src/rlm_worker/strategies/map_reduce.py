@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from rlm_worker.chunking import Chunk, ChunkBudget, Chunker
 from rlm_worker.errors import InputTooLarge, ModelError, NothingRead, RLMError, UsageLimitExceeded
+from rlm_worker.evidence import quoted
 from rlm_worker.fan_out import fan_out
 from rlm_worker.map_cache import MapCache
 from rlm_worker.planning import MapPlan, chosen_chunks, plan_map
@@ -117,7 +118,7 @@ class _ChunkReader:
         known = self.cache.recall(request) if self.cache else None
         if known is not None:
             self.run.ledger.count_cached()
-            return Reading(span, known, span.end - span.start), None, True
+            return Reading(span, self._evidence(known, chunk), span.end - span.start), None, True
         try:
             reply = await self.run.model.complete(request)
         except InputTooLarge as error:
@@ -125,7 +126,12 @@ class _ChunkReader:
         except ModelError as error:
             return Reading(span, error=error), None, False
         self._remember(request, reply)
-        return Reading(span, reply.text, span.end - span.start), reply, False
+        return Reading(span, self._evidence(reply.text, chunk), span.end - span.start), reply, False
+
+    def _evidence(self, note: str, chunk: Chunk) -> str:
+        if not self.run.ports.deployment.quoted_evidence:
+            return note
+        return quoted(note, "".join(piece.text for piece in chunk.pieces))
 
     async def _split(self, span: Span, chunk: Chunk, error: InputTooLarge) -> Reading:
         """Reads a chunk in halves that turned out larger than the model's window."""
