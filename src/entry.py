@@ -11,13 +11,14 @@ from rlm_worker.adapters.analytics import AnalyticsEngine
 from rlm_worker.adapters.batches import BatchMethods, BatchStubs, batches_of, consume, open_batch
 from rlm_worker.adapters.bindings import variable
 from rlm_worker.adapters.clock import SystemClock
-from rlm_worker.adapters.durable_object import SessionMethods, SessionStubs, open_session
+from rlm_worker.adapters.durable_object import SessionMethods, SessionSlot, open_session
 from rlm_worker.adapters.dynamic_worker import DynamicWorkers, HostMethods
 from rlm_worker.adapters.http import from_js, to_response
 from rlm_worker.adapters.kv import KVCache
 from rlm_worker.adapters.probes import BindingProbes
 from rlm_worker.adapters.r2 import R2Store
 from rlm_worker.adapters.rate_limiter import BindingRateLimiter
+from rlm_worker.adapters.session_stubs import SessionStubs
 from rlm_worker.batch_consumer import BatchConsumer
 from rlm_worker.errors import NotConfigured
 from rlm_worker.routes import Api, error_response
@@ -48,10 +49,7 @@ class RLMSession(SessionMethods, DurableObject):
 
     def __init__(self, ctx: Any, env: Any) -> None:
         self._sandbox = DynamicWorkers(ctx, env)
-        self._session = open_session(ctx, env, self._sandbox)
-
-    async def alarm(self, *_: Any) -> None:
-        await self._session.on_alarm()
+        self._slot = SessionSlot(lambda: open_session(ctx, env, self._sandbox))
 
 
 class SandboxHost(HostMethods, WorkerEntrypoint):

@@ -56,7 +56,9 @@ async def plan_map(run: Run) -> MapPlan:
     most = run.job.config.max_sub_calls
     characters = run.reader.manifest.characters
     if characters <= asked.characters * _FILL * most and await _surely_few(run, asked, most):
-        return MapPlan(asked, max(1, round(characters / asked.characters + 0.49)), run.sub_output)
+        return MapPlan(
+            asked, max(_ceil(characters, asked.characters), _ceil(_context_tokens(run), room)), run.sub_output
+        )
     return await _grown(run, room, most)
 
 
@@ -100,6 +102,10 @@ def _last_word_usd(run: Run) -> float:
 def _context_tokens(run: Run) -> int:
     """A guess at the whole context's tokens from its bytes alone: about four to a token in any script."""
     return run.reader.manifest.bytes // 4 + run.reader.manifest.characters // 50
+
+
+def _ceil(total: int, size: int) -> int:
+    return max(1, -(-total // size))
 
 
 def _dollars(run: Run) -> float:

@@ -210,6 +210,13 @@ class Session:
     def running(self) -> bool:
         return self._status() == "running"
 
+    def when_idle(self, call: Callable[[], None]) -> None:
+        """Calls back when no run goes on here: now, or when the one that does has ended."""
+        if self._task is None or self._task.done():
+            call()
+        else:
+            self._task.add_done_callback(lambda _: call())
+
     # How it is done.
 
     async def _begin(self, job: Job, *, anew: bool) -> None:

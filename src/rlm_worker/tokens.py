@@ -9,8 +9,9 @@ from collections.abc import Iterator
 # Weights are whole numbers of 1/32 token, one per byte of UTF-8. A character's whole weight sits on its first byte.
 _UNIT = 32
 _SLICE = 1 << 13  # characters encoded at a time, so that weighing 100 MB needs no second copy of it
-# zlib.adler32 adds up bytes at memory speed, modulo 65521. 512 bytes of at most 127 stay below, so the sum is exact.
-_BLOCK = 512
+# zlib.adler32 adds up bytes at memory speed, modulo 65521. A block this long stays below, so the sum is exact: 512
+# bytes of at most 127, or 2,047 of ASCII, whose characters weigh at most 32.
+_BLOCK, _ASCII_BLOCK = 512, 2047
 _SMALLEST_FACTOR, _LARGEST_FACTOR = 0.25, 4.0
 _CONFIDENT = 1000  # tokens; what shorter prompts report says as much about the chat template as about the text
 _DESCENT = 0.25  # share of the way down per report: falling slowly and rising at once keeps estimates on the safe side
@@ -68,13 +69,13 @@ def weighed_prefix(text: str, weight: int) -> int:
     """Count of leading characters of `text` that weigh `weight` at most."""
     characters = 0
     for encoded in _encoded_slices(text):
-        whole = 0
+        whole, length = 0, _block_length(encoded)
         for block in _block_weights(encoded):
             if block > weight:
-                end = _prefix_in_block(encoded, whole, weight)
+                end = _prefix_in_block(encoded[: whole + length], whole, weight)
                 return characters + len(encoded[:end].decode(errors="ignore"))
             weight -= block
-            whole += _BLOCK
+            whole += length
         characters += len(encoded.decode())
     return characters
 
@@ -84,18 +85,23 @@ def _encoded_slices(text: str) -> Iterator[bytes]:
         yield text[start : start + _SLICE].encode()
 
 
+def _block_length(encoded: bytes) -> int:
+    return _ASCII_BLOCK if encoded.isascii() else _BLOCK
+
+
 def _block_weights(encoded: bytes) -> list[int]:
     weights = encoded.translate(_TABLE)
-    return [(zlib.adler32(weights[at : at + _BLOCK]) & 0xFFFF) - 1 for at in range(0, len(weights), _BLOCK)]
+    length = _block_length(encoded)
+    return [(zlib.adler32(weights[at : at + length]) & 0xFFFF) - 1 for at in range(0, len(weights), length)]
 
 
 def _prefix_in_block(encoded: bytes, start: int, weight: int) -> int:
     """The byte after which no more fits; continuation bytes weigh nothing, so it is the next character's first byte."""
-    for at, byte in enumerate(encoded[start : start + _BLOCK].translate(_TABLE), start):
+    for at, byte in enumerate(encoded[start:].translate(_TABLE), start):
         if byte > weight:
             return at
         weight -= byte
-    return min(start + _BLOCK, len(encoded))
+    return len(encoded)
 
 
 class TokenEstimator:

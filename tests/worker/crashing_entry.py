@@ -8,7 +8,7 @@ from pyodide.ffi import JsException
 from workers import Response
 
 import entry
-from rlm_worker.adapters.durable_object import open_session
+from rlm_worker.adapters.durable_object import SessionSlot, open_session
 from rlm_worker.adapters.dynamic_worker import DynamicWorkers
 
 SandboxHost = entry.SandboxHost
@@ -40,7 +40,7 @@ class RLMSession(entry.RLMSession):
     def __init__(self, ctx: Any, env: Any) -> None:
         self.ctx = ctx
         self._sandbox = DynamicWorkers(ctx, env)
-        self._session = open_session(ctx, env, self._sandbox)
+        self._slot = SessionSlot(lambda: open_session(ctx, env, self._sandbox))
 
     async def crash(self) -> None:
         self.ctx.abort("crashed by a test")

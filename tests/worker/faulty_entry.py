@@ -17,7 +17,7 @@ from workers import DurableObject, Response
 import entry
 from rlm_worker.adapters.accounts import AccountMethods, open_account
 from rlm_worker.adapters.batches import open_batch
-from rlm_worker.adapters.durable_object import open_session
+from rlm_worker.adapters.durable_object import SessionSlot, open_session
 from rlm_worker.adapters.dynamic_worker import DynamicWorkers
 
 SandboxHost = entry.SandboxHost
@@ -125,7 +125,7 @@ class RLMSession(entry.RLMSession):
     def __init__(self, ctx: Any, env: Any) -> None:
         faulty = FaultyEnv(env)
         self._sandbox = DynamicWorkers(ctx, faulty)
-        self._session = open_session(ctx, faulty, self._sandbox)
+        self._slot = SessionSlot(lambda: open_session(ctx, faulty, self._sandbox))
 
 
 class RLMAccount(AccountMethods, DurableObject):

@@ -44,7 +44,8 @@ def test_contract_holds(unbraked: DevProcess, scripted: ScriptedModel, tmp_path:
         *(Path(sys.executable).with_name("schemathesis"), "--config-file", CONFIG),
         *("run", f"{unbraked.url}/openapi.json", "--suppress-health-check", "all"),
         *("--checks", "all", "--max-examples", EXAMPLES, "--header", f"Authorization: Bearer {KEY}"),
-        *("--seed", "7", "--workers", "2", "--request-timeout", "60", "--continue-on-failure"),
+        # One thread: Python 3.11 keeps one recursion depth of `ast.parse` for all, and Hypothesis calls it.
+        *("--seed", "7", "--workers", "1", "--request-timeout", "60", "--continue-on-failure"),
     ]
     done = subprocess.run(
         [str(part) for part in command], cwd=tmp_path, capture_output=True, text=True, timeout=1_800, check=False

@@ -18,8 +18,9 @@ from rlm_worker.settings import Settings
 
 from .bindings import binding, variable
 from .clock import SystemClock
-from .durable_object import DurableAlarm, DurableEraser, SessionStubs, enveloped
+from .durable_object import DurableAlarm, DurableEraser, enveloped
 from .durable_sql import DurableSQL
+from .session_stubs import SessionStubs
 
 _SECONDS_PER_DAY = 86_400
 _RETRY_SECONDS = 10

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import js
 from pyodide.ffi import JsException
 
-from rlm_worker.errors import RateLimited, RLMError, StorageUnavailable
+from rlm_worker.errors import RateLimited, RLMError
 from rlm_worker.journal import SessionJournal
 from rlm_worker.openai_stream import ChatHead, ChatStream
 from rlm_worker.run import Job, RunPorts
@@ -25,7 +25,7 @@ from rlm_worker.sse import HEARTBEAT, encode_event
 
 from .accounts import accounts_of
 from .analytics import AnalyticsEngine
-from .bindings import binding, variable
+from .bindings import variable
 from .clock import SystemClock
 from .durable_sql import DurableSQL
 from .dynamic_worker import DynamicWorkers
@@ -87,10 +87,38 @@ def open_session(context: Any, env: Any, sandbox: DynamicWorkers) -> Session:
     )
 
 
+class SessionSlot:
+    """A Durable Object's session: open while someone uses it or its run goes on, and forgotten in between.
+
+    The platform lets go of an object's Python side only when JavaScript's collector comes by, which can be long after
+    the object was evicted: what stays until then has to be small.
+    """
+
+    def __init__(self, open_: Callable[[], Session]) -> None:
+        self._open = open_
+        self._session: Session | None = None
+        self._users = 0
+
+    @contextmanager
+    def use(self) -> Iterator[Session]:
+        """The session, the same for all who use it at the same time."""
+        session = self._session = self._session or self._open()
+        self._users += 1
+        try:
+            yield session
+        finally:
+            self._users -= 1
+            session.when_idle(self._forget_unused)
+
+    def _forget_unused(self) -> None:
+        if self._users == 0:
+            self._session = None
+
+
 class SessionMethods:
     """What the session's Durable Object answers over RPC, each call JSON to JSON."""
 
-    _session: Session
+    _slot: SessionSlot
     _sandbox: DynamicWorkers
 
     async def sandbox_call(self, token: str, request: str) -> str:
@@ -101,62 +129,63 @@ class SessionMethods:
         """Shows that the object answers."""
         return json.dumps({"value": "pong"})
 
+    async def alarm(self, *_: object) -> None:
+        """Fires where a session wants to be looked after."""
+        with self._slot.use() as session:
+            await session.on_alarm()
+
     async def start(self, job: str, context_stored: bool) -> str:
-        async def begin() -> object:
-            started = await self._session.start(Job.model_validate_json(job), context_stored=context_stored)
+        async def begin(session: Session) -> object:
+            started = await session.start(Job.model_validate_json(job), context_stored=context_stored)
             return json.loads(started.to_json()) if isinstance(started, RunResult) else started
 
-        return await enveloped(begin)
+        return await self._answered(begin)
 
     async def wait(self) -> str:
-        async def finished() -> object:
-            return json.loads((await self._session.wait()).to_json())
+        async def finished(session: Session) -> object:
+            return json.loads((await session.wait()).to_json())
 
-        return await enveloped(finished)
+        return await self._answered(finished)
 
     async def run(self, job: str, context_stored: bool) -> str:
         """`start`, and `wait` where there is something to wait for, in one round trip."""
 
-        async def begin_and_wait() -> object:
-            started = await self._session.start(Job.model_validate_json(job), context_stored=context_stored)
+        async def begin_and_wait(session: Session) -> object:
+            started = await session.start(Job.model_validate_json(job), context_stored=context_stored)
             if started == "needs_context":
                 return started
-            result = started if isinstance(started, RunResult) else await self._session.wait()
+            result = started if isinstance(started, RunResult) else await session.wait()
             return json.loads(result.to_json())
 
-        return await enveloped(begin_and_wait)
+        return await self._answered(begin_and_wait)
 
     async def status(self, owner: str) -> str:
-        async def state() -> object:
-            self._check(owner)
-            await self._session.revive()
-            return self._session.state().model_dump(by_alias=True)
+        async def state(session: Session) -> object:
+            await session.revive()
+            return session.state().model_dump(by_alias=True)
 
-        return await enveloped(state)
+        return await self._answered(state, owner)
 
     async def result(self, owner: str) -> str:
-        async def result() -> object:
-            self._check(owner)
-            await self._session.revive()
-            found = self._session.result()
+        async def result(session: Session) -> object:
+            await session.revive()
+            found = session.result()
             return json.loads(found.to_json()) if found else None
 
-        return await enveloped(result)
+        return await self._answered(result, owner)
 
     async def trajectory(self, owner: str) -> str:
-        async def calls() -> object:
-            self._check(owner)
-            return await self._session.trajectory()
+        async def calls(session: Session) -> object:
+            return await session.trajectory()
 
-        return await enveloped(calls)
+        return await self._answered(calls, owner)
 
     async def remove(self, owner: str) -> str:
-        async def remove() -> object:
-            self._check(owner)
-            await self._session.delete()
+        async def remove(session: Session) -> object:
+            await session.delete()
             return None
 
-        return await enveloped(remove)
+        return await self._answered(remove, owner)
 
     async def events(self, owner: str, after: int) -> Any:
         """A stream of server-sent events; or JSON, where there is nothing to stream."""
@@ -167,21 +196,28 @@ class SessionMethods:
         stream = ChatStream(ChatHead.model_validate_json(head))
         return await self._followed(owner, 0, lambda _, kind, data: stream.translate(kind, json.loads(data)))
 
+    async def _answered(self, ask: Callable[[Session], Awaitable[object]], owner: str | None = None) -> str:
+        """What a question to the session gives; an owner that is named must be the session's."""
+
+        async def answer() -> object:
+            with self._slot.use() as session:
+                if owner is not None:
+                    session.check_owner(owner)
+                return await ask(session)
+
+        return await enveloped(answer)
+
     async def _followed(self, owner: str, after: int, encode: Callable[[int, str, str], str]) -> Any:
-        async def check() -> object:
-            self._check(owner)
+        async def nothing(_: Session) -> object:
             return None
 
-        refused = await enveloped(check)
+        refused = await self._answered(nothing, owner)
         if "error" in json.loads(refused):
             return refused
         stream = js.TransformStream.new()
         self._pumps.add(pump := asyncio.create_task(self._pump(stream.writable.getWriter(), after, encode)))
         pump.add_done_callback(self._pumps.discard)
         return stream.readable
-
-    def _check(self, owner: str) -> None:
-        self._session.check_owner(owner)
 
     @property
     def _pumps(self) -> set[asyncio.Task[None]]:
@@ -194,23 +230,27 @@ class SessionMethods:
         In a run that has nothing to tell for a while, only a heartbeat finds out that nobody reads any more.
         """
         encoder = js.TextEncoder.new()
-        writing = asyncio.create_task(self._write(writer, encoder, after, encode))
-        beating = asyncio.create_task(_beat(writer, encoder))
-        try:
-            ended, _ = await asyncio.wait({writing, beating}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (writing, beating):
-                task.cancel()
-            failures = await asyncio.gather(writing, beating, return_exceptions=True)
-        if any(isinstance(failure, JsException) for failure in failures):
-            await self._session.reader_left()
-        elif writing in ended:
-            await writer.close()
+        with self._slot.use() as session:
+            writing = asyncio.create_task(_write(session, writer, encoder, after, encode))
+            beating = asyncio.create_task(_beat(writer, encoder))
+            try:
+                ended, _ = await asyncio.wait({writing, beating}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (writing, beating):
+                    task.cancel()
+                failures = await asyncio.gather(writing, beating, return_exceptions=True)
+            if any(isinstance(failure, JsException) for failure in failures):
+                await session.reader_left()
+            elif writing in ended:
+                await writer.close()
 
-    async def _write(self, writer: Any, encoder: Any, after: int, encode: Callable[[int, str, str], str]) -> None:
-        async for number, kind, data in self._session.follow(after):
-            if text := encode(number, kind, data):
-                await writer.write(encoder.encode(text))
+
+async def _write(
+    session: Session, writer: Any, encoder: Any, after: int, encode: Callable[[int, str, str], str]
+) -> None:
+    async for number, kind, data in session.follow(after):
+        if text := encode(number, kind, data):
+            await writer.write(encoder.encode(text))
 
 
 async def _beat(writer: Any, encoder: Any) -> None:
@@ -227,72 +267,3 @@ async def enveloped(work: Callable[[], Awaitable[object]]) -> str:
         facts = {"type": error.type, "message": str(error)}
         retry = {"retryAfter": error.retry_after} if isinstance(error, RateLimited) else {}
         return json.dumps({"error": facts | retry})
-
-
-class SessionStubs:
-    """Calls sessions from outside, and asks again when a session's object was moved or restarted meanwhile.
-
-    That is safe: a session's name stands for one request, and what was journalled is not paid again.
-    """
-
-    namespace = "RLM_SESSIONS"
-
-    def __init__(self, env: Any) -> None:
-        self._env = env
-
-    async def call(self, session_id: str, method: str, *arguments: object) -> object:
-        """The value that a method gives; raises `RemoteError` for an error that crossed."""
-        return _opened(await self._invoke(session_id, method, arguments))
-
-    async def stream(self, session_id: str, method: str, *arguments: object) -> object:
-        """The stream that a method gives."""
-        answer = await self._invoke(session_id, method, arguments)
-        return _opened(answer) if isinstance(answer, str) else getattr(answer, "_binding", answer)
-
-    async def _invoke(self, session_id: str, method: str, arguments: tuple[object, ...]) -> Any:
-        message = ""
-        namespace = binding(self._env, self.namespace)
-        if namespace is None:
-            raise StorageUnavailable(f"the binding {self.namespace} is missing")
-        failures = 0
-        for _ in range(_MOST_CALLS):
-            began = time.time()
-            try:
-                return await getattr(namespace.getByName(session_id), method)(*arguments)
-            except (JsException, OSError) as error:
-                message = _first_line(error)
-            # An object that had worked for a while before it was moved or restarted is there again at once.
-            failures = 0 if time.time() - began > _WORKED_SECONDS else failures + 1
-            if failures > len(_PAUSES):
-                break
-            await asyncio.sleep(_PAUSES[max(0, failures - 1)])
-        raise StorageUnavailable(f"the session cannot be reached: {message}")
-
-
-_PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
-_WORKED_SECONDS = 0.03
-_MOST_CALLS = 50
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-class RemoteError(RLMError):
-    """An error that a session raised on its side; keeps its type."""
-
-    def __init__(self, facts: Mapping[str, object]) -> None:
-        self.type = str(facts["type"])
-        super().__init__(str(facts["message"]))
-
-
-def _opened(answer: str) -> object:
-    try:
-        envelope = json.loads(answer)
-        error = envelope.get("error")
-        value = envelope["value"] if error is None else None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise StorageUnavailable("the session answered with something that is not an answer") from None
-    if error is not None:
-        raise RateLimited(error["message"], error["retryAfter"]) if "retryAfter" in error else RemoteError(error)
-    return value

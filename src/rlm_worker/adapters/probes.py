@@ -12,8 +12,8 @@ from rlm_worker.ports import Message, ModelRequest
 
 from .accounts import AccountStubs
 from .bindings import binding
-from .durable_object import SessionStubs
 from .r2 import R2Store
+from .session_stubs import SessionStubs
 from .workers_ai import WorkersAI
 
 _PROBE_MODEL = "llama-3.1-8b"
