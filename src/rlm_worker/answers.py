@@ -42,7 +42,11 @@ class Limits(Answer):
     max_body_bytes: int
     max_context_bytes: int
     max_documents: int
+    max_batch_items: int
+    body_idle_seconds: float
     session_ttl_days: float
+    key_daily_usd: float | None
+    key_concurrent_runs: int | None
     defaults: RunConfig
 
 

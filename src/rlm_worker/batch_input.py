@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from .answers import MAX_BATCH_ITEMS
 from .batch import BatchEntry
 from .catalog import Catalog
 from .errors import InvalidRequest, MalformedBody, PayloadTooLarge, RLMError
@@ -37,8 +36,8 @@ class BatchInput:
     async def groups(self) -> AsyncIterator[list[BatchEntry]]:
         """Checked items in groups small enough to be handed on.
 
-        Raises `MalformedBody` for an array that is none, `PayloadTooLarge` beyond 10,000 items or the platform's limit
-        of bytes, and `InvalidRequest` where there is no item at all.
+        Raises `MalformedBody` for an array that is none, `PayloadTooLarge` beyond the deployment's number of items or
+        the platform's limit of bytes, and `InvalidRequest` where there is no item at all.
         """
         group: list[BatchEntry] = []
         characters = 0
@@ -56,8 +55,8 @@ class BatchInput:
 
     def _count(self, text: bytes) -> None:
         self.items += 1
-        if self.items > MAX_BATCH_ITEMS:
-            raise PayloadTooLarge(MAX_BATCH_ITEMS, "requests in a batch")
+        if self.items > self.settings.max_batch_items:
+            raise PayloadTooLarge(self.settings.max_batch_items, "requests in a batch")
         self._digest.update(len(text).to_bytes(8, "big") + text)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from .accounts import AccountLimits
+from .answers import MAX_BATCH_ITEMS
 from .catalog import Catalog
 from .cors import allowed_origins
 from .errors import NotConfigured
@@ -32,6 +33,7 @@ class Settings:
     max_body_bytes: int = _MAX_BODY_BYTES
     max_context_bytes: int = 1_000_000_000
     max_documents: int = 100_000
+    max_batch_items: int = MAX_BATCH_ITEMS
     body_idle_seconds: float = 30.0
     session_ttl_days: float = 7.0
     batch_retry_seconds: float = 10.0
@@ -53,6 +55,7 @@ class Settings:
             max_body_bytes=numbers.whole("MAX_BODY_BYTES", _MAX_BODY_BYTES),
             max_context_bytes=numbers.whole("MAX_CONTEXT_BYTES", 1_000_000_000),
             max_documents=numbers.whole("MAX_DOCUMENTS", 100_000),
+            max_batch_items=min(MAX_BATCH_ITEMS, numbers.whole("MAX_BATCH_ITEMS", MAX_BATCH_ITEMS)),
             body_idle_seconds=numbers.number("BODY_IDLE_SECONDS", 30.0),
             session_ttl_days=numbers.number("SESSION_TTL_DAYS", 7.0),
             batch_retry_seconds=numbers.number("BATCH_RETRY_SECONDS", 10.0),
@@ -124,6 +127,7 @@ def public_limits(settings: Settings) -> Mapping[str, object]:
         "maxBodyBytes": settings.max_body_bytes,
         "maxContextBytes": settings.max_context_bytes,
         "maxDocuments": settings.max_documents,
+        "maxBatchItems": settings.max_batch_items,
         "bodyIdleSeconds": settings.body_idle_seconds,
         "sessionTtlDays": settings.session_ttl_days,
         "keyDailyUsd": settings.account_limits.daily_usd,

@@ -7,10 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from rlm_worker.catalog import CATALOG_DATE, Catalog
+from rlm_worker.settings import Settings
 from scripts.local.dev_process import DevProcess
 from scripts.local.scripted_model import ScriptedModel
 from scripts.local.scripted_rules import fixed
@@ -104,3 +107,42 @@ def test_scripts_exist() -> None:
     assert named
     for script in named:
         assert shutil.which(str(ROOT / script)), script
+
+
+def table(heading: str) -> list[list[str]]:
+    """The rows of the first table under a heading, as cells."""
+    _, _, section = README.partition(f"\n{heading}\n")
+    lines = [line for line in section.partition("\n#")[0].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_prices_are_the_catalogs() -> None:
+    expected = [
+        [
+            ", ".join(f"`{alias}`" for alias in aliases if not alias.startswith("@")),
+            *(f"`{model.id}`", f"{model.window:,}", f"{model.input_price:.3f}", f"{model.output_price:.3f}"),
+        ]
+        for model, aliases in Catalog.standard().models()
+    ]
+    assert table("## Models and prices") == expected
+    assert CATALOG_DATE in README
+
+
+def test_every_var_is_named_with_its_default() -> None:
+    read: set[str] = set()
+
+    def note(name: str) -> str | None:
+        read.add(name)
+        return "x:y" if name == "RLM_API_KEYS" else None
+
+    Settings.from_vars(note)
+    named: dict[str, str] = {}
+    for variables, default, _ in table("### Configure"):
+        names = re.findall(r"`(\w+)`", variables)
+        defaults = default.split(", ") if len(names) > 1 else [default] * len(names)
+        named |= dict(zip(names, defaults, strict=True))
+    assert read - {"RLM_API_KEYS", "RLM_LOCAL", "RLM_LOADER"} == set(named)
+    numbers = {name: default for name, default in named.items() if re.fullmatch(r"[\d.]+", default)}
+    told = Settings.from_vars({**numbers, "RLM_API_KEYS": "x:y"}.get)
+    silent = Settings.from_vars({"RLM_API_KEYS": "x:y"}.get)
+    assert replace(told, catalog=silent.catalog) == silent
