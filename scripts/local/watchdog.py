@@ -21,9 +21,10 @@ from scripts.local.steps import say
 
 # Seconds of computing that a local deployment grants to a cell: everybody else waits meanwhile.
 CELL_SECONDS = 20.0
-# A workerd that computes without a pause for this much longer than a cell may is stuck.
+# A workerd that answers nothing for this much longer than a cell may compute is stuck.
 _PATIENCE_FACTOR, _PATIENCE_SECONDS = 1.5, 5.0
 _POLL_SECONDS = 1.0
+_START_SECONDS = 60.0
 # On a crowded machine a process that never pauses gets no more than this share of the time.
 _BUSY_SHARE = 0.2
 _SUSPICIOUS_SECONDS = 4.0
@@ -31,7 +32,7 @@ _MOST_MEMORY = 8 << 30
 
 
 def patience(cell_seconds: float) -> float:
-    """Seconds without an answer after which workerd is ended."""
+    """Seconds without an answer after which workerd is ended; longer than a session grants to a silent cell."""
     return cell_seconds * _PATIENCE_FACTOR + _PATIENCE_SECONDS
 
 
@@ -45,7 +46,18 @@ def watch(running: Deployment, cell_seconds: float) -> int:
         say(f"watchdog: workerd {reason}; it is ended and started again, and its sessions go on")
         with suppress(OSError):
             os.kill(pid, signal.SIGKILL)
+        _let_it_come_back(running, pid)
     return status
+
+
+def _let_it_come_back(running: Deployment, killed: int) -> None:
+    """Waits for the successor to answer: one that is still starting is busy too, and must not be taken for stuck."""
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and running.wait(_POLL_SECONDS) is None:
+        with suppress(httpx.TransportError):
+            if running.workerd_pid() != killed:
+                httpx.get(f"{running.url}/health", timeout=_START_SECONDS)
+                return
 
 
 @dataclass(slots=True)
@@ -67,17 +79,21 @@ class Busy:
 
 
 def _stuck(url: str, pid: int, busy: Busy, patience: float) -> str:
-    """Why workerd must be ended; empty where it need not be. Asks it only when it has long been busy."""
+    """Why workerd must be ended; empty where it need not be.
+
+    Asks it for an answer only when it has long been busy, and grants it the whole of `patience` each time: one that
+    answers may have as much to do as it likes.
+    """
     if _memory(pid) > _MOST_MEMORY:
         return f"holds more than {_MOST_MEMORY >> 30} GB"
-    before = busy.look(pid)
-    if before < _SUSPICIOUS_SECONDS:
+    if busy.look(pid) < _SUSPICIOUS_SECONDS:
         return ""
+    busy.seconds = 0.0
     try:
-        httpx.get(f"{url}/health", timeout=max(1.0, patience - before))
+        httpx.get(f"{url}/health", timeout=patience)
     except httpx.TimeoutException:
         silent = busy.look(pid)
-        return f"has computed for {silent:.0f} s without an answer" if silent > before else ""
+        return f"has computed for {silent:.0f} s without an answer" if silent else ""
     except httpx.TransportError:
         return ""
     return ""
