@@ -18,6 +18,7 @@ RLMError
 ├── StorageUnavailable          R2 or the Durable Object failed
 ├── UsageLimitExceeded          a limit of the run was reached
 ├── SandboxLost                 the isolate of a REPL is gone
+│   └── SandboxForgot           … and another one, that knows nothing, has taken its place
 ├── NothingRead                 no chunk could be read
 ├── Cancelled                   the session was deleted while it ran
 └── ModelError                  the model call failed
@@ -182,6 +183,10 @@ class SandboxLost(RLMError):
     """The isolate of a REPL is gone, and its variables with it; the message says what the cell did."""
 
     type = "sandbox_lost"
+
+
+class SandboxForgot(SandboxLost):
+    """The platform has put a new isolate in the place of an idle one: the REPL is gone, and no cell did it."""
 
 
 class NothingRead(RLMError):

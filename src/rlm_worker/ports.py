@@ -234,7 +234,10 @@ class Deployment:
 
 
 class SandboxRepl(Protocol):
-    """One Python process behind walls; raises `SandboxLost` when it is gone. JSON to JSON: see `sandbox.repl`."""
+    """One Python process behind walls; raises `SandboxLost` when it is gone. JSON to JSON: see `sandbox.repl`.
+
+    `SandboxForgot` says that it was gone before this cell came.
+    """
 
     async def run(self, request: str) -> str: ...
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 
-from .errors import BindingMissing, SandboxLost
+from .errors import BindingMissing, SandboxForgot, SandboxLost
 from .ports import Sandbox, SandboxRepl
 from .repl_calls import CellCalls, placed
 from .repl_journal import CellOutcome, CellRecord, CellTable
@@ -43,14 +43,26 @@ class DurableRepl:
             return known.outcome
         if known is not None and self._was_fatal(known):
             return self._finish(number, _lost("the runtime had to be restarted while it computed"))
-        await self._catch_up(number)
-        self.cells.start(self.task.path, number, code)
         try:
-            outcome = await self._execute(number, code)
+            outcome = await self._run_somewhere(number, code)
         except SandboxLost as loss:
             outcome = _lost(str(loss), self._calls)
             await self.close()
         return self._finish(number, outcome)
+
+    async def _run_somewhere(self, number: int, code: str) -> CellOutcome:
+        """Runs a cell after all that came before it: elsewhere, where its isolate turns out to be gone already."""
+        for _ in range(_MOST_STARTS - 1):
+            try:
+                return await self._run_next(number, code)
+            except SandboxForgot:
+                await self.close()
+        return await self._run_next(number, code)
+
+    async def _run_next(self, number: int, code: str) -> CellOutcome:
+        await self._catch_up(number)
+        self.cells.start(self.task.path, number, code)
+        return await self._execute(number, code)
 
     async def close(self) -> None:
         """Lets the isolate go."""
@@ -84,6 +96,8 @@ class DurableRepl:
                     continue
                 try:
                     await self._execute(cell.number, cell.code)
+                except SandboxForgot:
+                    raise
                 except SandboxLost as loss:
                     self._finish(cell.number, replace(cell.outcome, lost=str(loss)))
                     await self.close()
@@ -126,7 +140,10 @@ class DurableRepl:
         assert self._isolate is not None
         calls = CellCalls(self.task, self.cells, number)
         nothing = json.dumps({"cell": number, "code": "", "seconds": _HEALTH_SECONDS})
-        text = await self._within_limit(self._isolate.run(nothing), calls)
+        try:
+            text = await self._within_limit(self._isolate.run(nothing), calls)
+        except SandboxForgot:
+            raise SandboxLost("it broke the REPL that it ran in") from None
         if parse_report(text, number, self.task.run.job.config.max_output_characters).failed:
             raise SandboxLost("it broke the REPL that it ran in")
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from .errors import SandboxLost
+from .errors import SandboxForgot, SandboxLost
 from .ports import SandboxRepl
 from .sandbox.repl import Repl, Setup
 
@@ -27,7 +27,7 @@ class ThreadSandbox:
 
 
 class ThreadRepl:
-    """One REPL; keeps the requests that it ran."""
+    """One REPL; keeps the requests that it ran. `forgotten`: the platform has put an empty one in its place."""
 
     def __init__(self, setup: str, call: Call, loop: asyncio.AbstractEventLoop, deadly: str) -> None:
         self._call = call
@@ -36,9 +36,12 @@ class ThreadRepl:
         self._repl = Repl(Setup.from_json(setup), self._ask)
         self.ran: list[str] = []
         self.closed = False
+        self.forgotten = False
 
     async def run(self, request: str) -> str:
         """Runs a cell on a thread, so that its calls can wait for this one."""
+        if self.forgotten:
+            raise SandboxForgot("the platform restarted it")
         self.ran.append(request)
         if self._deadly in request:
             raise SandboxLost("it ended the Python process")

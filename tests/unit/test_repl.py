@@ -272,6 +272,24 @@ async def test_lost_isolate_is_rebuilt(run_on: RunOn) -> None:
     assert [request["cell"] for request in ran if request["code"]] == [1, 3]
 
 
+async def test_forgotten_repl_is_no_fault_of_the_cell(run_on: RunOn) -> None:
+    """Where the platform has restarted an idle isolate, the cell that finds out runs in a rebuilt one."""
+    played = Played(cell("a = llm_query('first')"), cell("b = a + '!'"), cell("FINAL(b)"))
+    play = played.answer
+
+    def root(request: ModelRequest) -> ModelReply:
+        if request.role == "root" and len(played.sandbox.opened) == 1 and len(played.turns()) > 1:
+            played.sandbox.opened[0].forgotten = True
+        return play(request)
+
+    played.model.answer = root
+    result = await run_on(played.ports(), CONTEXT, "q", strategy="repl")
+    assert result.answer == "sub saw 5!"
+    assert result.sub_calls == 1
+    assert len(played.sandbox.opened) == 2
+    assert "run again" not in played.told(2)
+
+
 async def test_replayed_answers_are_alike(run_on: RunOn) -> None:
     """A batch that hit a limit gives the same failures when its cell is run again in a new isolate."""
     played = Played(

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import js
-from pyodide.ffi import JsException, create_proxy, to_js
+from pyodide.ffi import JsException, to_js
 
-from rlm_worker.errors import SandboxLost, StorageUnavailable
+from rlm_worker.errors import SandboxForgot, SandboxLost, StorageUnavailable
 from rlm_worker.ports import SandboxRepl
+from rlm_worker.sandbox import FORGOTTEN
 
 from .bindings import binding, variable
 
@@ -54,7 +55,7 @@ class DynamicWorkers:
         token = secrets.token_hex(16)
         code = self._code(session_id, token, seconds)
         try:
-            isolate = _Isolate(self._loaded(f"{session_id}-{token}", code), lambda: self._calls.pop(token, None))
+            isolate = _Isolate(self._env.RLM_LOADER.load(code), lambda: self._calls.pop(token, None))
         except (JsException, OSError, AttributeError) as error:
             raise StorageUnavailable(f"the sandbox did not start: {_told(str(error))}") from None
         self._calls[token] = call
@@ -75,12 +76,6 @@ class DynamicWorkers:
         if call is None:
             return json.dumps({"error": "this REPL is closed"})
         return await call(request)
-
-    def _loaded(self, name: str, code: Any) -> Any:
-        async def give_code() -> Any:
-            return code
-
-        return self._env.RLM_LOADER.get(name, create_proxy(give_code))
 
     def _code(self, session_id: str, token: str, seconds: float) -> Any:
         local = variable(self._env, "RLM_LOCAL_BUNDLE") == "1"
@@ -110,7 +105,7 @@ class _Isolate:
         await self._invoke("open", setup, _MEMORY_BYTES)
 
     async def run(self, request: str) -> str:
-        """Runs a cell; raises `SandboxLost` when the isolate does not live to tell."""
+        """Runs a cell; raises `SandboxLost` when the isolate does not live to tell, `SandboxForgot` if it never ran."""
         return str(await self._invoke("run", request))
 
     async def close(self) -> None:
@@ -120,6 +115,8 @@ class _Isolate:
         try:
             return await getattr(self._entrypoint, method)(*arguments)
         except (JsException, OSError) as error:
+            if FORGOTTEN in str(error):
+                raise SandboxForgot("the platform restarted it") from None
             raise SandboxLost(_told(str(error))) from None
 
 

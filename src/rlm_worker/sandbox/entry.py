@@ -13,6 +13,7 @@ import pyodide_js
 from pyodide.ffi import run_sync  # type: ignore[attr-defined] # newer than the types
 from workers import WorkerEntrypoint
 
+from . import FORGOTTEN
 from .repl import Repl, Setup
 
 _PAGE = 65_536
@@ -44,7 +45,7 @@ class Default(WorkerEntrypoint):
     async def run(self, request: str) -> str:
         """Runs one cell."""
         if _Isolate.repl is None:
-            raise RuntimeError("this isolate has lost its REPL")
+            raise RuntimeError(FORGOTTEN)
         return _Isolate.repl.run(request)
 
 
