@@ -31,7 +31,7 @@ def _tables(name: str) -> Callable[[], None]:
 
 BENCHES: dict[str, Callable[[], None]] = {
     "chunking": chunking,
-    **{name: _tables(name) for name in ("in_workerd", "orchestration", "scaling", "fan_out", "cache_hit")},
+    **{name: _tables(name) for name in ("in_workerd", "orchestration", "scaling", "fan_out", "cache_hit", "repl")},
 }
 
 

@@ -1,4 +1,4 @@
-"""The peers' environments: one for this machine's Python, one for Pyodide's."""
+"""The peers' environments: two for this machine's Python, one for Pyodide's."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from scripts.local.processes import run_logged
 from scripts.local.steps import Step, ensure
 
 _REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+_DSPY_REQUIREMENTS = Path(__file__).with_name("requirements-dspy.txt")
 _PATHS = local_paths()
 _FOLDER = _PATHS.own / "bench"
 PEERS_PYTHON = _FOLDER / "venv" / "bin" / "python"
+DSPY_PYTHON = _FOLDER / "dspy" / "bin" / "python"
 WORKER_MODULES = _FOLDER / "python_modules"
 _PIP = ("-m", "pip", "install", "--quiet", "--no-input")
 
 
 def prepare_peers() -> Path:
     """The Python that has the peers; made when it is used first, made anew when their versions change."""
-    wanted = _REQUIREMENTS.read_text(encoding="utf-8")
-    step = Step(
-        "bench peers", (wanted, sys.version), (PEERS_PYTHON,), _build_peers, "the peers come from a package index"
-    )
-    ensure(_PATHS, [step])
-    return PEERS_PYTHON
+    return _prepared("bench peers", PEERS_PYTHON, _REQUIREMENTS)
+
+
+def prepare_dspy() -> Path:
+    """The Python that has dspy and Deno."""
+    return _prepared("bench dspy", DSPY_PYTHON, _DSPY_REQUIREMENTS)
 
 
 def prepare_worker_modules() -> Path:
@@ -48,17 +50,31 @@ def peer_environment() -> dict[str, str]:
         "PYTHONPATH": str(_PATHS.root),
         "LANGSMITH_TRACING": "false",
         "OPENAI_API_KEY": "none",
+        "DENO_DIR": str(_FOLDER / "deno"),
+        "DENO_NO_UPDATE_CHECK": "1",
     }
 
 
-def _build_peers() -> str:
-    venv = PEERS_PYTHON.parent.parent
+def peer_log(name: str) -> Path:
+    """Where a peer's process writes what is no result."""
+    return _log(name.replace(" ", "-"))
+
+
+def _prepared(name: str, python: Path, requirements: Path) -> Path:
+    wanted = (requirements.read_text(encoding="utf-8"), sys.version)
+    hint = "the peers come from a package index"
+    ensure(_PATHS, [Step(name, wanted, (python,), lambda: _build_peers(python, requirements), hint)])
+    return python
+
+
+def _build_peers(python: Path, requirements: Path) -> str:
+    venv = python.parent.parent
     shutil.rmtree(venv, ignore_errors=True)
     # The bootstrap's virtualenv: the machine's Python may have no venv.
     made = {"PYTHONPATH": str(_PATHS.parts / "bootstrap")}
     run_logged([sys.executable, "-m", "virtualenv", "--quiet", "--no-download", venv], _log("venv"), env=made)
-    run_logged([PEERS_PYTHON, *_PIP, "-r", _REQUIREMENTS], _log("peers"), env=install_environment(_PATHS))
-    return ", ".join(line for line in _REQUIREMENTS.read_text(encoding="utf-8").splitlines() if line[0] != "#")
+    run_logged([python, *_PIP, "-r", requirements], _log("peers"), env=install_environment(_PATHS))
+    return ", ".join(line for line in requirements.read_text(encoding="utf-8").splitlines() if line[0] != "#")
 
 
 def _build_modules(splitters: tuple[str, ...]) -> str:

@@ -10,15 +10,18 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 
 QUERY = "What is said?"
+# Stands in for what Deno would fetch from a host of its own.
+_IMPORTS = Path(__file__).parent / "deno" / "imports.json"
 Run = Callable[[str], object]
 
 
 def rlms(url: str) -> Run:
     """rlms with its `local` environment, which runs the code in its own process."""
     module = import_module("rlm")
-    settings = {"model_name": "root", "base_url": f"{url}/v1", "api_key": "none"}
+    settings = {"model_name": "root", "base_url": url, "api_key": "none"}
 
     def run(context: str) -> object:
         rlm = module.RLM(backend="openai", backend_kwargs=settings, environment="local", max_iterations=40)
@@ -28,13 +31,18 @@ def rlms(url: str) -> Run:
 
 
 def dspy(url: str) -> Run:
-    """dspy.RLM with its default interpreter: Pyodide in Deno."""
-    module = import_module("dspy")
-    model = module.LM("openai/root", api_base=f"{url}/v1", api_key="none", cache=False)
-    module.configure(lm=model)
+    """dspy.RLM with its default interpreter: Pyodide in Deno, a process of its own for each run."""
+    module, interpreters = import_module("dspy"), import_module("dspy.primitives.python_interpreter")
+    module.configure(lm=module.LM("openai/root", api_base=url, api_key="none", cache=False))
+    deno, verb, *options = interpreters.PythonInterpreter().deno_command
+    command = [deno, verb, f"--import-map={_IMPORTS}", *options]
+
+    def interpreter() -> object:
+        return interpreters.PythonInterpreter(deno_command=command)
 
     def run(context: str) -> object:
-        return module.RLM("context, query -> answer", max_iters=40, max_llm_calls=500)(context=context, query=QUERY)
+        settings = {"max_iters": 40, "max_llm_calls": 500, "interpreter_factory": interpreter}
+        return module.RLM("context, query -> answer", **settings)(context=context, query=QUERY)
 
     return run
 
