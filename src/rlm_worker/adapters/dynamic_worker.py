@@ -109,7 +109,9 @@ class _Isolate:
         return str(await self._invoke("run", request))
 
     async def close(self) -> None:
+        """Lets go of the isolate: the platform ends one that nothing refers to."""
         self._forget()
+        self._entrypoint = None
 
     async def _invoke(self, method: str, *arguments: object) -> object:
         try:
