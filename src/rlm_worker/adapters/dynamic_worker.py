@@ -109,7 +109,7 @@ class _Isolate:
         return str(await self._invoke("run", request))
 
     async def close(self) -> None:
-        """Lets go of the isolate: the platform ends one that nothing refers to."""
+        """Answers the isolate no more and lets go of it; when it ends is the platform's business."""
         self._forget()
         self._entrypoint = None
 
