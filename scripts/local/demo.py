@@ -24,7 +24,7 @@ from scripts.local.steps import say
 from scripts.local.weights import ensure_models
 
 # Small models read small pieces best; and what they write is the slow part.
-_CONFIG: Mapping[str, object] = {"chunkSize": 6000, "maxOutputTokens": 80, "useCache": False}
+_CONFIG: Mapping[str, object] = {"chunkSize": 6000, "maxOutputTokens": 64, "useCache": False}
 _PATIENCE_SECONDS = 3600.0
 _WIDTH_ELSEWHERE = 120
 

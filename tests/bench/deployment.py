@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from .machine import cpu_seconds, forget_peak, peak_megabytes
 from .texts import unique_blocks
 
 _SECONDS = 900
+_MEMORY = Path("/dev/shm")
 QUESTION = "What does the entry say about the amber lighthouse?"
 
 
@@ -54,8 +55,7 @@ class Deployed:
         body = {"contextId": context_id, "query": query, "config": config}
         return self._measure(lambda: self.http.post("/rlm", json=body))
 
-    def _measure(self, send: object) -> Measured:
-        assert callable(send)
+    def _measure(self, send: Callable[[], httpx.Response]) -> Measured:
         pid = self.process.workerd_pid
         forget_peak(pid)
         cpu, began = cpu_seconds(pid), time.perf_counter()
@@ -67,10 +67,15 @@ class Deployed:
 
 
 @contextmanager
-def deployed(model_url: str, **variables: str) -> Iterator[Deployed]:
-    """A deployment of its own with that model behind the AI binding; its state is gone afterwards."""
+def deployed(model_url: str, *, on_disk: bool = False, **variables: str) -> Iterator[Deployed]:
+    """A deployment of its own with that model behind the AI binding; its state is gone afterwards.
+
+    The state lies in memory where the machine has a folder for that: here workerd waits for the disk after every write
+    of the journal, which is nothing that the platform's own storage does to it.
+    """
+    memory = _MEMORY if _MEMORY.is_dir() and not on_disk else None
     with (
-        tempfile.TemporaryDirectory(prefix="rlm-bench-") as state,
+        tempfile.TemporaryDirectory(prefix="rlm-bench-", dir=memory) as state,
         DevProcess(Path(state), ai=model_url, variables=variables) as process,
         httpx.Client(base_url=process.url, timeout=_SECONDS) as http,
     ):

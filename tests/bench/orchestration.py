@@ -53,8 +53,11 @@ def tables() -> list[Table]:
         file.write_text(text, encoding="utf-8")
         with deployed(model.url) as worker:
             ours, upload = _ours(worker, len(text))
+        with deployed(model.url, on_disk=True) as worker:
+            on_disk, _ = _ours(worker, len(text))
         costs = {name: _peer(python, peer, model, file) for name, peer in _PEERS.items()}
-    return [_table({"rlm-worker, POST /rlm": ours, **costs}, ours, upload)]
+    rows = {"rlm-worker, POST /rlm": ours, "the same, its state on disk": on_disk, **costs}
+    return [_table(rows, ours, upload)]
 
 
 def _ours(worker: Deployed, characters: int) -> tuple[Cost, str]:
