@@ -27,7 +27,7 @@ class ItemQueue(Protocol):
 
 
 class SessionRemover(Protocol):
-    """Stops sessions and deletes them; raises `NotFound` for one that is gone."""
+    """Has sessions stopped and deleted; raises `NotFound` for one that is gone."""
 
     async def call(self, session_id: str, method: str, *arguments: object) -> object: ...
 
@@ -86,7 +86,10 @@ class BatchKeeper:
             await self._erase()
 
     async def remove(self, owner: str) -> None:
-        """Stops every run of the batch and deletes all that it has left; raises `NotFound` for another key's."""
+        """Stops every run of the batch and deletes all that it has left; raises `NotFound` for another key's.
+
+        A session that somebody else has asked for too stays theirs.
+        """
         self.batch.check_owner(owner)
         self.batch.leave()
         await self._alarm.set(self._clock.now() + self._stall_seconds)
@@ -115,7 +118,7 @@ class BatchKeeper:
             await self._alarm.set(self._expires_at())
 
     async def _send_waiting(self) -> None:
-        batch_id = self.batch.accepted().batch_id
+        batch_id = self.batch.id
         while numbers := self.batch.waiting(_SENT_AT_ONCE):
             # Noted first: a consumer may be faster than the answer of the queue.
             self.batch.sent(numbers, self._clock.now())
@@ -140,7 +143,7 @@ class BatchKeeper:
 
     async def _remove_session(self, session: str, owner: str) -> None:
         try:
-            await self._sessions.call(session, "remove", owner)
+            await self._sessions.call(session, "leave", owner, self.batch.id)
         except RLMError as error:
             if error.type != NotFound.type:
                 raise

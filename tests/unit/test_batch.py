@@ -36,6 +36,7 @@ class Platform:
     database: SqliteDatabase
     alarms: list[float] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    calls: list[tuple[object, ...]] = field(default_factory=list)
 
     async def set(self, at: float) -> None:
         self.alarms.append(at)
@@ -48,6 +49,7 @@ class Platform:
         if session_id == "gone":
             raise NotFound("there is no such session")
         self.removed.append(session_id)
+        self.calls.append((method, *arguments))
         return None
 
 
@@ -164,6 +166,7 @@ async def test_deletion_goes_on_after_crash() -> None:
     assert not keeper.batch.started(2, "late")
     await world.keeper().on_alarm()
     assert sorted(world.platform.removed) == ["one", "two"]
+    assert world.platform.calls == [("leave", "ada", "b")] * 2
     assert not world.platform.database.execute("SELECT name FROM sqlite_master WHERE name = 'items'")
 
 
