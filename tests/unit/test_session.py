@@ -242,11 +242,14 @@ async def test_batch_takes_its_own_along(storage: Storage) -> None:
 
 
 class SlowCache(MemoryCache):
-    """A cache that takes a while to keep something."""
+    """A cache that takes a while to keep something, and keeps it whether or not its caller still waits."""
 
     async def put(self, key: str, value: str) -> None:
+        await asyncio.shield(asyncio.create_task(self._late(key, value)))
+
+    async def _late(self, key: str, value: str) -> None:
         await asyncio.sleep(0.05)
-        await super().put(key, value)
+        self.values[key] = value
 
 
 async def test_deletion_waits_for_last_write(storage: Storage) -> None:
