@@ -235,9 +235,9 @@ class Session:
         timeout = job.config.timeout_seconds
         deadline = None if timeout is None else now + timeout
         job = job.model_copy(update={"started_at": now, "deadline": deadline, "run_id": run_id, "granted_usd": granted})
+        self._note_asker(job.batch_id)
         self._journal.set_fact("job", job.model_dump_json(by_alias=True, exclude_none=True))
         self._journal.set_fact("settled", "")
-        self._note_asker(job.batch_id)
         self._set_status("running")
         self._journal.emit("session", {"sessionId": job.session_id})
         await self._alarm.set(now + WATCH_SECONDS)
@@ -334,13 +334,13 @@ class Session:
 
     def _askers(self) -> frozenset[str]:
         """Who has asked for this run: batches by their ids, and the empty word for requests of their own."""
-        return frozenset(json.loads(self._journal.fact("askers") or '[""]'))
+        kept = self._journal.fact("askers")
+        if kept is None:  # nobody yet, or somebody before this was written down
+            return frozenset() if self._job() is None else frozenset({""})
+        return frozenset(json.loads(kept))
 
     def _note_asker(self, batch_id: str) -> None:
-        known = self._journal.fact("askers")
-        if known is None:
-            self._set_askers(frozenset({batch_id}))
-        elif batch_id not in self._askers():
+        if batch_id not in self._askers():
             self._set_askers(self._askers() | {batch_id})
 
     def _set_askers(self, askers: frozenset[str]) -> None:

@@ -240,5 +240,8 @@ def test_context_in_use_stays(http: httpx.Client, scripted: ScriptedModel) -> No
     assert "is: 8." in http.get(f"/session/{session}/result").json()["answer"]
     assert http.delete(f"/contexts/{stored}").status_code == 204
     assert http.delete(f"/contexts/{stored}").status_code == 404
+    told = http.get(f"/session/{session}/trajectory").json()["calls"]
+    assert all(call["response"] for call in told)
+    assert [bool(call["prompt"]) for call in told] == [call["chunk"] is None for call in told]
     again = http.post("/rlm", json={**body, "query": "another?", "background": False})
     assert again.status_code == 422
