@@ -8,7 +8,7 @@ from typing import Protocol
 
 from .batch import Batch, BatchEntry
 from .batch_consumer import ItemMessage
-from .errors import NotFound, RLMError
+from .errors import Conflict, NotFound, RLMError
 from .ports import Clock
 from .session import Alarm, Eraser
 
@@ -55,11 +55,17 @@ class BatchKeeper:
         self._clock = clock
         self._stall_seconds = stall_seconds
         self._retention_seconds = retention_seconds
+        self._removing = asyncio.Lock()
 
     async def open(self, batch_id: str, owner: str, token: str) -> dict[str, object] | None:
-        """Begins a batch; gives what is known of it where it has been sent before."""
+        """Begins a batch; gives what is known of it where it has been sent before.
+
+        Raises `Conflict` for one whose deletion takes long.
+        """
         if self.batch.status == "deleting":
             await self._remove(_ALARM_SECONDS)
+        if self.batch.status == "deleting":
+            raise Conflict("the batch of this Idempotency-Key is still being deleted")
         if self.batch.status == "running":
             return self._accepted()
         self.batch.open(batch_id, owner, token, self._clock.now())
@@ -130,7 +136,11 @@ class BatchKeeper:
 
     async def _remove(self, seconds: float) -> None:
         """Removes sessions, those that run first, and at last the batch; the alarm does what takes longer."""
-        until = self._clock.now() + seconds
+        async with self._removing:
+            if self.batch.status == "deleting":  # or somebody else has done it, and begun anew
+                await self._remove_parts(self._clock.now() + seconds)
+
+    async def _remove_parts(self, until: float) -> None:
         owner, sessions = self.batch.sessions(_REMOVED_AT_ONCE)
         while sessions:
             await asyncio.gather(*(self._remove_session(session, owner) for session in sessions))

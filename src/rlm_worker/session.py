@@ -213,10 +213,7 @@ class Session:
             await self._watch(job)
             return
         await self._settle()
-        if self._now() >= self._expires_at():
-            await self.delete()
-        else:
-            await self._alarm.set(self._expires_at())
+        await self._expire()
 
     @property
     def running(self) -> bool:
@@ -353,6 +350,16 @@ class Session:
                 await self._ports.accounts.extend(job.owner, job.run_id, 0.0)
         except (RLMError, TimeoutError):
             return
+
+    async def _expire(self) -> None:
+        """Deletes a session that is old; one that was begun anew or deleted meanwhile is let be."""
+        async with self._starting:
+            if self._job() is None or self.running:
+                return
+            if self._now() >= self._expires_at():
+                await self._delete()
+            else:
+                await self._alarm.set(self._expires_at())
 
     async def _watch(self, job: Job) -> None:
         await self._resume()

@@ -339,6 +339,22 @@ async def test_old_session_goes(storage: Storage) -> None:
     assert storage.erased == 1
 
 
+async def test_old_session_begun_anew_stays(storage: Storage) -> None:
+    """Its alarm may meet a request that has just begun it again."""
+    session = open_session(storage, FunctionModel(answering))
+    await session.start(await a_job(), context_stored=True)
+    await session.wait()
+    await asyncio.sleep(0)
+    session._ports.clock.time += 3_601  # type: ignore[attr-defined]
+    async with session._starting:
+        alarm = asyncio.create_task(session.on_alarm())
+        await asyncio.sleep(0.01)
+        assert await session._started(await a_job(), context_stored=True) == "running"
+    await alarm
+    assert storage.erased == 0
+    assert (await session.wait()).answer == "blue"
+
+
 async def test_trajectory_shows_prompts(storage: Storage) -> None:
     model = FunctionModel(answering)
     session = open_session(storage, model)
