@@ -17,7 +17,7 @@ from scripts.local.dev_process import DevProcess
 from scripts.local.scripted_model import ScriptedModel
 from tests.worker.conftest import StartWorker
 from tests.worker.stored_state import databases, opened
-from tests.worker.texts import haystack, needle
+from tests.worker.texts import haystack, needle, unheard
 
 pytestmark = pytest.mark.worker
 CONTEXT = haystack(600_000, needle(), at=0.8)
@@ -150,7 +150,8 @@ def test_hundred_callers_pay_once(start_worker: StartWorker, scripted: ScriptedM
 
 def test_idempotency_key_is_one_run(http: httpx.Client, scripted: ScriptedModel) -> None:
     headers = {"idempotency-key": f"key-{time.time_ns()}"}
-    body = {"context": haystack(800, needle()), "query": "number for amber-fox?"}
+    key = unheard("amber-fox")
+    body = {"context": haystack(800, needle(key)), "query": f"number for {key}?"}
     first = http.post("/rlm", json=body, headers=headers).json()
     second = http.post("/rlm", json=body, headers=headers).json()
     assert first["sessionId"] == second["sessionId"]
@@ -165,7 +166,8 @@ def test_idempotency_key_is_one_run(http: httpx.Client, scripted: ScriptedModel)
 
 def test_background_outlives_client(http: httpx.Client, scripted: ScriptedModel) -> None:
     scripted.latency = 0.2
-    body = {"context": haystack(70_000, needle("jade-cat", "5")), "query": "jade-cat?", "config": {"chunkSize": 9_000}}
+    key = unheard("jade-cat")
+    body = {"context": haystack(70_000, needle(key, "5")), "query": f"{key}?", "config": {"chunkSize": 9_000}}
     session = http.post("/rlm", json={**body, "background": True}).json()["sessionId"]
     assert http.get(f"/session/{session}/result").status_code == 202
     phases = set()
@@ -229,9 +231,10 @@ def test_aborted_session_goes_on(mortal: DevProcess, scripted: ScriptedModel, un
 
 def test_context_in_use_stays(http: httpx.Client, scripted: ScriptedModel) -> None:
     scripted.latency = 0.3
-    text = haystack(150_000, needle("onyx-owl", "8")).encode()
+    key = unheard("onyx-owl")
+    text = haystack(150_000, needle(key, "8")).encode()
     stored = http.put("/contexts", content=text, headers={"content-type": "text/plain"}).json()["contextId"]
-    body = {"contextId": stored, "query": "number for onyx-owl?", "config": {"chunkSize": 9_000}, "background": True}
+    body = {"contextId": stored, "query": f"number for {key}?", "config": {"chunkSize": 9_000}, "background": True}
     session = http.post("/rlm", json=body).json()["sessionId"]
     refused = http.delete(f"/contexts/{stored}")
     assert (refused.status_code, refused.json()["error"]["type"]) == (409, "conflict")
