@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
@@ -25,10 +26,31 @@ from scripts.local.processes import run_logged
 from scripts.local.steps import say
 
 _KEYS = "RLM_API_KEYS"
+_LIFECYCLE = ("r2", "bucket", "lifecycle")
+# The Worker's own default.
+_DEFAULT_TTL_DAYS = "7"
 _NO_SUCH_WORKER = re.compile(r"not found|does not exist|10007|10090", re.IGNORECASE)
 _LOGIN_HINT = "log in (`npx wrangler login`), or set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID"
 
+# Where the Worker keeps contexts: those that were put, and those of sessions. It deletes both itself; the bucket's
+# rules take what it could not, such as a context whose session never began.
+_CONTEXT_PREFIXES = ("contexts/", "sessions/")
+_SPARE_DAYS = 1
+
 Wrangler = Callable[[Sequence[str]], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """A lifecycle rule: objects of a bucket whose keys begin with `prefix` go when they are `days` old."""
+
+    bucket: str
+    prefix: str
+    days: int
+
+    @property
+    def name(self) -> str:
+        return f"rlm-worker-{self.prefix.strip('/')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +60,7 @@ class Wanted:
     worker: str
     buckets: tuple[str, ...]
     queues: tuple[str, ...]
+    expiries: tuple[Expiry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +70,16 @@ class Plan:
     buckets: tuple[str, ...]
     queues: tuple[str, ...]
     key: bool
+    expiries: tuple[Expiry, ...] = ()
+    outdated: tuple[Expiry, ...] = ()
 
     def lines(self, worker: str) -> list[str]:
         return [
             *(f"create the R2 bucket {name}" for name in self.buckets),
+            *(
+                f"have the R2 bucket {rule.bucket} delete {rule.prefix} after {rule.days} days"
+                for rule in self.expiries
+            ),
             *(f"create the queue {name}" for name in self.queues),
             *([f"make an API key, store its digest as the secret {_KEYS}, show the key once"] if self.key else []),
             f"deploy the Worker {worker}, with its KV namespace and Durable Objects where they are missing",
@@ -84,16 +113,33 @@ def wanted(root: Path) -> Wanted:
     for consumer in queues.get("consumers", ()):
         names += [consumer["queue"], consumer.get("dead_letter_queue", consumer["queue"])]
     buckets = tuple(bucket["bucket_name"] for bucket in config.get("r2_buckets", ()))
-    return Wanted(worker=config["name"], buckets=buckets, queues=tuple(dict.fromkeys(names)))
+    # A day more than the Worker's own retention, so that the rule never takes what a run still reads.
+    days = math.ceil(float(config.get("vars", {}).get("SESSION_TTL_DAYS", _DEFAULT_TTL_DAYS))) + _SPARE_DAYS
+    expiries = tuple(Expiry(bucket, prefix, days) for bucket in buckets for prefix in _CONTEXT_PREFIXES)
+    return Wanted(worker=config["name"], buckets=buckets, queues=tuple(dict.fromkeys(names)), expiries=expiries)
 
 
 def plan(wrangler: Wrangler, needs: Wanted, *, new_key: bool) -> Plan:
     """Compares the account with what is wanted."""
+    buckets = _missing(needs.buckets, wrangler(["r2", "bucket", "list"]))
+    there = {name: wrangler([*_LIFECYCLE, "list", name]) for name in needs.buckets if name not in buckets}
+    expiries = tuple(rule for rule in needs.expiries if not _holds(rule, there.get(rule.bucket, "")))
     return Plan(
-        buckets=_missing(needs.buckets, wrangler(["r2", "bucket", "list"])),
+        buckets=buckets,
         queues=_missing(needs.queues, wrangler(["queues", "list"])) if needs.queues else (),
         key=new_key or not _has_keys(wrangler),
+        expiries=expiries,
+        outdated=tuple(rule for rule in expiries if _rule_fields(rule, there.get(rule.bucket, ""))),
     )
+
+
+def set_expiries(wrangler: Wrangler, todo: Plan) -> None:
+    """Writes the lifecycle rules that are missing or different; the bucket's other rules stay as they are."""
+    for rule in todo.expiries:
+        say(f"having the R2 bucket {rule.bucket} delete {rule.prefix} after {rule.days} days")
+        if rule in todo.outdated:
+            wrangler([*_LIFECYCLE, "remove", rule.bucket, "--name", rule.name])
+        wrangler([*_LIFECYCLE, "add", rule.bucket, rule.name, rule.prefix, "--expire-days", str(rule.days)])
 
 
 def make_key(name: str) -> tuple[str, str]:
@@ -112,7 +158,8 @@ def place_python_modules(paths: LocalPaths) -> None:
 
 
 def _dry_run(paths: LocalPaths) -> None:
-    for line in Plan(wanted(paths.root).buckets, wanted(paths.root).queues, key=True).lines(wanted(paths.root).worker):
+    needs = wanted(paths.root)
+    for line in Plan(needs.buckets, needs.queues, key=True, expiries=needs.expiries).lines(needs.worker):
         say(f"would {line}, if it is missing" if not line.startswith("deploy") else f"would {line}")
     status = subprocess.run(_command(paths, ["deploy", "--dry-run"]), env=_environment(paths), check=False).returncode
     if status:
@@ -139,6 +186,7 @@ def _perform(paths: LocalPaths, wrangler: Wrangler, todo: Plan, key_name: str) -
     for bucket in todo.buckets:
         say(f"creating the R2 bucket {bucket}")
         wrangler(["r2", "bucket", "create", bucket])
+    set_expiries(wrangler, todo)
     for queue in todo.queues:
         say(f"creating the queue {queue}")
         wrangler(["queues", "create", queue])
@@ -175,6 +223,22 @@ def _has_keys(wrangler: Wrangler) -> bool:
 def _json_part(output: str) -> str:
     match = re.search(r"^[\[{].*", output, re.DOTALL | re.MULTILINE)
     return match[0] if match else ""
+
+
+def _holds(rule: Expiry, listing: str) -> bool:
+    """Whether a bucket has exactly this rule, switched on."""
+    fields = _rule_fields(rule, listing)
+    says = (fields.get("enabled"), fields.get("prefix"), fields.get("action"))
+    return says == ("Yes", rule.prefix, f"Expire objects after {rule.days} days")
+
+
+def _rule_fields(rule: Expiry, listing: str) -> dict[str, str]:
+    """What wrangler lists of the rule of that name, a `label:  value` a line; empty where there is none."""
+    for block in re.split(r"\n\s*\n", listing):
+        fields = dict(re.findall(r"^(\w+):[ \t]+(.*?)[ \t]*$", block, re.MULTILINE))
+        if fields.get("name") == rule.name:
+            return fields
+    return {}
 
 
 def _missing(names: Sequence[str], listing: str) -> tuple[str, ...]:

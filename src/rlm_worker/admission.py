@@ -6,7 +6,7 @@ import hashlib
 import json
 
 from .context import ContextManifest, gather_documents
-from .errors import BindingMissing, FieldProblem, InvalidRequest, NotFound, PayloadTooLarge, RLMError
+from .errors import BindingMissing, FieldProblem, InvalidRequest, NotFound, PayloadTooLarge
 from .ports import ContextStore
 from .prompts import PROMPT_VERSION
 from .repl_prompts import REPL_PROMPT_VERSION
@@ -14,6 +14,7 @@ from .response_schema import check_schema
 from .run import Job
 from .schemas import Document, RunConfig, RunRequest
 from .settings import Settings
+from .stored_contexts import oldest_kept, stored_context_key, stored_manifest
 
 # Longer contexts are kept in R2 and read by ranges.
 INLINE_CHARACTERS = 100_000
@@ -24,16 +25,17 @@ _IRRELEVANT = frozenset({"use_cache"})
 
 
 async def admit(
-    request: RunRequest, owner: str, settings: Settings, store: ContextStore, idempotency_key: str | None
+    request: RunRequest, owner: str, settings: Settings, store: ContextStore, idempotency_key: str | None, *, now: float
 ) -> tuple[Job, list[bytes]]:
     """The job of a request, and the bytes to store where its context does not travel with it.
 
+    `now` is in seconds since the epoch: a context that was put too long before is not there any more.
     Raises `InvalidRequest` for what only the deployment can judge: models, sizes, strategies.
     """
     config = _resolved(request.config, settings)
     check_idempotency_key(idempotency_key)
     _check_schema(request.response_schema)
-    manifest, content, stored_key = await _context(request, owner, settings, store)
+    manifest, content, stored_key = await _context(request, owner, settings, store, now)
     digest = _digest(request, config, manifest, owner)
     session_id = digest[:32] if idempotency_key is None else _sha256(["key", owner, idempotency_key])[:32]
     inline = stored_key is None and manifest.characters <= INLINE_CHARACTERS
@@ -106,10 +108,14 @@ def _check_schema(schema: dict[str, object] | None) -> None:
 
 
 async def _context(
-    request: RunRequest, owner: str, settings: Settings, store: ContextStore
+    request: RunRequest, owner: str, settings: Settings, store: ContextStore, now: float
 ) -> tuple[ContextManifest, list[bytes], str | None]:
     if request.context_id is not None:
-        return *await _stored(request.context_id, owner, store), stored_context_key(owner, request.context_id)
+        key = stored_context_key(owner, request.context_id)
+        try:
+            return await stored_manifest(key, store, kept_since=oldest_kept(settings, now)), [], key
+        except NotFound as error:
+            raise InvalidRequest.at("contextId", str(error)) from None
     texts = _texts(request)
     if len(texts) > settings.max_documents:
         raise PayloadTooLarge(settings.max_documents, "documents")
@@ -119,26 +125,6 @@ async def _context(
     if manifest.bytes > settings.max_context_bytes:
         raise PayloadTooLarge(settings.max_context_bytes, "bytes of context")
     return manifest, content, None
-
-
-def stored_context_key(owner: str, context_id: str) -> str:
-    """Where a context that was put lies; each owner sees only its own."""
-    return f"contexts/{_sha256(owner)[:32]}/{context_id}"
-
-
-def lease_key(context_key: str, session_id: str) -> str:
-    """What lies beside a stored context as long as that session reads it."""
-    return f"{context_key}.read-by/{session_id}"
-
-
-async def _stored(context_id: str, owner: str, store: ContextStore) -> tuple[ContextManifest, list[bytes]]:
-    try:
-        found = await store.read(f"{stored_context_key(owner, context_id)}.json", 0, 64_000_000)
-        return ContextManifest.from_json(found.decode()), []
-    except NotFound:
-        raise InvalidRequest.at("contextId", "there is no such context") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise RLMError(f"the stored context's table is damaged: {error}") from None
 
 
 def _texts(request: RunRequest) -> list[tuple[str | None, str]]:

@@ -69,7 +69,10 @@ class PromptMessage(Answer):
 
 
 class TrajectoryCall(Answer):
-    """One model call; `parent` is the call that asked for it, `chunk` the chunk that it read."""
+    """One model call; `parent` is the call that asked for it, `chunk` the chunk that it read.
+
+    The `prompt` of a chunk is empty where the context was deleted before the session.
+    """
 
     id: int
     parent: str | None

@@ -101,13 +101,17 @@ class Batch:
         return self.accepted()
 
     @property
+    def id(self) -> str:
+        return self._fact("id")
+
+    @property
     def digest(self) -> str:
         return self._fact("digest")
 
     def accepted(self) -> BatchAccepted:
         counts = self._counts()
         total, rejected = sum(counts.values()), counts.get("rejected", 0)
-        return BatchAccepted(batch_id=self._fact("id"), total=total, accepted=total - rejected, rejected=rejected)
+        return BatchAccepted(batch_id=self.id, total=total, accepted=total - rejected, rejected=rejected)
 
     # Going through.
 

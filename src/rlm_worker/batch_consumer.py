@@ -110,7 +110,9 @@ class BatchConsumer:
         wanted = wanted.model_copy(update={"stream": False, "background": False, "cancel_on_disconnect": False})
         # Only a run that refuses the cache needs a name of its own; the same question else is one run.
         own = None if wanted.config.use_cache else f"batch {message.batch_id} {message.number}"
-        job, content = await admit(wanted, taken.owner, self.runs.settings, self.runs.store, own)
+        now = self.runs.clock.now()
+        job, content = await admit(wanted, taken.owner, self.runs.settings, self.runs.store, own, now=now)
+        job = job.model_copy(update={"batch_id": message.batch_id})
         if not await self.batches.call(message.batch_id, "started", message.number, job.session_id):
             return None
         # An earlier attempt may have ended without a word: its run is the one that was paid.
@@ -127,9 +129,9 @@ class BatchConsumer:
             wanted = await self.batches.call(message.batch_id, "finished", *arguments, result.success)
         if wanted:
             return again
-        # The batch was deleted while its item began to run: nobody else knows of this session.
+        # The batch was deleted while its item began to run, and may not have found this session.
         with suppress(RLMError):
-            await self.runs.sessions.call(result.session_id, "remove", taken.owner)
+            await self.runs.sessions.call(result.session_id, "leave", taken.owner, message.batch_id)
         return None
 
     async def _refused(self, message: ItemMessage, taken: TakenItem, error: RLMError) -> Again | None:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from .batch import Batch, BatchEntry
 from .batch_consumer import ItemMessage
-from .errors import NotFound, RLMError
+from .errors import Conflict, NotFound, RLMError
 from .ports import Clock
 from .session import Alarm, Eraser
 
@@ -27,7 +27,7 @@ class ItemQueue(Protocol):
 
 
 class SessionRemover(Protocol):
-    """Stops sessions and deletes them; raises `NotFound` for one that is gone."""
+    """Has sessions stopped and deleted; raises `NotFound` for one that is gone."""
 
     async def call(self, session_id: str, method: str, *arguments: object) -> object: ...
 
@@ -55,11 +55,17 @@ class BatchKeeper:
         self._clock = clock
         self._stall_seconds = stall_seconds
         self._retention_seconds = retention_seconds
+        self._removing = asyncio.Lock()
 
     async def open(self, batch_id: str, owner: str, token: str) -> dict[str, object] | None:
-        """Begins a batch; gives what is known of it where it has been sent before."""
+        """Begins a batch; gives what is known of it where it has been sent before.
+
+        Raises `Conflict` for one whose deletion takes long.
+        """
         if self.batch.status == "deleting":
             await self._remove(_ALARM_SECONDS)
+        if self.batch.status == "deleting":
+            raise Conflict("the batch of this Idempotency-Key is still being deleted")
         if self.batch.status == "running":
             return self._accepted()
         self.batch.open(batch_id, owner, token, self._clock.now())
@@ -86,7 +92,10 @@ class BatchKeeper:
             await self._erase()
 
     async def remove(self, owner: str) -> None:
-        """Stops every run of the batch and deletes all that it has left; raises `NotFound` for another key's."""
+        """Stops every run of the batch and deletes all that it has left; raises `NotFound` for another key's.
+
+        A session that somebody else has asked for too stays theirs.
+        """
         self.batch.check_owner(owner)
         self.batch.leave()
         await self._alarm.set(self._clock.now() + self._stall_seconds)
@@ -115,7 +124,7 @@ class BatchKeeper:
             await self._alarm.set(self._expires_at())
 
     async def _send_waiting(self) -> None:
-        batch_id = self.batch.accepted().batch_id
+        batch_id = self.batch.id
         while numbers := self.batch.waiting(_SENT_AT_ONCE):
             # Noted first: a consumer may be faster than the answer of the queue.
             self.batch.sent(numbers, self._clock.now())
@@ -127,7 +136,11 @@ class BatchKeeper:
 
     async def _remove(self, seconds: float) -> None:
         """Removes sessions, those that run first, and at last the batch; the alarm does what takes longer."""
-        until = self._clock.now() + seconds
+        async with self._removing:
+            if self.batch.status == "deleting":  # or somebody else has done it, and begun anew
+                await self._remove_parts(self._clock.now() + seconds)
+
+    async def _remove_parts(self, until: float) -> None:
         owner, sessions = self.batch.sessions(_REMOVED_AT_ONCE)
         while sessions:
             await asyncio.gather(*(self._remove_session(session, owner) for session in sessions))
@@ -140,7 +153,7 @@ class BatchKeeper:
 
     async def _remove_session(self, session: str, owner: str) -> None:
         try:
-            await self._sessions.call(session, "remove", owner)
+            await self._sessions.call(session, "leave", owner, self.batch.id)
         except RLMError as error:
             if error.type != NotFound.type:
                 raise

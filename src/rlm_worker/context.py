@@ -28,10 +28,14 @@ class DocumentInfo:
 
 @dataclass(frozen=True, slots=True)
 class ContextManifest:
-    """The documents of a context in order; their texts stand one after another with nothing between."""
+    """The documents of a context in order; their texts stand one after another with nothing between.
+
+    `stored_at` is when a context that was put was complete, in seconds since the epoch; None for any other.
+    """
 
     documents: tuple[DocumentInfo, ...]
     sha256: str
+    stored_at: float | None = None
 
     @property
     def characters(self) -> int:
@@ -43,12 +47,14 @@ class ContextManifest:
 
     def to_json(self) -> str:
         rows = [[document.name, document.characters, document.bytes] for document in self.documents]
-        return json.dumps({"sha256": self.sha256, "documents": rows}, ensure_ascii=False)
+        stored = {} if self.stored_at is None else {"storedAt": self.stored_at}
+        return json.dumps({"sha256": self.sha256, "documents": rows, **stored}, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> ContextManifest:
         parsed = json.loads(text)
-        return cls(tuple(DocumentInfo(*row) for row in parsed["documents"]), parsed["sha256"])
+        documents = tuple(DocumentInfo(*row) for row in parsed["documents"])
+        return cls(documents, parsed["sha256"], parsed.get("storedAt"))
 
 
 class ContextReader(Protocol):

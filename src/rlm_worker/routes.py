@@ -35,7 +35,8 @@ from .session import as_cache_hit, metrics_point, result_key
 from .settings import Settings, public_limits
 from .sse import HEADERS as SSE_HEADERS
 from .sse import encode_event
-from .uploads import checked_name, delete_context, store_context
+from .stored_contexts import delete_context, oldest_kept, stored_context_key
+from .uploads import checked_name, store_context
 
 STATUS_OF: Mapping[str, int] = {
     "bad_request": 400,
@@ -174,7 +175,7 @@ class Api:
         limit = self.settings.max_context_bytes
         name = checked_name(request.query.get("name"))
         body = in_time(request.body, self.settings.body_idle_seconds)
-        stored = await store_context(body, owner, self.store, limit=limit, name=name)
+        stored = await store_context(body, owner, self.store, self.clock, limit=limit, name=name)
         return HttpResponse.of_json(201, stored.model_dump(by_alias=True), _PRIVATE)
 
     async def _run(self, job: Job, content: list[bytes], method: str) -> RunResult | None:
@@ -187,7 +188,8 @@ class Api:
 
     async def _delete_context(self, request: HttpRequest, context_id: str, entry: dict[str, object]) -> HttpResponse:
         owner = await self.identified(request, entry)
-        await delete_context(context_id, owner, self.store)
+        kept_since = oldest_kept(self.settings, self.clock.now())
+        await delete_context(stored_context_key(owner, context_id), self.store, kept_since=kept_since)
         return HttpResponse(204, b"")
 
     async def _session(
@@ -242,7 +244,7 @@ class Api:
         self, wanted: RunRequest, owner: str, idempotency_key: str | None, entry: dict[str, object]
     ) -> tuple[Job, RunResult | None]:
         """Begins or joins a run; its result, or None where it goes on and this request does not wait for it."""
-        job, content = await admit(wanted, owner, self.settings, self.store, idempotency_key)
+        job, content = await admit(wanted, owner, self.settings, self.store, idempotency_key, now=self.clock.now())
         entry["sessionId"] = job.session_id
         result = await self.outcome(job, content, waits=not (wanted.stream or wanted.background))
         entry.update(_numbers(result) if result is not None else {"status": "running"})

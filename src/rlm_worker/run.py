@@ -37,11 +37,15 @@ SUB_OUTPUT_TOKENS = 512
 
 
 class Job(Wire):
-    """A validated request on its way to its session: models resolved to ids, the context measured and placed."""
+    """A validated request on its way to its session: models resolved to ids, the context measured and placed.
+
+    `batch_id` names the batch whose item it is; empty for a request of its own.
+    """
 
     session_id: str
     owner: str
     digest: str
+    batch_id: str = ""
     named_by_key: bool = False
     query: str
     config: RunConfig

@@ -14,7 +14,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
 
-from .admission import lease_key
 from .context import ContextManifest, ContextReader, InlineReader, StoredReader
 from .errors import Cancelled, Conflict, NotFound, RLMError, StorageUnavailable
 from .funding import FIRST_GRANT_USD
@@ -25,6 +24,7 @@ from .orchestrator import execute
 from .ports import ContextStore, Metrics, MetricsPoint
 from .run import Job, RunPorts
 from .schemas import ErrorBody, RunResult, SessionState, SessionStatus
+from .stored_contexts import lease_key
 from .trajectory import call_rows
 
 RESULT_TTL_SECONDS = 3_600
@@ -88,10 +88,12 @@ class Session:
         if known is not None and known.digest != job.digest:
             raise Conflict("this Idempotency-Key was used for a different request")
         if known is not None and self.running:
+            self._note_asker(job.batch_id)
             await self._resume()
             return "running"
         reusable = job.config.use_cache or job.named_by_key
         if known is not None and reusable and (fresh := self._fresh_result()) is not None:
+            self._note_asker(job.batch_id)
             return fresh
         if job.context_key is not None and job.context_owned and not context_stored:
             return "needs_context"
@@ -177,8 +179,22 @@ class Session:
         finally:
             unwatch()
 
+    async def leave(self, batch_id: str) -> None:
+        """Deletes the session for a batch that goes; one that others have asked for too is left to them."""
+        async with self._starting:
+            self._required_job()
+            others = self._askers() - {batch_id}
+            if not others:
+                await self._delete()
+            elif others != self._askers():
+                self._set_askers(others)
+
     async def delete(self) -> None:
-        """Stops the run and deletes journal, stored context and cached results."""
+        """Stops the run and deletes journal, stored context and cached results, whoever has asked for them."""
+        async with self._starting:  # what is going is not begun anew meanwhile
+            await self._delete()
+
+    async def _delete(self) -> None:
         job = self._required_job()
         await self._stop()
         if job.context_key is not None and job.context_owned and self._store is not None:
@@ -194,21 +210,14 @@ class Session:
         if job is None:
             return
         if self.running:
-            await self._resume()
-            await self._renew(job)
-            # It fires when this handler has ended; or, should a crash end the handler first, soon after the crash.
-            await self._alarm.set(self._now() + WATCH_SECONDS)
-            await self._stay()
+            await self._watch(job)
             return
         await self._settle()
-        if self._now() >= self._expires_at():
-            await self.delete()
-        else:
-            await self._alarm.set(self._expires_at())
+        await self._expire()
 
     @property
     def running(self) -> bool:
-        return self._status() == "running"
+        return self._journal.fact("status") == "running"
 
     def when_idle(self, call: Callable[[], None]) -> None:
         """Calls back when no run goes on here: now, or when the one that does has ended."""
@@ -222,6 +231,7 @@ class Session:
     async def _begin(self, job: Job, *, anew: bool) -> None:
         run_id = self._run_id(anew=anew)
         granted = await self._ports.accounts.open(job.owner, run_id, _first_grant(job))
+        await self._drop_replaced(job)
         now = self._now()
         if anew:
             self._journal.forget_run()
@@ -229,6 +239,7 @@ class Session:
         timeout = job.config.timeout_seconds
         deadline = None if timeout is None else now + timeout
         job = job.model_copy(update={"started_at": now, "deadline": deadline, "run_id": run_id, "granted_usd": granted})
+        self._note_asker(job.batch_id)
         self._journal.set_fact("job", job.model_dump_json(by_alias=True, exclude_none=True))
         self._journal.set_fact("settled", "")
         self._set_status("running")
@@ -236,6 +247,15 @@ class Session:
         await self._alarm.set(now + WATCH_SECONDS)
         await self._lease(job)
         await self._resume()
+
+    async def _drop_replaced(self, job: Job) -> None:
+        """Deletes the text that an earlier run was sent where this one reads the same text from elsewhere."""
+        known = self._job()
+        if known is None or known.context_key in (None, job.context_key) or not known.context_owned:
+            return
+        if self._store is not None:
+            with suppress(RLMError):  # it grows old in the bucket, whose own rules take it along
+                await self._store.delete(known.context_key or "")
 
     async def _lease(self, job: Job) -> None:
         """Holds a context that others may delete, as long as this run reads it."""
@@ -299,16 +319,36 @@ class Session:
 
     async def _stop(self) -> None:
         self._set_status("cancelled")
-        task, self._task = self._task, None
-        if task is not None and not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await self._end_task()
         await self._release(self._required_job())
         await self._settle()
         self._finished.set()
         self._journal.emit(
             "error", {"success": False, "error": {"type": "cancelled", "message": "the run was cancelled"}}
         )
+
+    async def _end_task(self) -> None:
+        """A run that goes on is cancelled; one that has ended and still puts things away does that first."""
+        task, self._task = self._task, None
+        if task is None or task.done():
+            return
+        if not self._finished.is_set():
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    def _askers(self) -> frozenset[str]:
+        """Who has asked for this run: batches by their ids, and the empty word for requests of their own."""
+        kept = self._journal.fact("askers")
+        if kept is None:  # nobody yet, or somebody before this was written down
+            return frozenset() if self._job() is None else frozenset({""})
+        return frozenset(json.loads(kept))
+
+    def _note_asker(self, batch_id: str) -> None:
+        if batch_id not in self._askers():
+            self._set_askers(self._askers() | {batch_id})
+
+    def _set_askers(self, askers: frozenset[str]) -> None:
+        self._journal.set_fact("askers", json.dumps(sorted(askers)))
 
     async def _renew(self, job: Job) -> None:
         """Keeps the run's slot: a lease is longer than an alarm lasts."""
@@ -317,6 +357,25 @@ class Session:
                 await self._ports.accounts.extend(job.owner, job.run_id, 0.0)
         except (RLMError, TimeoutError):
             return
+
+    async def _expire(self) -> None:
+        """Deletes a session that is old; one that was begun anew or deleted meanwhile is let be."""
+        async with self._starting:
+            if self._job() is None or self.running:
+                return
+            if self._now() >= self._expires_at():
+                await self._delete()
+            else:
+                await self._alarm.set(self._expires_at())
+
+    async def _watch(self, job: Job) -> None:
+        await self._resume()
+        await self._renew(job)
+        if not self.running:
+            return  # whatever has ended or deleted it meanwhile has seen to the alarm too
+        # It fires when this handler has ended; or, should a crash end the handler first, soon after the crash.
+        await self._alarm.set(self._now() + WATCH_SECONDS)
+        await self._stay()
 
     async def _stay(self) -> None:
         try:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 from .context import ContextReader, read_chunk
+from .errors import NotFound
 from .ports import CallRecord, Message
 from .prompts import map_messages
 
@@ -33,7 +34,10 @@ async def call_rows(calls: list[CallRecord], query: str, reader: ContextReader) 
 
 
 async def _messages(call: CallRecord, query: str, reader: ContextReader) -> tuple[Message, ...]:
-    """The prompt; that of a chunk is not kept and built again from the context."""
+    """The prompt; that of a chunk is not kept and built again from the context, empty where that is gone."""
     if call.messages or call.span is None:
         return call.messages
-    return map_messages(query, await read_chunk(reader, call.span))
+    try:
+        return map_messages(query, await read_chunk(reader, call.span))
+    except NotFound:  # a context that was put may go before its sessions: the rest of the row is still worth telling
+        return ()

@@ -8,11 +8,11 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from .admission import lease_key, stored_context_key
 from .context import ContextManifest, DocumentInfo
-from .errors import Conflict, InvalidRequest, MalformedBody, NotFound, PayloadTooLarge
-from .ports import ContextStore
+from .errors import InvalidRequest, MalformedBody, PayloadTooLarge
+from .ports import Clock, ContextStore
 from .schemas import MAX_NAME_CHARACTERS, StoredContext
+from .stored_contexts import manifest_key, stored_context_key
 
 
 def checked_name(name: str | None) -> str | None:
@@ -61,7 +61,7 @@ class _Measured:
 
 
 async def store_context(
-    body: AsyncIterator[bytes], owner: str, store: ContextStore, *, limit: int, name: str | None
+    body: AsyncIterator[bytes], owner: str, store: ContextStore, clock: Clock, *, limit: int, name: str | None
 ) -> StoredContext:
     """Stores a body as one document; what is refused leaves nothing behind.
 
@@ -77,19 +77,10 @@ async def store_context(
         await store.delete(key)
         raise
     sha256 = measured.digest.hexdigest()
-    manifest = ContextManifest((DocumentInfo(name, measured.characters, measured.size),), sha256)
-    await store.write(f"{key}.json", _once(manifest.to_json().encode()))
+    document = DocumentInfo(name, measured.characters, measured.size)
+    manifest = ContextManifest((document,), sha256, stored_at=clock.now())
+    await store.write(manifest_key(key), _once(manifest.to_json().encode()))
     return StoredContext(context_id=context_id, characters=measured.characters, bytes=measured.size, sha256=sha256)
-
-
-async def delete_context(context_id: str, owner: str, store: ContextStore) -> None:
-    """Deletes a stored context; raises `NotFound` where there is none and `Conflict` while a run reads it."""
-    key = stored_context_key(owner, context_id)
-    if not await store.exists(f"{key}.json"):
-        raise NotFound("there is no such context")
-    if await store.exists(lease_key(key, "")):
-        raise Conflict("a running session reads this context: wait for its end, or delete the session first")
-    await store.delete(key)
 
 
 async def _once(content: bytes) -> AsyncIterator[bytes]:

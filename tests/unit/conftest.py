@@ -34,7 +34,7 @@ async def job_for(texts: Texts, query: str, config: dict[str, object], clock_now
     )
     schema = config.pop("response_schema", None)
     body = json.dumps({"context": context, "query": query, "config": config, "responseSchema": schema})
-    job, _ = await admit(parse_request(body), "tester", settings(), MemoryStore(), None)
+    job, _ = await admit(parse_request(body), "tester", settings(), MemoryStore(), None, now=clock_now)
     timeout = job.config.timeout_seconds
     return job.model_copy(
         update={"started_at": clock_now, "deadline": None if timeout is None else clock_now + timeout}

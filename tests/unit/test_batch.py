@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ class Platform:
     database: SqliteDatabase
     alarms: list[float] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    calls: list[tuple[object, ...]] = field(default_factory=list)
 
     async def set(self, at: float) -> None:
         self.alarms.append(at)
@@ -47,7 +49,9 @@ class Platform:
     async def call(self, session_id: str, method: str, *arguments: object) -> object:
         if session_id == "gone":
             raise NotFound("there is no such session")
+        await asyncio.sleep(0)
         self.removed.append(session_id)
+        self.calls.append((method, *arguments))
         return None
 
 
@@ -164,7 +168,24 @@ async def test_deletion_goes_on_after_crash() -> None:
     assert not keeper.batch.started(2, "late")
     await world.keeper().on_alarm()
     assert sorted(world.platform.removed) == ["one", "two"]
+    assert world.platform.calls == [("leave", "ada", "b")] * 2
     assert not world.platform.database.execute("SELECT name FROM sqlite_master WHERE name = 'items'")
+
+
+async def test_deletion_spares_what_comes_after() -> None:
+    """A key may be used again while the batch before is on its way out."""
+    world = World()
+    keeper = await sealed(world, 40)
+    for number in range(40):
+        keeper.batch.take(number, world.clock.now())
+        keeper.batch.started(number, f"session {number}")
+    deletion = asyncio.create_task(keeper.remove("ada"))
+    await asyncio.sleep(0)
+    assert await keeper.open("b", "ada", "new") is None
+    await deletion
+    await keeper.add("new", 0, [BatchEntry(body="x")])
+    assert (await keeper.seal("new", "digest"))["total"] == 1
+    assert len(world.platform.removed) == 40
 
 
 async def test_gone_batch_takes_no_word() -> None:

@@ -213,6 +213,23 @@ async def test_events_tell_progress(run_on: RunOn) -> None:
     assert {event["status"] for event in subcalls} == {"ok", "none"}
 
 
+async def test_progress_never_exceeds_total(run_on: RunOn) -> None:
+    """There may be more chunks than was estimated, and the last ones may be read first."""
+
+    async def backwards(request: ModelRequest) -> ModelReply:
+        await asyncio.sleep(0.02 / (request.span.index + 1) if request.span else 0)
+        return finder(request)
+
+    ports = memory_ports(FunctionModel(backwards))
+    result = await run_on(ports, haystack(70_000), "amber-fox?", chunkSize=9_000)
+    assert isinstance(ports.events, MemoryEvents)
+    (plan,) = ports.events.of_kind("plan")
+    assert result.chunks > int(str(plan["chunks"]))
+    told = [(int(str(event["done"])), int(str(event["chunks"]))) for event in ports.events.of_kind("subcall")]
+    assert all(done <= chunks for done, chunks in told)
+    assert [chunks for _, chunks in told] == sorted(chunks for _, chunks in told)
+
+
 async def test_passing_faults_are_retried(run_on: RunOn) -> None:
     failures = {"left": 40}
 

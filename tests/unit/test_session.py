@@ -46,14 +46,26 @@ class Storage:
 
 
 def open_session(
-    storage: Storage, model: FunctionModel, cache: MemoryCache | None = None, accounts: Accounts | None = None
+    storage: Storage,
+    model: FunctionModel,
+    cache: MemoryCache | None = None,
+    accounts: Accounts | None = None,
+    store: MemoryStore | None = None,
 ) -> Session:
     def ports(journal: SessionJournal) -> RunPorts:
         usual = replace(memory_ports(model), journal=journal, events=journal, cache=cache or MemoryCache())
         return usual if accounts is None else replace(usual, accounts=accounts)
 
     journal = SessionJournal(storage.database)
-    return Session(journal, ports, MemoryStore(), MemoryMetrics(), alarm=storage, eraser=storage, retention_seconds=600)
+    return Session(
+        journal,
+        ports,
+        store or MemoryStore(),
+        MemoryMetrics(),
+        alarm=storage,
+        eraser=storage,
+        retention_seconds=600,
+    )
 
 
 async def a_job(query: str = "what colour is the sky?", **config: object) -> Job:
@@ -205,6 +217,100 @@ async def test_deletion_stops_run(storage: Storage) -> None:
     assert result.error.type == "cancelled"
 
 
+async def test_last_asker_takes_session_along(storage: Storage) -> None:
+    """Whoever else has asked keeps it, whether before the batch, after it, or in another one."""
+    session = open_session(storage, FunctionModel(answering))
+    for batch in ("one", "two", "one", ""):
+        await session.start((await a_job()).model_copy(update={"batch_id": batch}), context_stored=True)
+    await session.wait()
+    for batch in ("two", "one", "one", "unknown"):
+        await session.leave(batch)
+        assert session.state().status == "completed"
+    await session.delete()
+    with pytest.raises(NotFound):
+        await session.leave("one")
+
+
+async def test_batch_takes_its_own_along(storage: Storage) -> None:
+    session = open_session(storage, FunctionModel(answering))
+    await session.start((await a_job()).model_copy(update={"batch_id": "one"}), context_stored=True)
+    await session.start((await a_job()).model_copy(update={"batch_id": "two"}), context_stored=True)
+    await session.leave("one")
+    assert session.running
+    await session.leave("two")
+    assert not storage.database.execute("SELECT name FROM sqlite_master")
+
+
+class SlowCache(MemoryCache):
+    """A cache that takes a while to keep something, and keeps it whether or not its caller still waits."""
+
+    async def put(self, key: str, value: str) -> None:
+        await asyncio.shield(asyncio.create_task(self._late(key, value)))
+
+    async def _late(self, key: str, value: str) -> None:
+        await asyncio.sleep(0.05)
+        self.values[key] = value
+
+
+async def test_deletion_waits_for_last_write(storage: Storage) -> None:
+    """Those who wait are answered before the result is cached; deleted right then, it must not come back."""
+    cache = SlowCache()
+    session = open_session(storage, FunctionModel(answering), cache)
+    await session.start(await a_job(), context_stored=True)
+    await session.wait()
+    await session.delete()
+    await asyncio.sleep(0.1)
+    assert not cache.values
+    assert not storage.database.execute("SELECT name FROM sqlite_master")
+
+
+async def test_start_waits_for_deletion(storage: Storage) -> None:
+    """A request that meets a deletion begins after it, on clean storage."""
+    session = open_session(storage, FunctionModel(answering), SlowCache())
+    await session.start(await a_job(), context_stored=True)
+    await session.wait()
+    deletion = asyncio.create_task(session.delete())
+    await asyncio.sleep(0.01)
+    assert await session.start(await a_job(), context_stored=True) == "running"
+    await deletion
+    assert storage.erased == 1
+    result = await session.wait()
+    assert result.answer == "blue"
+    assert not result.cache_hit
+    assert session.state().status == "completed"
+
+
+async def test_slow_follower_sees_deletion(storage: Storage) -> None:
+    """One that was not listening while the session went is let go all the same."""
+    hanging = asyncio.Event()
+
+    async def endless(request: ModelRequest) -> ModelReply:
+        await hanging.wait()
+        return answering(request)
+
+    session = open_session(storage, FunctionModel(endless))
+    await session.start(await a_job(), context_stored=True)
+    events = session.follow(0)
+    await anext(events)
+    await session.delete()
+    async with asyncio.timeout(5):
+        assert [kind async for _, kind, _ in events] in ([], ["plan"])
+
+
+async def test_replaced_context_is_deleted(storage: Storage) -> None:
+    """The same request with its text and then with a context that was put: the text of the first run goes."""
+    store = MemoryStore({"sessions/s/context": TEXT.encode(), "contexts/o/ctx": TEXT.encode()})
+    session = open_session(storage, FunctionModel(answering), store=store)
+    own = (await a_job(useCache=False)).model_copy(update={"context_text": None, "context_key": "sessions/s/context"})
+    await session.start(own, context_stored=True)
+    await session.wait()
+    put = own.model_copy(update={"context_key": "contexts/o/ctx", "context_owned": False})
+    await session.start(put, context_stored=True)
+    assert (await session.wait()).answer == "blue"
+    await session.delete()
+    assert set(store.objects) == {"contexts/o/ctx"}
+
+
 async def test_follower_misses_nothing(storage: Storage) -> None:
     session = open_session(storage, FunctionModel(answering))
     await session.start(await a_job(), context_stored=True)
@@ -231,6 +337,22 @@ async def test_old_session_goes(storage: Storage) -> None:
     session._ports.clock.time += 601  # type: ignore[attr-defined]
     await session.on_alarm()
     assert storage.erased == 1
+
+
+async def test_old_session_begun_anew_stays(storage: Storage) -> None:
+    """Its alarm may meet a request that has just begun it again."""
+    session = open_session(storage, FunctionModel(answering))
+    await session.start(await a_job(), context_stored=True)
+    await session.wait()
+    await asyncio.sleep(0)
+    session._ports.clock.time += 3_601  # type: ignore[attr-defined]
+    async with session._starting:
+        alarm = asyncio.create_task(session.on_alarm())
+        await asyncio.sleep(0.01)
+        assert await session._started(await a_job(), context_stored=True) == "running"
+    await alarm
+    assert storage.erased == 0
+    assert (await session.wait()).answer == "blue"
 
 
 async def test_trajectory_shows_prompts(storage: Storage) -> None:

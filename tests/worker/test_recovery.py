@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -15,7 +16,8 @@ import pytest
 from scripts.local.dev_process import DevProcess
 from scripts.local.scripted_model import ScriptedModel
 from tests.worker.conftest import StartWorker
-from tests.worker.texts import haystack, needle
+from tests.worker.stored_state import databases, opened
+from tests.worker.texts import haystack, needle, unheard
 
 pytestmark = pytest.mark.worker
 CONTEXT = haystack(600_000, needle(), at=0.8)
@@ -44,6 +46,14 @@ def result_of(worker: DevProcess, session: str, *, seconds: float = 120) -> dict
     raise TimeoutError("the run did not end")
 
 
+def journalled_chunks(state: Path) -> list[str]:
+    """The chunks whose calls are in the journal on disk, as workerd will find them when it starts again."""
+    (database,) = (path for path in databases(state / "do" / "rlm-worker-RLMSession") if path.stem != "metadata")
+    with opened(database) as journal:
+        spans = [json.loads(span) for (span,) in journal.execute("SELECT span FROM calls WHERE span IS NOT NULL")]
+    return [CONTEXT[start:end] for _, start, end, _, _ in spans]
+
+
 @pytest.fixture(scope="module")
 def undisturbed(scripted_server: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     scripted_server.reset()
@@ -58,22 +68,27 @@ def test_power_failure_loses_nothing(
     scripted.latency = 0.03
     worker = start_worker(vars=FAST)
     session = submit(worker)
-    scripted.wait_for_calls(random.Random(seed).randrange(2, 58))
+    point = random.Random(seed).randrange(2, 58)
+    scripted.wait_for_calls(point)
     worker.kill()
-    before = len(scripted.calls)
+    before, journalled = len(scripted.calls), journalled_chunks(worker.state)
     worker.start()
     result = result_of(worker, session)
     asked = Counter(entry.call.digest for entry in scripted.calls)
-    again = [digest for digest, times in asked.items() if times > 1]
+    again = {digest for digest, times in asked.items() if times > 1}
+    kept = {entry.call.digest for entry in scripted.calls if any(chunk in entry.call.text for chunk in journalled)}
+    equal = all(result[part] == undisturbed[part] for part in ("answer", "subCalls", "coverage", "costUsd"))
+    print(
+        f"kill -9 at call {point} of {undisturbed['subCalls']}: {len(journalled)} chunks journalled before,"
+        f" {len(again)} calls repeated ({len(again & kept)} of them journalled),"
+        f" answer {'equal' if equal else 'DIFFERENT'}"
+    )
     assert before < len(scripted.calls)
+    assert len(kept) == len(journalled) >= point - WIDTH
+    assert not again & kept
     assert len(again) <= WIDTH
     assert all(asked[digest] == 2 for digest in again)
-    assert (result["answer"], result["subCalls"], result["coverage"], result["costUsd"]) == (
-        undisturbed["answer"],
-        undisturbed["subCalls"],
-        undisturbed["coverage"],
-        undisturbed["costUsd"],
-    )
+    assert equal
 
 
 def test_alarm_resumes_unasked(start_worker: StartWorker, scripted: ScriptedModel) -> None:
@@ -135,7 +150,8 @@ def test_hundred_callers_pay_once(start_worker: StartWorker, scripted: ScriptedM
 
 def test_idempotency_key_is_one_run(http: httpx.Client, scripted: ScriptedModel) -> None:
     headers = {"idempotency-key": f"key-{time.time_ns()}"}
-    body = {"context": haystack(800, needle()), "query": "number for amber-fox?"}
+    key = unheard("amber-fox")
+    body = {"context": haystack(800, needle(key)), "query": f"number for {key}?"}
     first = http.post("/rlm", json=body, headers=headers).json()
     second = http.post("/rlm", json=body, headers=headers).json()
     assert first["sessionId"] == second["sessionId"]
@@ -150,7 +166,8 @@ def test_idempotency_key_is_one_run(http: httpx.Client, scripted: ScriptedModel)
 
 def test_background_outlives_client(http: httpx.Client, scripted: ScriptedModel) -> None:
     scripted.latency = 0.2
-    body = {"context": haystack(70_000, needle("jade-cat", "5")), "query": "jade-cat?", "config": {"chunkSize": 9_000}}
+    key = unheard("jade-cat")
+    body = {"context": haystack(70_000, needle(key, "5")), "query": f"{key}?", "config": {"chunkSize": 9_000}}
     session = http.post("/rlm", json={**body, "background": True}).json()["sessionId"]
     assert http.get(f"/session/{session}/result").status_code == 202
     phases = set()
@@ -214,9 +231,10 @@ def test_aborted_session_goes_on(mortal: DevProcess, scripted: ScriptedModel, un
 
 def test_context_in_use_stays(http: httpx.Client, scripted: ScriptedModel) -> None:
     scripted.latency = 0.3
-    text = haystack(150_000, needle("onyx-owl", "8")).encode()
+    key = unheard("onyx-owl")
+    text = haystack(150_000, needle(key, "8")).encode()
     stored = http.put("/contexts", content=text, headers={"content-type": "text/plain"}).json()["contextId"]
-    body = {"contextId": stored, "query": "number for onyx-owl?", "config": {"chunkSize": 9_000}, "background": True}
+    body = {"contextId": stored, "query": f"number for {key}?", "config": {"chunkSize": 9_000}, "background": True}
     session = http.post("/rlm", json=body).json()["sessionId"]
     refused = http.delete(f"/contexts/{stored}")
     assert (refused.status_code, refused.json()["error"]["type"]) == (409, "conflict")
@@ -225,5 +243,8 @@ def test_context_in_use_stays(http: httpx.Client, scripted: ScriptedModel) -> No
     assert "is: 8." in http.get(f"/session/{session}/result").json()["answer"]
     assert http.delete(f"/contexts/{stored}").status_code == 204
     assert http.delete(f"/contexts/{stored}").status_code == 404
+    told = http.get(f"/session/{session}/trajectory").json()["calls"]
+    assert all(call["response"] for call in told)
+    assert [bool(call["prompt"]) for call in told] == [call["chunk"] is None for call in told]
     again = http.post("/rlm", json={**body, "query": "another?", "background": False})
     assert again.status_code == 422

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from scripts.local.scripted_model import ScriptedModel
-from tests.worker.texts import haystack, needle
+from tests.worker.texts import haystack, needle, unheard
 
 pytestmark = pytest.mark.worker
 Event = tuple[int, str, dict[str, object]]
@@ -36,7 +36,7 @@ def events(answer: httpx.Response) -> Iterator[Event]:
 
 
 def test_events_tell_the_whole_run(http: httpx.Client) -> None:
-    with http.stream("POST", "/rlm", json=body_for("pink-ant")) as answer:
+    with http.stream("POST", "/rlm", json=body_for(unheard("pink-ant"))) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         seen = list(events(answer))
     assert [number for number, _, _ in seen] == list(range(1, len(seen) + 1))
@@ -49,15 +49,16 @@ def test_events_tell_the_whole_run(http: httpx.Client) -> None:
 
 
 def test_accept_header_asks_for_events(http: httpx.Client) -> None:
-    body = body_for("lime-bee")
+    body = body_for(unheard("lime-bee"))
     del body["stream"]
     with http.stream("POST", "/rlm", json=body, headers={"accept": "text/event-stream"}) as answer:
         assert [kind for _, kind, _ in events(answer)][-1] == "result"
 
 
 def test_cached_result_streams_too(http: httpx.Client) -> None:
+    body = body_for(unheard("teal-cow"))
     for expected in (False, True):
-        with http.stream("POST", "/rlm", json=body_for("teal-cow")) as answer:
+        with http.stream("POST", "/rlm", json=body) as answer:
             last = list(events(answer))[-1]
         assert last[1] == "result"
         assert last[2]["cacheHit"] is expected
@@ -68,7 +69,7 @@ def test_cut_stream_goes_on(http: httpx.Client, scripted: ScriptedModel, seed: i
     scripted.latency = 0.02
     chance = random.Random(seed)
     seen: list[Event] = []
-    with http.stream("POST", "/rlm", json=body_for(f"fox-{seed}-{time.time_ns()}")) as answer:
+    with http.stream("POST", "/rlm", json=body_for(unheard(f"fox-{seed}"))) as answer:
         for event in events(answer):
             seen.append(event)
             if len(seen) == chance.randrange(2, 12):
@@ -87,7 +88,7 @@ def test_cut_stream_goes_on(http: httpx.Client, scripted: ScriptedModel, seed: i
 
 def test_leaving_does_not_stop(http: httpx.Client, scripted: ScriptedModel) -> None:
     scripted.latency = 0.05
-    with http.stream("POST", "/rlm", json=body_for(f"doe-{time.time_ns()}")) as answer:
+    with http.stream("POST", "/rlm", json=body_for(unheard("doe"))) as answer:
         session = next(events(answer))[2]["sessionId"]
     deadline = time.monotonic() + 30
     while (state := http.get(f"/session/{session}/status").json())["status"] == "running":
@@ -98,7 +99,7 @@ def test_leaving_does_not_stop(http: httpx.Client, scripted: ScriptedModel) -> N
 
 def test_leaving_stops_when_asked(http: httpx.Client, scripted: ScriptedModel) -> None:
     scripted.latency = 0.1
-    body = body_for(f"yak-{time.time_ns()}", cancelOnDisconnect=True)
+    body = body_for(unheard("yak"), cancelOnDisconnect=True)
     body["config"] = {"chunkSize": 1_000, "maxSubCalls": 500}
     with http.stream("POST", "/rlm", json=body) as answer:
         stream = events(answer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 NOISE = "The grass is green and the sky is blue, as everybody has known for a long time."
 
 
@@ -14,3 +16,8 @@ def haystack(characters: int, *needles: str, at: float = 1.0) -> str:
     sentences = [f"{number}. {NOISE}" for number in range(max(1, characters // (len(NOISE) + 7)))]
     place = int(len(sentences) * at)
     return " ".join([*sentences[:place], *needles, *sentences[place:]])
+
+
+def unheard(key: str) -> str:
+    """The key with a number: no request about it has been answered before, however often a test is repeated."""
+    return f"{key}-{time.time_ns()}"

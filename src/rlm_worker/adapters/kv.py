@@ -14,6 +14,7 @@ _TTL_SECONDS = 3_600
 _MOST_CHARACTERS = 6_000_000
 # Whoever waits longer for a cache would be faster without.
 _ANSWER_SECONDS = 2.0
+_PAUSES = (0.0, 1.2, 2.4)
 
 
 class KVCache:
@@ -31,7 +32,16 @@ class KVCache:
             await self._ask(lambda kv: kv.put(key, value, {"expirationTtl": _TTL_SECONDS}))
 
     async def delete(self, key: str) -> None:
-        await self._ask(lambda kv: kv.delete(key))
+        """Tries again where KV refuses: a key takes one write a second, and it may just have been written."""
+
+        async def ask(kv: Any) -> bool:
+            await kv.delete(key)
+            return True
+
+        for pause in _PAUSES:
+            await asyncio.sleep(pause)
+            if binding(self._env, "RLM_CACHE") is None or await self._ask(ask):
+                return
 
     async def _ask(self, ask: Callable[[Any], Awaitable[object]]) -> object:
         """What KV says; None where it is absent, fails or does not answer."""

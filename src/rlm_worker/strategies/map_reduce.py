@@ -35,10 +35,15 @@ class Reading:
 
 @dataclass(slots=True)
 class _Progress:
-    """Readings so far, and the limit that ended reading."""
+    """Readings so far, the chunks that there are at least, and the limit that ended reading."""
 
     readings: list[Reading] = field(default_factory=list)
+    chunks: int = 0
     stopped: UsageLimitExceeded | None = None
+
+    def add(self, reading: Reading) -> None:
+        self.readings.append(reading)
+        self.chunks = max(self.chunks, reading.span.index + 1)
 
 
 async def run_map_reduce(run: Run) -> Outcome:
@@ -109,7 +114,7 @@ class _ChunkReader:
         except UsageLimitExceeded as limit:
             self.progress.stopped = self.progress.stopped or limit
             return
-        self.progress.readings.append(reading)
+        self.progress.add(reading)
         self._announce(reading, reply, cached, started)
 
     async def _ask(self, span: Span, chunk: Chunk) -> tuple[Reading, ModelReply | None, bool]:
@@ -154,7 +159,8 @@ class _ChunkReader:
             "subcall",
             {
                 "chunk": reading.span.index,
-                "chunks": max(self.plan.expected, reading.span.index + 1),
+                # How many there are was an estimate, and those behind it may be read before those below.
+                "chunks": max(self.plan.expected, self.progress.chunks),
                 "done": len(self.progress.readings),
                 "status": _status(reading, cached),
                 "model": reply.model if reply else self.run.sub.id,
