@@ -188,12 +188,11 @@ class SessionMethods:
         return await self._answered(remove, owner)
 
     async def leave(self, owner: str, batch_id: str) -> str:
-        async def leave() -> object:
-            self._check(owner)
-            await self._session.leave(batch_id)
+        async def leave(session: Session) -> object:
+            await session.leave(batch_id)
             return None
 
-        return await enveloped(leave)
+        return await self._answered(leave, owner)
 
     async def events(self, owner: str, after: int) -> Any:
         """A stream of server-sent events; or JSON, where there is nothing to stream."""
