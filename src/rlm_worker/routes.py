@@ -29,9 +29,9 @@ from .openai_errors import openai_error_response
 from .openai_routes import openai_route
 from .openapi import openapi_json
 from .ports import Accounts, Clock, ContextStore, Metrics, RateLimiter, ResultCache
+from .results import as_cache_hit, metrics_point, result_key
 from .run import Job
 from .schemas import RunRequest, RunResult, parse_request
-from .session import as_cache_hit, metrics_point, result_key
 from .settings import Settings, public_limits
 from .sse import HEADERS as SSE_HEADERS
 from .sse import encode_event

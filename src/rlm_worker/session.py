@@ -11,19 +11,20 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Protocol
 
 from .context import ContextManifest, ContextReader, InlineReader, StoredReader
-from .errors import Cancelled, Conflict, NotFound, RLMError, StorageUnavailable
+from .errors import Conflict, NotFound, RLMError, StorageUnavailable
 from .funding import FIRST_GRANT_USD
 from .journal import SessionJournal
 from .log import log_failure
 from .map_cache import MapCache
 from .orchestrator import execute
-from .ports import ContextStore, Metrics, MetricsPoint
+from .ports import ContextStore, Metrics
+from .results import as_cache_hit, cancelled, failed, metrics_point, result_key, worth_keeping
 from .run import Job, RunPorts
-from .schemas import ErrorBody, RunResult, SessionState, SessionStatus
+from .schemas import RunResult, SessionState
+from .session_record import SessionRecord
 from .stored_contexts import lease_key
 from .trajectory import call_rows
 
@@ -61,6 +62,7 @@ class Session:
         retention_seconds: float,
     ) -> None:
         self._journal = journal
+        self._record = SessionRecord(journal)
         self._ports = ports(journal)
         self._store = store
         self._metrics = metrics
@@ -84,83 +86,66 @@ class Session:
             return await self._started(job, context_stored=context_stored)
 
     async def _started(self, job: Job, *, context_stored: bool) -> RunResult | str:
-        known = self._job()
+        known = self._record.job()
         if known is not None and known.digest != job.digest:
             raise Conflict("this Idempotency-Key was used for a different request")
         if known is not None and self.running:
-            self._note_asker(job.batch_id)
+            self._record.note_asker(job.batch_id)
             await self._resume()
             return "running"
         reusable = job.config.use_cache or job.named_by_key
         if known is not None and reusable and (fresh := self._fresh_result()) is not None:
-            self._note_asker(job.batch_id)
+            self._record.note_asker(job.batch_id)
             return fresh
         if job.context_key is not None and job.context_owned and not context_stored:
             return "needs_context"
-        await self._begin(job, anew=known is None or self._status() == "completed")
+        await self._begin(job, anew=known is None or self._record.status() == "completed")
         return "running"
 
     async def wait(self) -> RunResult:
         """The result, when it is there; resumes the run where a crash has stopped it."""
-        if self._job() is None:
+        if self._record.job() is None:
             raise NotFound("there is no such session")
         if self.running:
             await self._resume()
             await self._finished.wait()
-        return self._result() or _cancelled(self._job())
+        return self._record.result() or cancelled(self._record.job())
 
     async def revive(self) -> None:
         """Takes up a run that a crash has stopped, without waiting for the alarm."""
-        if self._job() is not None and self.running:
+        if self._record.job() is not None and self.running:
             await self._resume()
 
     def state(self) -> SessionState:
         """Where the run stands; raises `NotFound` for a session that never was or is gone."""
-        job = self._required_job()
-        plan, last = self._journal.last_event("plan"), self._journal.last_event("subcall")
-        paid = list(self._journal.paid())
-        result = self._result()
-        costs = sum(call.cost_usd for call in self._journal.calls()) if result is None else result.cost_usd
-        return SessionState(
-            session_id=job.session_id,
-            status=self._status(),
-            phase=self._phase(plan, last),
-            strategy=str(plan.get("strategy", "")),
-            chunks_done=_number(last.get("done")),
-            chunks=_number(last.get("chunks")) or _number(plan.get("chunks")),
-            iterations=sum(1 for role, _, _ in paid if role == "root"),
-            sub_calls=sum(1 for role, _, _ in paid if role == "sub"),
-            cost_usd=round(costs, 10),
-            started_at=_timestamp(job.started_at),
-            updated_at=_timestamp(float(self._journal.fact("updated_at") or job.started_at)),
-        )
+        return self._record.state()
 
     def check_owner(self, owner: str) -> None:
         """Raises `NotFound` for a session of another key, just as for one that does not exist."""
-        if self._required_job().owner != owner:
+        if self._record.required_job().owner != owner:
             raise NotFound("there is no such session")
 
     async def reader_left(self) -> None:
         """Someone who followed the events has gone; stops the run only if its request asked for that."""
-        job = self._job()
+        job = self._record.job()
         if job is not None and job.cancel_on_disconnect and self.running:
             await self._stop()
 
     def result(self) -> RunResult | None:
         """The result; None while the run goes on."""
-        job = self._required_job()
-        if self._status() == "cancelled":
-            return _cancelled(job)
-        return None if self.running else self._result()
+        job = self._record.required_job()
+        if self._record.status() == "cancelled":
+            return cancelled(job)
+        return None if self.running else self._record.result()
 
     async def trajectory(self) -> list[dict[str, object]]:
         """Every paid call, prompts included."""
-        job = self._required_job()
+        job = self._record.required_job()
         return [row async for row in call_rows(self._journal.calls(), job.query, self._reader(job))]
 
     async def follow(self, after: int) -> AsyncIterator[tuple[int, str, str]]:
         """Events with an id above `after`, those to come included, until the run has ended: id, kind, JSON."""
-        self._required_job()
+        self._record.required_job()
         if self.running:
             await self._resume()
         news = asyncio.Event()
@@ -182,12 +167,12 @@ class Session:
     async def leave(self, batch_id: str) -> None:
         """Deletes the session for a batch that goes; one that others have asked for too is left to them."""
         async with self._starting:
-            self._required_job()
-            others = self._askers() - {batch_id}
+            self._record.required_job()
+            others = self._record.askers() - {batch_id}
             if not others:
                 await self._delete()
-            elif others != self._askers():
-                self._set_askers(others)
+            elif others != self._record.askers():
+                self._record.set_askers(others)
 
     async def delete(self) -> None:
         """Stops the run and deletes journal, stored context and cached results, whoever has asked for them."""
@@ -195,7 +180,7 @@ class Session:
             await self._delete()
 
     async def _delete(self) -> None:
-        job = self._required_job()
+        job = self._record.required_job()
         await self._stop()
         if job.context_key is not None and job.context_owned and self._store is not None:
             await self._store.delete(job.context_key)
@@ -206,7 +191,7 @@ class Session:
 
     async def on_alarm(self) -> None:
         """Resumes a run that a crash has stopped, stays with one that goes on, and deletes a session that is old."""
-        job = self._job()
+        job = self._record.job()
         if job is None:
             return
         if self.running:
@@ -217,7 +202,7 @@ class Session:
 
     @property
     def running(self) -> bool:
-        return self._journal.fact("status") == "running"
+        return self._record.running
 
     def when_idle(self, call: Callable[[], None]) -> None:
         """Calls back when no run goes on here: now, or when the one that does has ended."""
@@ -239,10 +224,8 @@ class Session:
         timeout = job.config.timeout_seconds
         deadline = None if timeout is None else now + timeout
         job = job.model_copy(update={"started_at": now, "deadline": deadline, "run_id": run_id, "granted_usd": granted})
-        self._note_asker(job.batch_id)
-        self._journal.set_fact("job", job.model_dump_json(by_alias=True, exclude_none=True))
-        self._journal.set_fact("settled", "")
-        self._set_status("running")
+        self._record.note_asker(job.batch_id)
+        self._record.begin(job)
         self._journal.emit("session", {"sessionId": job.session_id})
         await self._alarm.set(now + WATCH_SECONDS)
         await self._lease(job)
@@ -250,7 +233,7 @@ class Session:
 
     async def _drop_replaced(self, job: Job) -> None:
         """Deletes the text that an earlier run was sent where this one reads the same text from elsewhere."""
-        known = self._job()
+        known = self._record.job()
         if known is None or known.context_key in (None, job.context_key) or not known.context_owned:
             return
         if self._store is not None:
@@ -269,13 +252,13 @@ class Session:
 
     def _run_id(self, *, anew: bool) -> str:
         """The name under which the key's account knows this run: the same as long as nothing paid is forgotten."""
-        known = self._job()
+        known = self._record.job()
         return known.run_id if known is not None and known.run_id and not anew else uuid.uuid4().hex
 
     async def _settle(self) -> None:
         """Books what the run has cost; where the account cannot be reached the alarm tries again."""
-        job = self._job()
-        if job is None or self._journal.fact("settled") == job.run_id:
+        job = self._record.job()
+        if job is None or self._record.settled(job):
             return
         total = self._journal.paid_usd() + self._journal.cut_off_usd()
         try:
@@ -283,12 +266,12 @@ class Session:
                 await self._ports.accounts.close(job.owner, job.run_id, total)
         except (RLMError, TimeoutError):
             return
-        self._journal.set_fact("settled", job.run_id)
+        self._record.set_settled(job)
 
     async def _resume(self) -> None:
         if self._task is None or self._task.done():
             self._finished.clear()
-            self._task = asyncio.create_task(self._run(self._required_job()))
+            self._task = asyncio.create_task(self._run(self._record.required_job()))
 
     async def _run(self, job: Job) -> None:
         if self._journal.last_event("answer"):  # an earlier life was cut off in the middle of its answer
@@ -298,29 +281,29 @@ class Session:
         except asyncio.CancelledError:
             raise
         except RLMError as error:
-            result = _failed(job, error)
+            result = failed(job, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             log_failure(job.session_id, error)
-            result = _failed(job, RLMError(f"something went wrong on our side ({type(error).__name__})"))
+            result = failed(job, RLMError(f"something went wrong on our side ({type(error).__name__})"))
         await self._finish(job, result)
 
     async def _finish(self, job: Job, result: RunResult) -> None:
         await self._release(job)
         await self._settle()  # before anyone hears of the end: the next run may want the slot
-        self._journal.set_fact("result", result.to_json())
-        self._set_status("completed" if result.success else "failed")
+        self._record.set_result(result)
+        self._record.set_status("completed" if result.success else "failed", self._now())
         self._journal.emit("result" if result.success else "error", json.loads(result.to_json()))
         self._finished.set()
         self._metrics.record(metrics_point(job, result))
-        if _worth_keeping(result) and job.config.use_cache:
+        if worth_keeping(result) and job.config.use_cache:
             kept = json.dumps({"digest": job.digest, "result": json.loads(result.to_json())}, ensure_ascii=False)
             await self._ports.cache.put(result_key(job.session_id), kept)
         await self._alarm.set(self._expires_at())
 
     async def _stop(self) -> None:
-        self._set_status("cancelled")
+        self._record.set_status("cancelled", self._now())
         await self._end_task()
-        await self._release(self._required_job())
+        await self._release(self._record.required_job())
         await self._settle()
         self._finished.set()
         self._journal.emit(
@@ -336,20 +319,6 @@ class Session:
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    def _askers(self) -> frozenset[str]:
-        """Who has asked for this run: batches by their ids, and the empty word for requests of their own."""
-        kept = self._journal.fact("askers")
-        if kept is None:  # nobody yet, or somebody before this was written down
-            return frozenset() if self._job() is None else frozenset({""})
-        return frozenset(json.loads(kept))
-
-    def _note_asker(self, batch_id: str) -> None:
-        if batch_id not in self._askers():
-            self._set_askers(self._askers() | {batch_id})
-
-    def _set_askers(self, askers: frozenset[str]) -> None:
-        self._journal.set_fact("askers", json.dumps(sorted(askers)))
-
     async def _renew(self, job: Job) -> None:
         """Keeps the run's slot: a lease is longer than an alarm lasts."""
         try:
@@ -361,7 +330,7 @@ class Session:
     async def _expire(self) -> None:
         """Deletes a session that is old; one that was begun anew or deleted meanwhile is let be."""
         async with self._starting:
-            if self._job() is None or self.running:
+            if self._record.job() is None or self.running:
                 return
             if self._now() >= self._expires_at():
                 await self._delete()
@@ -392,43 +361,14 @@ class Session:
             raise StorageUnavailable("the binding RLM_CONTEXT_STORAGE is missing")
         return StoredReader(manifest, self._store, job.context_key)
 
-    def _job(self) -> Job | None:
-        text = self._journal.fact("job")
-        return Job.model_validate_json(text) if text else None
-
-    def _required_job(self) -> Job:
-        job = self._job()
-        if job is None:
-            raise NotFound("there is no such session")
-        return job
-
-    def _status(self) -> SessionStatus:
-        return self._journal.fact("status") or "running"  # type: ignore[return-value] # written by _set_status
-
-    def _set_status(self, status: SessionStatus) -> None:
-        self._journal.set_fact("status", status)
-        self._journal.set_fact("updated_at", str(self._now()))
-
-    def _phase(self, plan: dict[str, object], last: dict[str, object]) -> str:
-        if not self.running:
-            return self._status()
-        if plan.get("strategy") != "map_reduce":
-            return "answering" if plan else "starting"
-        return "answering" if last and last.get("done") == last.get("chunks") else "reading"
-
-    def _result(self) -> RunResult | None:
-        text = self._journal.fact("result")
-        return RunResult.model_validate_json(text) if text else None
-
     def _fresh_result(self) -> RunResult | None:
-        updated = float(self._journal.fact("updated_at") or 0)
-        result = self._result()
-        if result is None or not _worth_keeping(result) or self._now() - updated > RESULT_TTL_SECONDS:
+        result = self._record.result()
+        if result is None or not worth_keeping(result) or self._now() - self._record.updated_at() > RESULT_TTL_SECONDS:
             return None
         return as_cache_hit(result)
 
     def _expires_at(self) -> float:
-        return float(self._journal.fact("updated_at") or 0) + self._retention_seconds
+        return self._record.updated_at() + self._retention_seconds
 
     def _now(self) -> float:
         return self._ports.clock.now()
@@ -439,77 +379,6 @@ async def _nothing() -> AsyncIterator[bytes]:
         yield piece
 
 
-def result_key(session_id: str) -> str:
-    """The cache key of a session's result."""
-    return f"result:{session_id}"
-
-
-def as_cache_hit(result: RunResult) -> RunResult:
-    """The same answer for a request that paid nothing for it: what was paid once is not shown twice."""
-    return result.model_copy(
-        update={
-            "cache_hit": True,
-            "iterations": 0,
-            "sub_calls": 0,
-            "cached_sub_calls": result.sub_calls + result.cached_sub_calls,
-            "total_input_tokens": 0,
-            "total_output_tokens": 0,
-            "neurons": 0.0,
-            "cost_usd": 0.0,
-            "models": [],
-        }
-    )
-
-
-def metrics_point(job: Job, result: RunResult) -> MetricsPoint:
-    """What ops count of a request; the order of the numbers is a contract with their queries."""
-    numbers = (result.iterations, result.sub_calls, result.cost_usd, result.duration_ms, result.neurons)
-    more = (result.total_input_tokens, result.total_output_tokens, result.chunks, result.coverage)
-    return MetricsPoint(
-        key_name=job.owner,
-        session_id=job.session_id,
-        status="completed" if result.success else "failed",
-        strategy=result.strategy,
-        root_model=result.root_model,
-        sub_model=result.sub_model,
-        cache_hit=result.cache_hit,
-        error_type=result.error.type if result.error else "",
-        values=tuple(float(number) for number in numbers + more),
-    )
-
-
 def _first_grant(job: Job) -> float:
     """Dollars to ask for at once: no more than the run may spend."""
     return min(FIRST_GRANT_USD, job.config.max_cost_usd or FIRST_GRANT_USD)
-
-
-def _worth_keeping(result: RunResult) -> bool:
-    """Whether asking again would hardly give a better answer."""
-    return result.success and not result.truncated
-
-
-def _failed(job: Job, error: RLMError) -> RunResult:
-    return RunResult(
-        success=False,
-        session_id=job.session_id,
-        root_model=job.config.root_model,
-        sub_model=job.config.sub_model,
-        error=ErrorBody.of(error),
-    )
-
-
-def _cancelled(job: Job | None) -> RunResult:
-    error = Cancelled("the run was cancelled")
-    return RunResult(
-        success=False,
-        session_id=job.session_id if job else "",
-        error=ErrorBody.of(error),
-    )
-
-
-def _timestamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) else 0
