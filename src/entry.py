@@ -19,7 +19,7 @@ from rlm_worker.adapters.probes import BindingProbes
 from rlm_worker.adapters.r2 import R2Store
 from rlm_worker.adapters.rate_limiter import BindingRateLimiter
 from rlm_worker.adapters.session_stubs import SessionStubs
-from rlm_worker.batch_consumer import BatchConsumer
+from rlm_worker.batches.consumer import BatchConsumer
 from rlm_worker.errors import NotConfigured
 from rlm_worker.routes import Api, error_response
 from rlm_worker.settings import Settings

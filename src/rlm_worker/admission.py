@@ -9,8 +9,8 @@ from .context import ContextManifest, gather_documents
 from .errors import BindingMissing, FieldProblem, InvalidRequest, NotFound, PayloadTooLarge
 from .ports import ContextStore
 from .prompts import PROMPT_VERSION
-from .repl_prompts import REPL_PROMPT_VERSION
-from .response_schema import check_schema
+from .repl.prompts import REPL_PROMPT_VERSION
+from .repl.response_schema import check_schema
 from .run import Job
 from .schemas import Document, RunConfig, RunRequest
 from .settings import Settings

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from . import repl_journal
 from .ports import CallRecord, EventKind, Message, Span
+from .repl import journal as repl_journal
 from .usage import CallUsage, Role
 
 Cell = str | int | float | None

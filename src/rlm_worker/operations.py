@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel
 
 from .answers import Accepted, BatchAccepted, BatchBody, BatchLine, BatchState, ErrorAnswer, Health, Trajectory
-from .openai_schemas import ChatCompletion, ChatCompletionChunk, ChatRequest, ModelEntry, ModelList, OpenAIError
+from .openai.schemas import ChatCompletion, ChatCompletionChunk, ChatRequest, ModelEntry, ModelList, OpenAIError
 from .schemas import RunRequest, RunResult, SessionState, StoredContext
 
 Content = Mapping[str, tuple[type[BaseModel], ...]]

@@ -11,7 +11,7 @@ from typing import Protocol
 from . import __version__
 from .admission import admit, digest_of
 from .auth import owner_of
-from .batch_routes import Batches, batch_route
+from .batches.routes import Batches, batch_route
 from .cors import cors_headers, preflight
 from .errors import (
     FieldProblem,
@@ -25,8 +25,8 @@ from .funding import Unlimited
 from .http import HttpRequest, HttpResponse, check_json_bytes, in_time, read_body, require_json, require_text
 from .limits import Unbraked, account_state, check_rate
 from .log import RequestLog, places
-from .openai_errors import openai_error_response
-from .openai_routes import openai_route
+from .openai.errors import openai_error_response
+from .openai.routes import openai_route
 from .openapi import openapi_json
 from .ports import Accounts, Clock, ContextStore, Metrics, RateLimiter, ResultCache
 from .results import as_cache_hit, metrics_point, result_key

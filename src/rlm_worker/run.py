@@ -28,7 +28,7 @@ from .ports import (
     Sandbox,
     Span,
 )
-from .repl_journal import CellTable
+from .repl.journal import CellTable
 from .schemas import RunConfig, Wire
 from .usage import Ledger, Role, UsageLimits
 

@@ -14,7 +14,7 @@ from rlm_worker.context import ContextManifest, gather_documents
 from rlm_worker.cors import allowed_origins
 from rlm_worker.errors import NotConfigured, RequestError, RLMError
 from rlm_worker.http import check_json_bytes
-from rlm_worker.openai_schemas import parse_chat
+from rlm_worker.openai.schemas import parse_chat
 from rlm_worker.schemas import RunRequest, parse_request
 
 JSON = st.recursive(

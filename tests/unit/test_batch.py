@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from rlm_worker.batch import MOST_ATTEMPTS, Batch, BatchEntry
-from rlm_worker.batch_input import BatchInput
-from rlm_worker.batch_keeper import BatchKeeper
+from rlm_worker.batches.batch import MOST_ATTEMPTS, Batch, BatchEntry
+from rlm_worker.batches.input import BatchInput
+from rlm_worker.batches.keeper import BatchKeeper
 from rlm_worker.errors import Conflict, MalformedBody, NotFound, StorageUnavailable
 from rlm_worker.http import HttpRequest
 from rlm_worker.testing import ManualClock, SqliteDatabase

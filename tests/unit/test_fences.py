@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlm_worker.fences import code_of, fenced_blocks, python_blocks
+from rlm_worker.repl.fences import code_of, fenced_blocks, python_blocks
 
 TOOLS = ("FINAL", "print", "llm_query")
 

@@ -11,7 +11,7 @@ import pytest
 
 from rlm_worker.errors import RetryableError, TerminalError
 from rlm_worker.ports import ModelReply, ModelRequest
-from rlm_worker.repl_testing import ThreadSandbox
+from rlm_worker.repl.testing import ThreadSandbox
 from rlm_worker.run import RunPorts
 from rlm_worker.schemas import RunResult
 from rlm_worker.testing import FunctionModel, ManualClock, MemoryEvents, memory_ports, reply_of

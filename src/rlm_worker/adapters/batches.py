@@ -10,9 +10,9 @@ from typing import Any
 import js
 from pyodide.ffi import JsException
 
-from rlm_worker.batch import Batch, BatchEntry
-from rlm_worker.batch_consumer import BatchConsumer, ItemMessage
-from rlm_worker.batch_keeper import BatchKeeper
+from rlm_worker.batches.batch import Batch, BatchEntry
+from rlm_worker.batches.consumer import BatchConsumer, ItemMessage
+from rlm_worker.batches.keeper import BatchKeeper
 from rlm_worker.errors import StorageUnavailable
 from rlm_worker.settings import Settings
 

@@ -16,7 +16,7 @@ from pyodide.ffi import JsException
 
 from rlm_worker.errors import RateLimited, RLMError
 from rlm_worker.journal import SessionJournal
-from rlm_worker.openai_stream import ChatHead, ChatStream
+from rlm_worker.openai.stream import ChatHead, ChatStream
 from rlm_worker.run import Job, RunPorts
 from rlm_worker.schemas import RunResult
 from rlm_worker.session import Session

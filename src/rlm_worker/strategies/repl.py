@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from rlm_worker.errors import InputTooLarge, RLMError, UsageLimitExceeded
-from rlm_worker.fences import code_of
-from rlm_worker.passages import ContextText, Coverage
 from rlm_worker.ports import Message, ModelReply, ModelRequest
-from rlm_worker.repl_cells import DurableRepl, open_repl
-from rlm_worker.repl_journal import CellOutcome
-from rlm_worker.repl_prompts import (
+from rlm_worker.repl.cells import DurableRepl, open_repl
+from rlm_worker.repl.fences import code_of
+from rlm_worker.repl.journal import CellOutcome
+from rlm_worker.repl.passages import ContextText, Coverage
+from rlm_worker.repl.prompts import (
     LAST_TURN,
     NO_CODE,
     PREVIEW_CHARACTERS,
@@ -29,12 +29,12 @@ from rlm_worker.repl_prompts import (
     question_message,
     system_message,
 )
-from rlm_worker.repl_task import Found, OneAtATime, Task
-from rlm_worker.response_schema import accepted_value
+from rlm_worker.repl.response_schema import accepted_value
+from rlm_worker.repl.task import Found, OneAtATime, Task
+from rlm_worker.repl.transcript import Transcript, Turn
 from rlm_worker.run import Outcome, Run
 from rlm_worker.sandbox.text import EAGER
 from rlm_worker.tokens import TokenEstimator
-from rlm_worker.transcript import Transcript, Turn
 
 from .answering import answer
 

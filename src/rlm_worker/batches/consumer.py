@@ -9,15 +9,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from .admission import admit
+from rlm_worker.admission import admit
+from rlm_worker.errors import RateLimited, RLMError
+from rlm_worker.ports import Clock, ContextStore
+from rlm_worker.run import Job
+from rlm_worker.schemas import ErrorBody, RunResult, parse_request
+from rlm_worker.settings import Settings
+
 from .batch import TakenItem
-from .batch_input import error_result
-from .batch_routes import Batches
-from .errors import RateLimited, RLMError
-from .ports import Clock, ContextStore
-from .run import Job
-from .schemas import ErrorBody, RunResult, parse_request
-from .settings import Settings
+from .input import error_result
+from .routes import Batches
 
 # A consumer may last 15 minutes of wall time.
 _WAIT_SECONDS = 780.0

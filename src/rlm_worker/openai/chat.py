@@ -5,11 +5,22 @@ The last message is the query; all before it is the context, each message a name
 
 from __future__ import annotations
 
-from . import __version__
-from .catalog import Catalog
-from .errors import InvalidRequest
-from .openai_models import model_choice
-from .openai_schemas import (
+from rlm_worker import __version__
+from rlm_worker.catalog import Catalog
+from rlm_worker.errors import InvalidRequest
+from rlm_worker.run import Job
+from rlm_worker.schemas import (
+    MAX_OUTPUT_TOKENS,
+    MAX_QUERY_CHARACTERS,
+    Document,
+    RunConfig,
+    RunRequest,
+    RunResult,
+    with_defaults,
+)
+
+from .models import model_choice
+from .schemas import (
     AnswerMessage,
     ChatCompletion,
     ChatMessage,
@@ -19,8 +30,6 @@ from .openai_schemas import (
     RunNumbers,
     Usage,
 )
-from .run import Job
-from .schemas import MAX_OUTPUT_TOKENS, MAX_QUERY_CHARACTERS, Document, RunConfig, RunRequest, RunResult, with_defaults
 
 FINGERPRINT = f"rlm-worker-{__version__}"
 # Of a message too long for a query: what is asked stands at its head or at its end as a rule.

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from .errors import InvalidRequest, SandboxLost
+from rlm_worker.errors import InvalidRequest, SandboxLost
 
 # The longest that a sandbox may ask for or send at once, in characters.
 MOST_READ_CHARACTERS = 1_000_000

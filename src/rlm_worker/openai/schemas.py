@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 
-from .errors import InvalidRequest
-from .schemas import RunConfig, refusal
+from rlm_worker.errors import InvalidRequest
+from rlm_worker.schemas import RunConfig, refusal
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 FinishReason = Literal["stop", "length"]

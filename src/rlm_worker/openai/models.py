@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 
-from .catalog import CATALOG_DATE, Catalog, ModelSpec
-from .errors import NotFound
-from .openai_schemas import ModelEntry, ModelList
-from .schemas import RunConfig, StrategyName
+from rlm_worker.catalog import CATALOG_DATE, Catalog, ModelSpec
+from rlm_worker.errors import NotFound
+from rlm_worker.schemas import RunConfig, StrategyName
+
+from .schemas import ModelEntry, ModelList
 
 _STRATEGIES: Mapping[str, StrategyName] = {
     "rlm": "auto",

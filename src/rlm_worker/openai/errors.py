@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .errors import InvalidRequest, RLMError
-from .http import HttpResponse
-from .openai_models import UnknownModel
-from .openai_schemas import OpenAIError, OpenAIErrorBody
-from .schemas import ErrorBody
+from rlm_worker.errors import InvalidRequest, RLMError
+from rlm_worker.http import HttpResponse
+from rlm_worker.schemas import ErrorBody
+
+from .models import UnknownModel
+from .schemas import OpenAIError, OpenAIErrorBody
 
 # OpenAI answers 400 where the rest of this Worker says that a field could not be understood.
 _UNPROCESSABLE, _BAD_REQUEST = 422, 400

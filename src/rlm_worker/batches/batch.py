@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from .answers import BatchAccepted, BatchState
-from .errors import Conflict, NotFound
-from .journal import Cell, Database
+from rlm_worker.answers import BatchAccepted, BatchState
+from rlm_worker.errors import Conflict, NotFound
+from rlm_worker.journal import Cell, Database
 
 # An item that was taken so often without an end has something wrong with it.
 MOST_ATTEMPTS = 30

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
+from rlm_worker.errors import Conflict, NotFound, RLMError
+from rlm_worker.ports import Clock
+from rlm_worker.session import Alarm, Eraser
+
 from .batch import Batch, BatchEntry
-from .batch_consumer import ItemMessage
-from .errors import Conflict, NotFound, RLMError
-from .ports import Clock
-from .session import Alarm, Eraser
+from .consumer import ItemMessage
 
 # The queue takes so many messages at once.
 _SENT_AT_ONCE = 100

@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rlm_worker.ports import Message
+
+from .journal import CellOutcome
 from .passages import Passage
-from .ports import Message
-from .repl_journal import CellOutcome
 
 # Part of what names a session, as `prompts.PROMPT_VERSION` is.
 REPL_PROMPT_VERSION = "1"

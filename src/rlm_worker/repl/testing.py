@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from .errors import SandboxForgot, SandboxLost
-from .ports import SandboxRepl
-from .sandbox.repl import Repl, Setup
+from rlm_worker.errors import SandboxForgot, SandboxLost
+from rlm_worker.ports import SandboxRepl
+from rlm_worker.sandbox.repl import Repl, Setup
 
 Call = Callable[[str], Awaitable[str]]
 

@@ -11,12 +11,13 @@ import json
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 
-from .errors import BindingMissing, SandboxForgot, SandboxLost
-from .ports import Sandbox, SandboxRepl
-from .repl_calls import CellCalls, placed
-from .repl_journal import CellOutcome, CellRecord, CellTable
-from .repl_task import Task
-from .repl_wire import Report, parse_report
+from rlm_worker.errors import BindingMissing, SandboxForgot, SandboxLost
+from rlm_worker.ports import Sandbox, SandboxRepl
+
+from .calls import CellCalls, placed
+from .journal import CellOutcome, CellRecord, CellTable
+from .task import Task
+from .wire import Report, parse_report
 
 # A REPL stops a cell by itself; only one that it cannot stop is still there after this much more.
 _GRACE_FACTOR, _GRACE_SECONDS = 1.5, 5.0

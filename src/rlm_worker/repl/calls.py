@@ -14,15 +14,16 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from .catalog import ModelSpec
-from .errors import InvalidRequest, ModelError, RLMError, UsageLimitExceeded
-from .fan_out import fan_out
+from rlm_worker.catalog import ModelSpec
+from rlm_worker.errors import InvalidRequest, ModelError, RLMError, UsageLimitExceeded
+from rlm_worker.fan_out import fan_out
+from rlm_worker.ports import ModelRequest
+
+from .journal import CellTable
 from .passages import Coverage, Excerpt, GivenText, Interval, Passage
-from .ports import ModelRequest
-from .repl_journal import CellTable
-from .repl_prompts import sub_messages
-from .repl_task import Task
-from .repl_wire import (
+from .prompts import sub_messages
+from .task import Task
+from .wire import (
     MOST_READ_CHARACTERS,
     BudgetAsked,
     ChildAsked,

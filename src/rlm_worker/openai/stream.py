@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from .errors import RLMError
-from .openai_chat import FINGERPRINT, completion_id, finish_reason, model_name, numbers, usage
-from .openai_errors import RunFailed, openai_error
-from .openai_schemas import ChatCompletionChunk, ChunkChoice, Delta, Usage
-from .run import Job
-from .schemas import ErrorBody, RunResult
+from rlm_worker.errors import RLMError
+from rlm_worker.run import Job
+from rlm_worker.schemas import ErrorBody, RunResult
+
+from .chat import FINGERPRINT, completion_id, finish_reason, model_name, numbers, usage
+from .errors import RunFailed, openai_error
+from .schemas import ChatCompletionChunk, ChunkChoice, Delta, Usage
 
 _DONE = "data: [DONE]\n\n"
 # OpenAI's form cannot take back what it has sent.

@@ -6,18 +6,19 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 from urllib.parse import unquote
 
-from .errors import MethodNotAllowed, NotFound
-from .http import HttpRequest, HttpResponse, check_json_bytes, read_body, require_json
-from .openai_chat import completion, run_request
-from .openai_errors import RunFailed
-from .openai_models import model_entry, model_list
-from .openai_schemas import ChatRequest, parse_chat
-from .openai_stream import ChatHead, whole_stream
-from .ports import Clock
-from .run import Job
-from .schemas import ErrorBody, RunRequest, RunResult
-from .settings import Settings
-from .sse import HEADERS as SSE_HEADERS
+from rlm_worker.errors import MethodNotAllowed, NotFound
+from rlm_worker.http import HttpRequest, HttpResponse, check_json_bytes, read_body, require_json
+from rlm_worker.ports import Clock
+from rlm_worker.run import Job
+from rlm_worker.schemas import ErrorBody, RunRequest, RunResult
+from rlm_worker.settings import Settings
+from rlm_worker.sse import HEADERS as SSE_HEADERS
+
+from .chat import completion, run_request
+from .errors import RunFailed
+from .models import model_entry, model_list
+from .schemas import ChatRequest, parse_chat
+from .stream import ChatHead, whole_stream
 
 _PRIVATE = {"cache-control": "no-store"}
 _MODEL_PREFIX = "/v1/models/"

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import fastjsonschema
 from pydantic_core import from_json
 
-from .errors import InvalidRequest
+from rlm_worker.errors import InvalidRequest
+
 from .fences import fenced_blocks
 
 _PATH = "responseSchema"

@@ -10,12 +10,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
-from .admission import check_idempotency_key
-from .answers import BatchAccepted
-from .batch_input import BatchInput
-from .errors import BindingMissing, Conflict, MethodNotAllowed, NotFound, RLMError, UnsupportedMediaType
-from .http import HttpRequest, HttpResponse
-from .settings import Settings
+from rlm_worker.admission import check_idempotency_key
+from rlm_worker.answers import BatchAccepted
+from rlm_worker.errors import BindingMissing, Conflict, MethodNotAllowed, NotFound, RLMError, UnsupportedMediaType
+from rlm_worker.http import HttpRequest, HttpResponse
+from rlm_worker.settings import Settings
+
+from .input import BatchInput
 
 _PATH = re.compile(r"^/rlm/batch/([0-9a-f]{32})(/results)?$")
 _MEDIA = ("application/json", "application/x-ndjson", "application/jsonl", "application/json-lines", "text/plain")

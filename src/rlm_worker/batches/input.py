@@ -7,12 +7,13 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from rlm_worker.catalog import Catalog
+from rlm_worker.errors import InvalidRequest, MalformedBody, PayloadTooLarge, RLMError
+from rlm_worker.http import HttpRequest, in_time, read_body
+from rlm_worker.schemas import ErrorBody, RunRequest, parse_request
+from rlm_worker.settings import Settings
+
 from .batch import BatchEntry
-from .catalog import Catalog
-from .errors import InvalidRequest, MalformedBody, PayloadTooLarge, RLMError
-from .http import HttpRequest, in_time, read_body
-from .schemas import ErrorBody, RunRequest, parse_request
-from .settings import Settings
 
 # The platform takes no larger body; lines pass one by one, an array is held whole.
 _MOST_BYTES = 100_000_000

@@ -1,0 +1,1 @@
+"""OpenAI's shape: chat completions and models, translated to and from runs."""
