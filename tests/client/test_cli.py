@@ -40,6 +40,7 @@ def test_answer_alone_on_stdout(shell: Shell) -> None:
     assert asked.stdout == "The answer to “what?” is **42**.\n"
     assert "2 documents · 120,004 characters" in asked.stderr
     assert "about $0.00" in asked.stderr
+    assert "Plan     map_reduce · 4 chunks of about " in asked.stderr
     assert "read 4 of 4 chunks · $0.0004" in asked.stderr
     assert "$0.0009 · 8.4 s · map_reduce · 1 iteration · 4 sub-calls" in asked.stderr
     assert shell.worker.received[-1].json()["context"] == [

@@ -190,7 +190,7 @@ def _show_cost(console: Console, guess: Estimate | None, config: RLMConfig) -> N
     console.print(Text.assemble(("Estimate ", "bold"), _guess(guess)), soft_wrap=True)
     limit = config.max_cost_usd
     if limit is not None and guess.cost_usd is not None and guess.cost_usd > limit:
-        warning = f"warning: --max-cost {money(limit)} is below that; the run will stop there with what it has read"
+        warning = f"warning: --max-cost {money(limit)} is below that; only what matters most will be read"
         console.print(Text(warning, style="yellow"), soft_wrap=True)
 
 
