@@ -101,10 +101,15 @@ class AsyncRLMClient:
         *,
         response_schema: Mapping[str, object] | None = None,
         idempotency_key: str | None = None,
+        cancel_on_disconnect: bool = False,
         on_upload: OnProgress | None = None,
     ) -> AsyncEventStream:
-        """Ask, and iterate over what happens; the last event is the result. Nothing is sent before the iteration."""
-        place, request = Place(), RunRequest(context, query, config, response_schema)
+        """Ask, and iterate over what happens; the last event is the result. Nothing is sent before the iteration.
+
+        With `cancel_on_disconnect` the run stops when this stream is closed early. It then stops just as well when the
+        connection breaks, and the stream ends in a `RunFailedError` of type `cancelled` instead of resuming.
+        """
+        place, request = Place(), RunRequest(context, query, config, response_schema, cancel_on_disconnect)
         key = idempotency_key or operations.key_for(request)
         return AsyncEventStream(
             AsyncDriver(self._http), follow_run(request, key, self._settings, place, on_upload), place

@@ -154,12 +154,30 @@ class ModelInfo(Wire):
         return (input_tokens * self.input_price + output_tokens * self.output_price) / 1_000_000
 
 
+class RunDefaults(Wire):
+    """What a run gets that does not ask for something else; None where the Worker did not say."""
+
+    strategy: str | None = None
+    root_model: str | None = None
+    sub_model: str | None = None
+    chunk_size: int | None = None
+    max_sub_calls: int | None = None
+    max_output_tokens: int | None = None
+
+
+class Limits(Wire):
+    """A deployment's limits, as `README.md` lists them, and the defaults of its runs."""
+
+    defaults: RunDefaults = RunDefaults()
+
+
 class Health(Wire):
-    """Whether the Worker is well; with `deep`, each binding's state is among the further fields."""
+    """Whether the Worker is well, and its limits for whom it knows; with `deep`, each binding's state as well."""
 
     status: str
     service: str | None = None
     version: str | None = None
+    limits: Limits | None = None
 
     @property
     def ok(self) -> bool:

@@ -37,16 +37,25 @@ STREAM_READ_TIMEOUT = 60.0
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """One question about one context; `response_schema` is a JSON Schema that the final value of a REPL must meet."""
+    """One question about one context.
+
+    `response_schema` is a JSON Schema that the final value of a REPL must meet; `cancel_on_disconnect` stops a streamed
+    run when whoever follows it leaves, and says nothing to a run that is not streamed.
+    """
 
     context: Context
     query: str
     config: Config | None = None
     response_schema: Mapping[str, object] | None = None
+    cancel_on_disconnect: bool = False
 
     def wire(self) -> dict[str, object]:
         """Return the request as it travels."""
-        options = {"config": wire_config(self.config), "responseSchema": self.response_schema}
+        options = {
+            "config": wire_config(self.config),
+            "responseSchema": self.response_schema,
+            "cancelOnDisconnect": self.cancel_on_disconnect,
+        }
         given = {name: value for name, value in options.items() if value}
         return {**wire_context(self.context), "query": self.query, **given}
 

@@ -38,7 +38,8 @@ class _Followed:
 class EventStream(_Followed):
     """An iterator over a run's events that resumes by itself when the connection breaks.
 
-    Leaving early closes the connection and lets the run go on; `client.cancel(stream.session_id)` stops it.
+    Leaving early closes the connection and lets the run go on, unless it was asked with `cancel_on_disconnect`;
+    `client.cancel(stream.session_id)` stops it.
     Raises `RunFailedError` when the run ends in an error, `StreamBrokenError` when resuming does not help.
     """
 
@@ -61,7 +62,7 @@ class EventStream(_Followed):
         self.close()
 
     def close(self) -> None:
-        """Close the connection; the run goes on."""
+        """Close the connection; the run goes on, unless it was asked with `cancel_on_disconnect`."""
         self._events.close()
 
 
@@ -87,5 +88,5 @@ class AsyncEventStream(_Followed):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connection; the run goes on."""
+        """Close the connection; the run goes on, unless it was asked with `cancel_on_disconnect`."""
         await self._events.aclose()

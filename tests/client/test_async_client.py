@@ -62,6 +62,13 @@ async def test_stream_left_early(async_client: AsyncRLMClient, worker: FakeWorke
     assert (await async_client.status("s1")).status == "running"
 
 
+async def test_stream_that_stops_when_left(async_client: AsyncRLMClient, worker: FakeWorker) -> None:
+    async with async_client.stream("text", "q", cancel_on_disconnect=True) as stream:
+        await anext(stream)
+
+    assert worker.received[-1].json()["cancelOnDisconnect"] is True
+
+
 async def test_cancelled_task_closes(async_client: AsyncRLMClient, worker: FakeWorker) -> None:
     worker.next_visible = 2
     seen = 0

@@ -40,6 +40,7 @@ def test_answer_alone_on_stdout(shell: Shell) -> None:
     assert asked.stdout == "The answer to “what?” is **42**.\n"
     assert "2 documents · 120,004 characters" in asked.stderr
     assert "about $0.00" in asked.stderr
+    assert "Plan     map_reduce · 4 chunks of about " in asked.stderr
     assert "read 4 of 4 chunks · $0.0004" in asked.stderr
     assert "$0.0009 · 8.4 s · map_reduce · 1 iteration · 4 sub-calls" in asked.stderr
     assert shell.worker.received[-1].json()["context"] == [
@@ -56,7 +57,19 @@ def test_quiet_says_nothing(shell: Shell) -> None:
 
 def test_options_reach_config(shell: Shell) -> None:
     options = "--strategy repl --root-model r --sub-model s --max-cost 0.5 --max-iterations 3 --max-sub-calls 4"
-    shell("ask", "q", "docs", *options.split(), "--chunk-size", "900", "--timeout", "60", "--no-cache")
+    shell(
+        "ask",
+        "q",
+        "docs",
+        *options.split(),
+        "--chunk-size",
+        "900",
+        "--max-output",
+        "70",
+        "--timeout",
+        "60",
+        "--no-cache",
+    )
 
     assert shell.worker.received[-1].json()["config"] == {
         "strategy": "repl",
@@ -66,6 +79,7 @@ def test_options_reach_config(shell: Shell) -> None:
         "maxIterations": 3,
         "maxSubCalls": 4,
         "chunkSize": 900,
+        "maxOutputTokens": 70,
         "timeoutSeconds": 60,
         "useCache": False,
     }
@@ -106,7 +120,15 @@ def test_dry_run_asks_nothing(shell: Shell) -> None:
     assert "Estimate about $0.00" in planned.stdout
     assert "map_reduce · 3 chunks · prices of 2026-10-01" in planned.stdout
     assert "--max-cost $0.000001 is below that" in planned.stdout
-    assert shell.worker.paths() == ["GET /v1/models"]
+    assert shell.worker.paths() == ["GET /v1/models", "GET /health"]
+
+
+def test_dry_run_knows_the_defaults(shell: Shell) -> None:
+    defaults = {"strategy": "auto", "chunkSize": 10_000, "maxSubCalls": 9, "maxOutputTokens": None}
+    shell.worker.health = (200, {"status": "ok", "limits": {"maxBodyBytes": 1, "defaults": defaults}})
+
+    assert "map_reduce · 9 chunks" in shell("ask", "q", "docs", "--dry-run").stdout
+    assert "map_reduce · 7 chunks" in shell("ask", "q", "docs", "--dry-run", "--chunk-size", "20000").stdout
 
 
 def test_dry_run_as_json(shell: Shell) -> None:
@@ -148,7 +170,8 @@ def test_exit_codes_documented(status: int, code: int, shell: Shell) -> None:
 
 
 def test_field_path_printed(shell: Shell) -> None:
-    shell.worker.faults.append(error_fault(200))
+    # The estimate's two requests come first.
+    shell.worker.faults.extend([error_fault(200), error_fault(200)])
     shell.worker.faults.append(error_fault(422, detail=[{"path": "config.chunkSize", "message": "too large"}]))
 
     asked = shell("ask", "q", "docs", "--chunk-size", "99999999")
@@ -240,6 +263,10 @@ def test_health_exit_code(shell: Shell) -> None:
 
     assert sick.exit_code == 1
     assert "bindings.AI  absent" in sick.stdout
+
+
+def test_serve_explained_at_once(shell: Shell) -> None:
+    assert "--port N" in shell("serve", "--help").stdout
 
 
 def test_serve_outside_checkout(shell: Shell) -> None:

@@ -105,6 +105,14 @@ def test_left_stream_run_goes_on(client: RLMClient, worker: FakeWorker) -> None:
     assert client.wait("s1").answer == "The answer to “q” is **42**."
 
 
+def test_stream_that_stops_when_left(client: RLMClient, worker: FakeWorker) -> None:
+    for asked in (False, True):
+        with client.stream(f"text {asked}", "q", cancel_on_disconnect=asked) as stream:
+            next(stream)
+
+        assert ("cancelOnDisconnect" in worker.received[-1].json()) is asked
+
+
 def test_events_from_anywhere(client: RLMClient) -> None:
     session_id = client.submit("text", "q").session_id
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rlm_client import ModelInfo
+from rlm_client import ModelInfo, RLMConfig
 from rlm_client._cli._estimate import Wish, estimate
+from rlm_client._models import RunDefaults
 
 ROOT = ModelInfo(id="@cf/root", window=24_000, input_price=1.0, output_price=2.0, aliases=["llama-3.1-70b"], dated="d")
 SUB = ModelInfo(id="@cf/sub", window=32_000, input_price=0.1, output_price=0.2, aliases=["llama-3.1-8b"])
@@ -29,6 +30,21 @@ def test_large_is_cut() -> None:
 
 def test_window_forces_cutting() -> None:
     assert estimate(96_000, Wish(chunk_size=100_000), MODELS).strategy == "map_reduce"
+
+
+def test_small_window_cuts_smaller() -> None:
+    small = SUB.model_copy(update={"window": 8_192})
+
+    assert estimate(60_000, Wish(), [ROOT, SUB]).chunks == 2
+    assert estimate(60_000, Wish(), [ROOT, small]).chunks == 3
+    assert estimate(60_000, Wish(max_output_tokens=3_000), [ROOT, small]).chunks == 4
+
+
+def test_asked_for_goes_before_default() -> None:
+    defaults = RunDefaults(strategy="repl", chunk_size=7, max_sub_calls=5)
+
+    assert Wish.of(RLMConfig(strategy="direct"), defaults) == Wish("direct", chunk_size=7, max_sub_calls=5)
+    assert Wish.of(RLMConfig(max_sub_calls=0), defaults).max_sub_calls == 0
 
 
 def test_sub_calls_capped() -> None:

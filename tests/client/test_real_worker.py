@@ -89,6 +89,18 @@ def test_events_tell_the_run(client: RLMClient) -> None:
     assert events[0].session_id == result.session_id
 
 
+def test_left_stream_stops_run(client: RLMClient, scripted: ScriptedModel) -> None:
+    scripted.latency = 0.1
+    with client.stream(haystack("left"), QUERY, {"chunkSize": 1_000}, cancel_on_disconnect=True) as stream:
+        next(stream)
+        next(stream)
+
+    with pytest.raises(RunFailedError) as failed:
+        client.wait(stream.session_id or "", timeout=60)
+
+    assert failed.value.type == "cancelled"
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_cut_stream_misses_nothing(seed: int, client: RLMClient, deployment: DevProcess) -> None:
     cuts = [random.Random(seed * 10 + number).randrange(1, 3_000) for number in range(6)]

@@ -21,7 +21,7 @@ from rlm_client._cli._words import count, money, roughly
 from rlm_client._client import RLMClient
 from rlm_client._config import RLMConfig
 from rlm_client._errors import APIError, ProtocolError
-from rlm_client._models import ModelInfo
+from rlm_client._models import RunDefaults
 
 POSITIVE = click.FloatRange(0, min_open=True)
 LISTED = 20
@@ -36,10 +36,10 @@ class Question:
     collected: Collected
     config: RLMConfig
 
-    def estimate(self, models: Sequence[ModelInfo]) -> Estimate:
-        """Guess the cost from the deployment's own prices."""
-        config = self.config
-        wish = Wish(config.strategy, config.root_model, config.sub_model, config.chunk_size, config.max_sub_calls)
+    def estimate(self, client: RLMClient) -> Estimate:
+        """Guess the cost from the deployment's own prices and defaults."""
+        models, limits = client.models(), client.health().limits
+        wish = Wish.of(self.config, limits.defaults if limits else RunDefaults())
         return estimate(self.collected.characters, wish, models)
 
 
@@ -53,6 +53,7 @@ class Question:
 @click.option("--max-iterations", type=int, metavar="N", help="Turns of the root model at most.")
 @click.option("--max-sub-calls", type=int, metavar="N", help="Calls to sub-models at most.")
 @click.option("--chunk-size", type=click.IntRange(1), metavar="N", help="Characters that a sub-model reads at once.")
+@click.option("--max-output", "max_output_tokens", type=click.IntRange(1), metavar="N", help="Tokens of each reply.")
 @click.option("--timeout", "timeout_seconds", type=POSITIVE, metavar="SECONDS", help="End the run after this.")
 @click.option("--no-cache", "use_cache", flag_value=False, default=None, help="Ask anew what was asked before.")
 @click.option("--include", multiple=True, metavar="PATTERN", help="From folders take only such files, as in '*.py'.")
@@ -127,7 +128,7 @@ def _start(client: RLMClient, question: Question, *, as_json: bool) -> None:
 
 
 def _dry_run(client: RLMClient, question: Question, *, as_json: bool) -> None:
-    guess = question.estimate(client.models())
+    guess = question.estimate(client)
     if as_json:
         print_json(_plan(question, guess))
         return
@@ -141,7 +142,7 @@ def _dry_run(client: RLMClient, question: Question, *, as_json: bool) -> None:
 def _estimated(client: RLMClient, question: Question) -> Estimate | None:
     # A Worker that tells no prices may still answer.
     try:
-        return question.estimate(client.models())
+        return question.estimate(client)
     except (APIError, ProtocolError):
         return None
 
@@ -189,7 +190,7 @@ def _show_cost(console: Console, guess: Estimate | None, config: RLMConfig) -> N
     console.print(Text.assemble(("Estimate ", "bold"), _guess(guess)), soft_wrap=True)
     limit = config.max_cost_usd
     if limit is not None and guess.cost_usd is not None and guess.cost_usd > limit:
-        warning = f"warning: --max-cost {money(limit)} is below that; the run will stop there with what it has read"
+        warning = f"warning: --max-cost {money(limit)} is below that; only what matters most will be read"
         console.print(Text(warning, style="yellow"), soft_wrap=True)
 
 

@@ -10,7 +10,7 @@ from rich.rule import Rule
 from rich.syntax import Syntax
 from rich.text import Text
 
-from rlm_client._cli._words import count, money, seconds, short
+from rlm_client._cli._words import count, money, roughly, seconds, short
 from rlm_client._events import IterationEvent, PlanEvent, RunEvent, SubcallEvent
 
 OUTPUT_LINES = 16
@@ -32,7 +32,9 @@ def print_event(console: Console, event: RunEvent) -> None:
 
 def plan_line(plan: PlanEvent) -> str:
     """Return how the context will be read, on one line."""
-    cut = f"{count(plan.chunks, 'chunk')} of up to {plan.chunk_size:,} characters" if plan.chunks > 1 else ""
+    # A window or a budget may cut smaller than the size that was asked for.
+    each = f" of about {roughly(plan.characters // plan.chunks):,} characters" if plan.chunks > 1 else ""
+    cut = count(plan.chunks, "chunk") + each if plan.chunks > 1 else ""
     sub = f" ← {short(plan.sub_model)}" if plan.strategy != "direct" and plan.sub_model else ""
     return " · ".join(part for part in (plan.strategy, cut, short(plan.root_model) + sub) if part)
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
-from rlm_client._models import ModelInfo
+from rlm_client._config import RLMConfig
+from rlm_client._models import ModelInfo, RunDefaults
 
 # English prose and source code; what the models report afterwards is what is paid.
 CHARACTERS_PER_TOKEN = 4
 PROMPT_TOKENS = 300
 NOTE_TOKENS = 250
 ANSWER_TOKENS = 500
+# What the Worker keeps of a sub-model's window: for the note, and because token counts are guesses.
+LONGEST_NOTE_TOKENS = 512
+WINDOW_SHARE, GUESS_MARGIN = 0.9, 1.08
 
 ROOT_MODEL, SUB_MODEL = "llama-3.1-70b", "llama-3.1-8b"
 CHUNK_SIZE, MAX_SUB_CALLS = 50_000, 100
@@ -19,13 +24,26 @@ CHUNK_SIZE, MAX_SUB_CALLS = 50_000, 100
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """The options that a cost depends on; None leaves one to the deployment."""
+    """The options that a cost depends on; None stands for what a Worker does when nobody says."""
 
     strategy: str | None = None
     root_model: str | None = None
     sub_model: str | None = None
     chunk_size: int | None = None
     max_sub_calls: int | None = None
+    max_output_tokens: int | None = None
+
+    @classmethod
+    def of(cls, config: RLMConfig, defaults: RunDefaults) -> Wish:
+        """Return what a run will get that asks for `config` from a deployment with such defaults."""
+        return cls(
+            config.strategy or defaults.strategy,
+            config.root_model or defaults.root_model,
+            config.sub_model or defaults.sub_model,
+            config.chunk_size or defaults.chunk_size,
+            defaults.max_sub_calls if config.max_sub_calls is None else config.max_sub_calls,
+            config.max_output_tokens or defaults.max_output_tokens,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +68,7 @@ def estimate(characters: int, wish: Wish, models: Sequence[ModelInfo]) -> Estima
     root, sub = _named(wish.root_model or ROOT_MODEL, models), _named(wish.sub_model or SUB_MODEL, models)
     tokens = -(-characters // CHARACTERS_PER_TOKEN)
     strategy = _strategy(characters, tokens, wish, root)
-    chunks = _chunks(characters, wish) if strategy == "map_reduce" else 0
+    chunks = _chunks(characters, tokens, wish, sub) if strategy == "map_reduce" else 0
     return Estimate(strategy, tokens, chunks, root, sub, _cost(strategy, tokens, chunks, root, sub))
 
 
@@ -66,8 +84,12 @@ def _strategy(characters: int, tokens: int, wish: Wish, root: ModelInfo | None) 
     return "direct" if fits and characters <= (wish.chunk_size or CHUNK_SIZE) else "map_reduce"
 
 
-def _chunks(characters: int, wish: Wish) -> int:
+def _chunks(characters: int, tokens: int, wish: Wish, sub: ModelInfo | None) -> int:
     chunks = -(-characters // (wish.chunk_size or CHUNK_SIZE))
+    if sub and sub.window:
+        note = min(wish.max_output_tokens or LONGEST_NOTE_TOKENS, sub.window // 4)
+        room = max(64, (sub.window - note - PROMPT_TOKENS) * WINDOW_SHARE)
+        chunks = max(chunks, ceil(tokens * GUESS_MARGIN / room))
     return min(max(1, chunks), wish.max_sub_calls or MAX_SUB_CALLS)
 
 

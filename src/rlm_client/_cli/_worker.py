@@ -74,7 +74,7 @@ def _flat(facts: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     return flat
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 @reports_errors
 def serve(options: tuple[str, ...]) -> None:
