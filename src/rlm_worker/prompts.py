@@ -89,8 +89,10 @@ def reduce_messages(query: str, notes: Sequence[Note]) -> tuple[Message, ...]:
 def synthesize_messages(query: str, notes: Sequence[Note], coverage: float) -> tuple[Message, ...]:
     """The prompt that answers the question from the notes; `coverage` is the share of the text that was read."""
     partial_reading = "" if coverage >= 1 else f"(Only {coverage:.0%} of the text could be read.) "
+    # Small models would rather invent something than say nothing: so the rule stands again right before the answer.
+    nothing = "" if notes else "(There are no notes: say that the text does not seem to hold the answer.) "
     body = _noted(notes) if notes else ["(nobody found anything that helps)"]
-    return _prompt(_SYNTHESIZE, body, query, f"{partial_reading}Answer:")
+    return _prompt(_SYNTHESIZE, body, query, f"{partial_reading}{nothing}Answer:")
 
 
 def note_head(note: Note, marker: str = "0" * 16) -> str:

@@ -33,3 +33,9 @@ def test_scraps_do_not_count(note: str) -> None:
 
 def test_words_stay_whole() -> None:
     assert quoted("nna bought 17 apples.", TEXT) == ""
+
+
+def test_quotation_within_words_of_its_own() -> None:
+    text = "    except Refused as error:\n        sys.exit(exit_code(error))\n"
+    assert quoted("It ends with `sys.exit(exit_code(error))` in the end.", text) == "`sys.exit(exit_code(error))`"
+    assert quoted("It ends with `sys.exit(7, quickly)` in the end.", text) == ""
