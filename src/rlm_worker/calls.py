@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from .catalog import Catalog, ModelSpec
 from .errors import RetryableError, UsageLimitExceeded
-from .fan_out import CapacityLimiter
+from .fan_out import CapacityLimiter, Relief
 from .ports import CallRecord, Clock, DeltaSink, Deployment, Journal, Model, ModelReply, ModelRequest
 from .tokens import TokenEstimator
 from .usage import CallUsage, Ledger
@@ -116,12 +116,14 @@ class Retrying:
     model: Model
     clock: Clock
     deployment: Deployment
+    relief: Relief = field(default_factory=Relief)
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
         for attempt in range(1, self.deployment.attempts):
             try:
                 return await self.model.complete(request, deltas)
             except RetryableError as error:
+                self.relief.waiting()
                 await self.clock.sleep(self._backoff(attempt, error.retry_after))
                 if deltas is not None:
                     deltas.restart()

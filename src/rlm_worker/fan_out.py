@@ -7,7 +7,8 @@ burst of refusals (refusals of calls that began before the last halving say noth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -72,15 +73,42 @@ class CapacityLimiter:
             await self._clock.sleep(pause)
 
 
-async def fan_out(items: AsyncIterator[Item], work: Callable[[Item], Awaitable[Result]], *, width: int) -> list[Result]:
+class Relief:
+    """Whoever only waits, before asking again, says so here; each fan-out under way then takes on another worker."""
+
+    def __init__(self) -> None:
+        self._calls: set[Callable[[], None]] = set()
+
+    def waiting(self) -> None:
+        for call in tuple(self._calls):
+            call()
+
+    @contextmanager
+    def calling(self, call: Callable[[], None]) -> Iterator[None]:
+        """Calls that function for each one who waits."""
+        self._calls.add(call)
+        try:
+            yield
+        finally:
+            self._calls.discard(call)
+
+
+async def fan_out(
+    items: AsyncIterator[Item],
+    work: Callable[[Item], Awaitable[Result]],
+    *,
+    width: int,
+    relief: Relief | None = None,
+) -> list[Result]:
     """Applies `work` to each item, `width` at a time, and gives the results in the items' order.
 
-    Items are drawn only when a worker is free, so that a long input is never held whole. The first exception cancels
-    the rest and is raised as it is; nothing is left running.
+    `relief` adds workers, up to twice as many, for those that only wait. Items are drawn only when a worker is free, so
+    that a long input is never held whole. The first exception cancels the rest and is raised as it is; nothing is left
+    running.
     """
     results: dict[int, Result] = {}
     drawing = asyncio.Lock()
-    drawn = 0
+    drawn, workers, failed = 0, 0, False
 
     async def draw() -> tuple[int, Item] | None:
         nonlocal drawn
@@ -93,14 +121,26 @@ async def fan_out(items: AsyncIterator[Item], work: Callable[[Item], Awaitable[R
             return drawn - 1, item
 
     async def worker() -> None:
-        while (next_item := await draw()) is not None:
-            index, item = next_item
-            results[index] = await work(item)
+        nonlocal failed
+        try:
+            while (next_item := await draw()) is not None:
+                index, item = next_item
+                results[index] = await work(item)
+        except BaseException:
+            failed = True
+            raise
+
+    def take_on() -> None:
+        nonlocal workers
+        if workers < 2 * width and not failed:
+            workers += 1
+            group.create_task(worker())
 
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(width):
-                group.create_task(worker())
+        with (relief or Relief()).calling(take_on):
+            async with asyncio.TaskGroup() as group:
+                for _ in range(width):
+                    take_on()
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None  # the first; the others followed from it or say the same
     return [results[index] for index in sorted(results)]

@@ -227,11 +227,6 @@ class Deployment:
     max_cell_seconds: float = 120.0
     quoted_evidence: bool = False
 
-    @property
-    def workers(self) -> int:
-        """How many items a fan-out works on: some wait before they ask again, and should not keep a free slot idle."""
-        return 2 * self.max_concurrency
-
 
 class SandboxRepl(Protocol):
     """One Python process behind walls; raises `SandboxLost` when it is gone. JSON to JSON: see `sandbox.repl`.

@@ -122,7 +122,7 @@ def _prompt(system: str, body: _Body, query: str, cue: str) -> tuple[Message, ..
 
 
 def _digest(body: _Body) -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.blake2b(digest_size=32)  # in WebAssembly more than twice as fast as SHA-256, and as hard to forge
     for part in body:
         digest.update((part if isinstance(part, str) else part("")).encode())
     return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import Field
@@ -11,7 +11,7 @@ from .calls import FallingBack, Journalled, Metered, Retrying, Throttled, Timed
 from .catalog import Catalog, ModelSpec
 from .context import ContextReader
 from .errors import NotConfigured, UsageLimitExceeded
-from .fan_out import CapacityLimiter
+from .fan_out import CapacityLimiter, Item, Relief, Result, fan_out
 from .funding import UNLIMITED_USD, CutOff, Funded, Purse, Unlimited
 from .ports import (
     Accounts,
@@ -102,6 +102,7 @@ class Run:
     ledger: Ledger
     metered: Metered
     model: Model
+    relief: Relief = field(default_factory=Relief)
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -127,6 +128,10 @@ class Run:
             kind=kind,
             span=span,
         )
+
+    async def fan_out(self, items: AsyncIterator[Item], work: Callable[[Item], Awaitable[Result]]) -> list[Result]:
+        """Applies `work`, which calls a model, to each item, as many at a time as the deployment allows."""
+        return await fan_out(items, work, width=self.ports.deployment.max_concurrency, relief=self.relief)
 
     def emit(self, kind: EventKind, data: Mapping[str, object]) -> None:
         self.ports.events.emit(kind, data)
@@ -166,7 +171,8 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
     )
     noted = CutOff(ports.model, ports.journal, lambda request: metered.under_way_usd(request))  # noqa: PLW0108 - from below
     attempt = Throttled(Timed(noted, ports.deployment.call_timeout_seconds), limiter)
-    persistent = Retrying(FallingBack(attempt, ports.catalog), ports.clock, ports.deployment)
+    relief = Relief()
+    persistent = Retrying(FallingBack(attempt, ports.catalog), ports.clock, ports.deployment, relief)
     metered = Metered(persistent, ledger, ports.catalog)
     purse = Purse(ports.accounts, job.owner, job.run_id, job.granted_usd)
     funded = Funded(metered, ledger, purse, ports.catalog, ports.journal)
@@ -178,6 +184,7 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
         sub=_found(ports.catalog, job.config.sub_model),
         ledger=ledger,
         metered=metered,
+        relief=relief,
         model=Journalled(funded, ports.journal, ports.clock, ledger, ports.catalog),
     )
 

@@ -58,6 +58,10 @@ def _weight_table() -> bytes:
 
 
 _TABLE = _weight_table()
+_HEAVIEST, _HEAVIEST_ASCII = max(_TABLE), max(_TABLE[:0x80])
+# Most of a text in Latin letters.
+_LIGHT = bytes([*range(0x61, 0x7B), 0x20])
+_HEAVIEST_LIGHT = max(_TABLE[byte] for byte in _LIGHT)
 
 
 def weigh(text: str) -> int:
@@ -67,6 +71,8 @@ def weigh(text: str) -> int:
 
 def weighed_prefix(text: str, weight: int) -> int:
     """Count of leading characters of `text` that weigh `weight` at most."""
+    if len(text) * _HEAVIEST <= weight or (text.isascii() and _bound(text) <= weight):
+        return len(text)
     characters = 0
     for encoded in _encoded_slices(text):
         whole, length = 0, _block_length(encoded)
@@ -78,6 +84,12 @@ def weighed_prefix(text: str, weight: int) -> int:
             whole += length
         characters += len(encoded.decode())
     return characters
+
+
+def _bound(text: str) -> int:
+    """No less than ASCII text weighs, in one pass at memory speed: mostly it answers what is asked."""
+    others = len(text.encode().translate(None, _LIGHT))
+    return (len(text) - others) * _HEAVIEST_LIGHT + others * _HEAVIEST_ASCII
 
 
 def _encoded_slices(text: str) -> Iterator[bytes]:

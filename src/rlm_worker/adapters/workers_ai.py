@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import js
-from pyodide.ffi import JsException
+from pyodide.ffi import JsException, to_js
 
 from rlm_worker.errors import InputTooLarge, ModelError, RetryableError, TerminalError
 from rlm_worker.ports import DeltaSink, ModelReply, ModelRequest
@@ -42,7 +42,7 @@ class WorkersAI:
         try:
             # The plain binding: the SDK's wrapper looks at every argument and result several times, across the border.
             plain = getattr(ai, "_binding", ai)
-            answer = await plain.run(request.model.id, js.JSON.parse(_inputs(request, deltas is not None)))
+            answer = await plain.run(request.model.id, _inputs(request, deltas is not None))
             if deltas is not None and hasattr(answer, "getReader"):
                 return await _streamed(answer, request, deltas)
             return _reply(_as_python(answer), request)
@@ -68,8 +68,8 @@ def _first_line(message: str) -> str:
     return (message.strip().splitlines() or ["no message"])[0][:300]
 
 
-def _inputs(request: ModelRequest, stream: bool) -> str:
-    inputs: dict[str, object] = {
+def _inputs(request: ModelRequest, stream: bool) -> Any:
+    inputs: dict[str, Any] = {
         "messages": [{"role": message.role, "content": message.content} for message in request.messages],
         "max_tokens": request.max_output_tokens,
         "temperature": request.temperature,
@@ -78,8 +78,9 @@ def _inputs(request: ModelRequest, stream: bool) -> str:
         inputs["stream"] = True
     if request.response_schema is not None:
         schema = {"name": _SCHEMA_NAME, "schema": dict(request.response_schema)}
-        inputs["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return json.dumps(inputs)
+        # As JSON, whose null is one in JavaScript too. The rest crosses as it is: long texts are slow to parse.
+        inputs["response_format"] = js.JSON.parse(json.dumps({"type": "json_schema", "json_schema": schema}))
+    return to_js(inputs, dict_converter=js.Object.fromEntries)
 
 
 def _as_python(answer: Any) -> object:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 
 from rlm_worker.catalog import ModelSpec
 from rlm_worker.errors import InvalidRequest, ModelError, RLMError, UsageLimitExceeded
-from rlm_worker.fan_out import fan_out
 from rlm_worker.ports import ModelRequest
 
 from .journal import CellTable
@@ -183,8 +182,7 @@ class CellCalls:
             self._children += 1
             return [await (self._child(asked) if self.task.may_recurse else self._reply(asked, self._salt(asked)))]
         salted = [(item, self._salt(item)) for item in asked.items]
-        width = self.task.run.ports.deployment.workers
-        return await fan_out(_each(salted), lambda pair: self._reply(*pair), width=min(width, len(salted)))
+        return await self.task.run.fan_out(_each(salted), lambda pair: self._reply(*pair))
 
     def _salt(self, item: QueryItem) -> str:
         """Above temperature 0 the same question asked again is meant to be asked again; at 0 it is asked once."""

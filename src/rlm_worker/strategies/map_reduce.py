@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from rlm_worker.chunking import Chunk, ChunkBudget, Chunker
 from rlm_worker.errors import InputTooLarge, ModelError, NothingRead, RLMError, UsageLimitExceeded
 from rlm_worker.evidence import quoted
-from rlm_worker.fan_out import fan_out
 from rlm_worker.map_cache import MapCache
 from rlm_worker.planning import MapPlan, chosen_chunks, plan_map
 from rlm_worker.ports import ModelReply, ModelRequest, Span
@@ -84,8 +83,7 @@ async def _read_within_time(run: Run, plan: MapPlan, cache: MapCache | None, pro
 
 async def _read_all(run: Run, plan: MapPlan, cache: MapCache | None, progress: _Progress) -> None:
     reader = _ChunkReader(run, cache, plan, progress)
-    width = run.ports.deployment.workers
-    await fan_out(_until_stopped(chosen_chunks(run, plan), progress), reader.read, width=width)
+    await run.fan_out(_until_stopped(chosen_chunks(run, plan), progress), reader.read)
 
 
 async def _until_stopped(

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from rlm_worker.errors import RLMError, UsageLimitExceeded
-from rlm_worker.fan_out import fan_out
 from rlm_worker.prompts import Note, note_head, reduce_messages, synthesize_messages
 from rlm_worker.run import Run
 
@@ -39,7 +38,7 @@ async def _reduced(run: Run, notes: Sequence[Note]) -> Sequence[Note]:
     while len(groups := _groups(run, notes)) > 1:
         if len(groups) > len(notes) // _FEWEST_TO_MERGE or run.ledger.remaining_iterations() <= len(groups):
             raise UsageLimitExceeded("maxIterations", run.ledger.limits.max_iterations, run.ledger.usage.iterations)
-        notes = await fan_out(_each(groups), lambda group: _merged(run, group), width=run.ports.deployment.workers)
+        notes = await run.fan_out(_each(groups), lambda group: _merged(run, group))
     return notes
 
 
