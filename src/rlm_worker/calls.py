@@ -13,6 +13,7 @@ from .catalog import Catalog, ModelSpec
 from .errors import RetryableError, UsageLimitExceeded
 from .fan_out import CapacityLimiter, Relief
 from .ports import CallRecord, Clock, DeltaSink, Deployment, Journal, Model, ModelReply, ModelRequest
+from .timers import SharedTimer
 from .tokens import TokenEstimator
 from .usage import CallUsage, Ledger
 
@@ -24,47 +25,20 @@ _EARLY_REPLIES = 16
 
 
 class Timed:
-    """Ends a call that takes too long.
-
-    One timer watches all calls: inside a Worker every timer costs a callback from JavaScript, and one that is cancelled
-    still waits for its time.
-    """
+    """Ends a call that takes too long."""
 
     def __init__(self, model: Model, seconds: float) -> None:
         self._model = model
-        self._seconds = seconds
-        self._ends: dict[asyncio.Timeout, float] = {}  # in order, because all may take equally long
-        self._watching = False
+        self._timer = SharedTimer(seconds)
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
         try:
             async with asyncio.timeout(None) as timeout:
-                self._watch(timeout)
-                try:
+                with self._timer.over(timeout):
                     return await self._model.complete(request, deltas)
-                finally:
-                    del self._ends[timeout]
         except TimeoutError:
-            raise RetryableError(f"no answer from {request.model.id} in {self._seconds:g} s", 3007) from None
-
-    def _watch(self, timeout: asyncio.Timeout) -> None:
-        loop = asyncio.get_running_loop()
-        self._ends[timeout] = loop.time() + self._seconds
-        if not self._watching:
-            self._watching = True
-            loop.call_later(self._seconds, self._look)
-
-    def _look(self) -> None:
-        """Ends the calls whose time is over, and looks again when that of the next one is."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        for timeout, end in self._ends.items():
-            if end > now:
-                loop.call_later(end - now, self._look)
-                return
-            if timeout.when() is None:
-                timeout.reschedule(now)
-        self._watching = False
+            told = f"no answer from {request.model.id} in {self._timer.seconds:g} s"
+            raise RetryableError(told, 3007) from None
 
 
 @dataclass(frozen=True, slots=True)

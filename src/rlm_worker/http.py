@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from .errors import BodyTooSlow, MalformedBody, PayloadTooLarge, UnsupportedMediaType
+from .timers import SharedTimer
 
 _JSON_TYPES = ("application/json", "text/json")
 _LENGTH = re.compile(r"^[0-9]{1,18}$")
@@ -62,11 +63,12 @@ async def read_body(request: HttpRequest, limit: int, idle_seconds: float = 30.0
 
 async def in_time(pieces: AsyncIterator[bytes], idle_seconds: float) -> AsyncIterator[bytes]:
     """The pieces as they come; raises `BodyTooSlow` after that long without one, or below a kilobyte a second."""
-    begun, size = time.monotonic(), 0
+    begun, size, timer = time.monotonic(), 0, SharedTimer(idle_seconds)
     while True:
         try:
-            async with asyncio.timeout(idle_seconds):
-                piece = await anext(pieces, None)
+            async with asyncio.timeout(None) as timeout:
+                with timer.over(timeout):
+                    piece = await anext(pieces, None)
         except TimeoutError:
             raise BodyTooSlow(f"nothing of the body arrived for {idle_seconds:g} s") from None
         if piece is None:
