@@ -139,11 +139,11 @@ def _block_cut(pattern: re.Pattern[str], window: str, low: int, high: int) -> in
             break
         kind = match.lastgroup
         if kind == "indent":
-            level = _HIGHEST_PARAGRAPH + match.end("indent") - cut
+            level = _HIGHEST_PARAGRAPH + match.end(match.lastindex or 0) - cut
         elif kind == "margin":
             level = _HIGHEST_PARAGRAPH
         else:
-            level = match.end("hashes") - cut if kind == "hashes" else _SECTION
+            level = match.end(match.lastindex or 0) - cut if kind == "hashes" else _SECTION
         if level <= best_level:
             mark = crc32(window[cut : cut + _FINGERPRINT].encode())
             if level < best_level or mark <= best_mark:

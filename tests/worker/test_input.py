@@ -213,3 +213,11 @@ def test_broken_off_body(impatient: DevProcess, http: httpx.Client, scripted: Sc
     time.sleep(0.3)
     assert not scripted.calls
     assert http.post("/rlm", json={"context": NEEDLE, "query": QUERY}).status_code == 200
+
+
+def test_hundred_megabytes_are_taken(http: httpx.Client) -> None:
+    """They arrive in more pieces than a Worker may have timers."""
+    text = (b"The sky is blue. " * 60_000 for _ in range(100))
+    answer = http.put("/contexts", content=text, headers={"content-type": "text/plain"})
+    assert answer.status_code == 201, answer.text
+    assert http.delete(f"/contexts/{answer.json()['contextId']}").status_code == 204
