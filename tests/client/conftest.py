@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -11,6 +12,11 @@ from rlm_client import AsyncRLMClient, RetryPolicy, RLMClient
 from scripts.local.dev_process import DevProcess
 from scripts.local.scripted_model import ScriptedModel
 from tests.client.fake_worker import KEY, FakeWorker, serving
+
+# A shell that puts the tests into the background has them ignore interrupts, and their children too, which are to be
+# interrupted here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 IMPATIENT = RetryPolicy(attempts=3, resumptions=3, first_delay=0.001, longest_delay=2.0)
 
