@@ -6,22 +6,21 @@ from typing import Any
 
 from workers import DurableObject, WorkerEntrypoint
 
-from rlm_worker.adapters.accounts import AccountMethods, accounts_of, open_account
 from rlm_worker.adapters.analytics import AnalyticsEngine
-from rlm_worker.adapters.batches import BatchMethods, BatchStubs, batches_of, consume, open_batch
-from rlm_worker.adapters.bindings import variable
-from rlm_worker.adapters.clock import SystemClock
-from rlm_worker.adapters.durable_object import SessionMethods, SessionSlot, open_session
-from rlm_worker.adapters.dynamic_worker import DynamicWorkers, HostMethods
-from rlm_worker.adapters.http import from_js, to_response
+from rlm_worker.adapters.bindings import SystemClock, variable
+from rlm_worker.adapters.fetch import from_js, to_response
 from rlm_worker.adapters.kv import KVCache
-from rlm_worker.adapters.probes import BindingProbes
 from rlm_worker.adapters.r2 import R2Store
 from rlm_worker.adapters.rate_limiter import BindingRateLimiter
-from rlm_worker.adapters.session_stubs import SessionStubs
+from rlm_worker.adapters.sandbox import DynamicWorkers, HostMethods
+from rlm_worker.api.app import Api, error_response
 from rlm_worker.batches.consumer import BatchConsumer
+from rlm_worker.durable_objects.account_object import AccountMethods, accounts_of, open_account
+from rlm_worker.durable_objects.batch_object import BatchMethods, BatchStubs, batches_of, consume, open_batch
+from rlm_worker.durable_objects.probes import BindingProbes
+from rlm_worker.durable_objects.rpc import SessionStubs
+from rlm_worker.durable_objects.session_object import SessionMethods, SessionSlot, open_session
 from rlm_worker.errors import NotConfigured
-from rlm_worker.routes import Api, error_response
 from rlm_worker.settings import Settings
 
 

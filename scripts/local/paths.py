@@ -68,6 +68,28 @@ class LocalPaths:
         return self.parts / "models"
 
     @property
+    def runner(self) -> Path:
+        """What Node runs: the Worker and the AI binding's stand-in in one workerd."""
+        return self.scripts / "runtime" / "runner.mjs"
+
+    @property
+    def workerd_launcher(self) -> Path:
+        """What miniflare takes for workerd."""
+        return self.scripts / "runtime" / "workerd"
+
+    @property
+    def ai_worker(self) -> Path:
+        return self.scripts / "models" / "ai.mjs"
+
+    @property
+    def constraints(self) -> Path:
+        return self.scripts / "setup" / "constraints.txt"
+
+    @property
+    def scripts(self) -> Path:
+        return self.root / "scripts" / "local"
+
+    @property
     def logs(self) -> Path:
         return self.parts / "logs"
 

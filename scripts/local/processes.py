@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -98,3 +99,8 @@ def termination_raises() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def say(line: str) -> None:
+    """One progress line, on stderr so that stdout stays for results."""
+    print(line, file=sys.stderr, flush=True)

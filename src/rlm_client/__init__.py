@@ -1,11 +1,9 @@
 """Questions about texts of any length, answered by an rlm-worker: `run_rlm(context, query).answer`."""
 
-from rlm_client._async_client import AsyncRLMClient
-from rlm_client._batch import BatchItem
-from rlm_client._client import RLMClient
-from rlm_client._config import Config, RLMConfig
-from rlm_client._context import Context, Document
-from rlm_client._errors import (
+from ._async_client import AsyncRLMClient, arun_rlm
+from ._client import RLMClient, run_rlm
+from ._context import Context, Document, UploadProgress
+from ._errors import (
     APIError,
     AuthenticationError,
     BadRequestError,
@@ -25,7 +23,7 @@ from rlm_client._errors import (
     TransportError,
     WaitTimeoutError,
 )
-from rlm_client._events import (
+from ._events import (
     AnswerEvent,
     IterationEvent,
     PlanEvent,
@@ -35,13 +33,16 @@ from rlm_client._events import (
     SubcallEvent,
     UnknownEvent,
 )
-from rlm_client._models import (
+from ._models import (
+    BatchItem,
     BatchStatus,
     BatchSubmitted,
     Cancelled,
+    Config,
     Health,
     ModelInfo,
     ModelUsage,
+    RLMConfig,
     RLMResult,
     RunError,
     SessionStatus,
@@ -50,11 +51,9 @@ from rlm_client._models import (
     Trajectory,
     TrajectoryCall,
 )
-from rlm_client._operations import RunRequest
-from rlm_client._retry import RetryPolicy
-from rlm_client._run import arun_rlm, run_rlm
-from rlm_client._stream import AsyncEventStream, EventStream
-from rlm_client._upload import UploadProgress
+from ._requests import RunRequest
+from ._settings import RetryPolicy
+from ._stream import AsyncEventStream, EventStream
 
 __all__ = [
     "APIError",

@@ -8,18 +8,17 @@ from typing import Self, TypeVar
 
 import httpx
 
-from rlm_client import _flows as flows
-from rlm_client import _operations as operations
-from rlm_client._batch import BatchItem
-from rlm_client._calls import Operation
-from rlm_client._config import Config
-from rlm_client._context import Context
-from rlm_client._drivers import AsyncDriver
-from rlm_client._following import Place, follow_run, follow_session
-from rlm_client._models import (
+from . import _flows as flows
+from . import _requests as operations
+from ._context import Context, OnProgress, Source, UploadBody
+from ._drivers import AsyncDriver
+from ._flows import Flow, Place, follow_run, follow_session
+from ._models import (
+    BatchItem,
     BatchStatus,
     BatchSubmitted,
     Cancelled,
+    Config,
     Health,
     ModelInfo,
     RLMResult,
@@ -28,12 +27,9 @@ from rlm_client._models import (
     Submitted,
     Trajectory,
 )
-from rlm_client._operations import RunRequest
-from rlm_client._retry import RetryPolicy
-from rlm_client._settings import settings
-from rlm_client._steps import Flow
-from rlm_client._stream import AsyncEventStream
-from rlm_client._upload import OnProgress, Source, UploadBody
+from ._requests import Operation, RunRequest
+from ._settings import RetryPolicy, settings
+from ._stream import AsyncEventStream
 
 T = TypeVar("T")
 
@@ -206,3 +202,16 @@ class AsyncRLMClient:
 
     async def _drive(self, flow: Flow[T]) -> T:
         return await AsyncDriver(self._http).run(flow)
+
+
+async def arun_rlm(
+    context: Context,
+    query: str,
+    config: Config | None = None,
+    *,
+    base_url: str | None = None,
+    api_key: str | None = None,
+) -> RLMResult:
+    """`run_rlm`, awaited."""
+    async with AsyncRLMClient(base_url, api_key) as client:
+        return await client.run(context, query, config)

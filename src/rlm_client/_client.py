@@ -8,18 +8,17 @@ from typing import Self, TypeVar
 
 import httpx
 
-from rlm_client import _flows as flows
-from rlm_client import _operations as operations
-from rlm_client._batch import BatchItem
-from rlm_client._calls import Operation
-from rlm_client._config import Config
-from rlm_client._context import Context
-from rlm_client._drivers import Driver
-from rlm_client._following import Place, follow_run, follow_session
-from rlm_client._models import (
+from . import _flows as flows
+from . import _requests as operations
+from ._context import Context, OnProgress, Source, UploadBody
+from ._drivers import Driver
+from ._flows import Flow, Place, follow_run, follow_session
+from ._models import (
+    BatchItem,
     BatchStatus,
     BatchSubmitted,
     Cancelled,
+    Config,
     Health,
     ModelInfo,
     RLMResult,
@@ -28,12 +27,9 @@ from rlm_client._models import (
     Submitted,
     Trajectory,
 )
-from rlm_client._operations import RunRequest
-from rlm_client._retry import RetryPolicy
-from rlm_client._settings import settings
-from rlm_client._steps import Flow
-from rlm_client._stream import EventStream
-from rlm_client._upload import OnProgress, Source, UploadBody
+from ._requests import Operation, RunRequest
+from ._settings import RetryPolicy, settings
+from ._stream import EventStream
 
 T = TypeVar("T")
 
@@ -204,3 +200,20 @@ class RLMClient:
 
     def _drive(self, flow: Flow[T]) -> T:
         return Driver(self._http).run(flow)
+
+
+def run_rlm(
+    context: Context,
+    query: str,
+    config: Config | None = None,
+    *,
+    base_url: str | None = None,
+    api_key: str | None = None,
+) -> RLMResult:
+    """Ask an rlm-worker a question about a context of any length and return the result.
+
+    `context` is a string, a list of strings, a list of documents, or a context uploaded before; `config` an
+    `RLMConfig` or a mapping. `base_url` and `api_key` default to `RLM_BASE_URL` and `RLM_API_KEY`. Raises `RLMError`s.
+    """
+    with RLMClient(base_url, api_key) as client:
+        return client.run(context, query, config)

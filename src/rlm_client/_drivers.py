@@ -9,8 +9,8 @@ from typing import TypeAlias, TypeVar
 import anyio
 import httpx
 
-from rlm_client._events import RunEvent
-from rlm_client._steps import Answer, Emit, Flow, Open, Read, Send, Sleep, Step
+from ._events import RunEvent
+from ._flows import Answer, Emit, Flow, Open, Read, Send, Sleep, Step
 
 T = TypeVar("T")
 Outcome: TypeAlias = Answer | httpx.RequestError

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
+import pydantic
 from pydantic import Field
+from pydantic.alias_generators import to_camel
 
-from rlm_client._wire import Wire
+from ._errors import ProtocolError
+
+WireT = TypeVar("WireT", bound="Wire")
+
+
+class Wire(pydantic.BaseModel):
+    """An immutable value from the Worker; fields it does not know yet are kept as they came."""
+
+    model_config = pydantic.ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow", frozen=True)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the value as the Worker sent it: camelCase names, plain JSON types, nothing that it left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def parse(model: type[WireT], text: str | bytes) -> WireT:
+    """Read one JSON object; raises `ProtocolError` when it is not what the contract promises."""
+    try:
+        return model.model_validate_json(text)
+    except pydantic.ValidationError as error:
+        # Inputs are left out: a context or an answer has no business in an error message.
+        places = ", ".join(".".join(map(str, item["loc"])) or "body" for item in error.errors(include_input=False))
+        raise ProtocolError(f"The Worker's answer is not a {model.__name__}: see {places}.") from None
+
 
 Name = Annotated[str, Field(coerce_numbers_to_str=True)]
 
@@ -212,3 +239,68 @@ class BatchStatus(Wire):
     def done(self) -> int:
         """How many items have ended, in whatever way."""
         return self.completed + self.failed + self.cancelled
+
+
+def read_json(text: str | bytes, otherwise: Callable[[], object]) -> object:
+    """Return what the text holds as JSON, or `otherwise()` when it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return otherwise()
+
+
+class RLMConfig(pydantic.BaseModel):
+    """The options of a run; what is left out, the deployment decides.
+
+    `chunk_size`, `chunk_overlap` and `max_output_characters` (of a REPL cell) are in characters; `timeout_seconds` and
+    `max_cost_usd` bound the whole run, `max_output_tokens` each model call, `cell_timeout_seconds` each REPL cell.
+    A misspelt option is refused here, before anything is sent; the Worker checks the values.
+    """
+
+    model_config = pydantic.ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+    strategy: Literal["auto", "direct", "map_reduce", "repl"] | None = None
+    root_model: str | None = None
+    sub_model: str | None = None
+    max_iterations: int | None = None
+    max_sub_calls: int | None = None
+    max_depth: int | None = None
+    chunk_size: int | None = None
+    chunk_overlap: int | None = None
+    use_cache: bool | None = None
+    max_cost_usd: float | None = None
+    timeout_seconds: float | None = None
+    temperature: float | None = None
+    max_output_tokens: int | None = None
+    cell_timeout_seconds: float | None = None
+    max_output_characters: int | None = None
+
+
+Config: TypeAlias = RLMConfig | Mapping[str, object]
+
+
+def wire_config(config: Config | None) -> dict[str, object]:
+    """Return the options as they travel; a plain mapping goes as it is, so that newer options can be used."""
+    if isinstance(config, RLMConfig):
+        return config.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return dict(config or {})
+
+
+class BatchItem(RLMResult):
+    """The outcome of one item of a batch: a result, and the item's place in the input, counted from 0."""
+
+    index: int
+
+
+def batch_items(lines: str) -> list[BatchItem]:
+    """Read results as JSONL, one line per item in input order; an item may hold its result or be it."""
+    return [_item(number, line) for number, line in enumerate(filter(str.strip, lines.split("\n")))]
+
+
+def _item(number: int, line: str) -> BatchItem:
+    body = read_json(line, lambda: None)
+    if not isinstance(body, Mapping):
+        raise ProtocolError(f"Line {number + 1} of the batch's results is not a JSON object.")
+    inner = body.get("result")
+    fields = {"index": number, **body, **(inner if isinstance(inner, Mapping) else {})}
+    return BatchItem.model_validate({key: value for key, value in fields.items() if key != "result"})

@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import Self
 
-from rlm_client._drivers import AsyncDriver, Driver
-from rlm_client._events import RunEvent
-from rlm_client._following import Place
-from rlm_client._models import RLMResult
-from rlm_client._steps import Flow
+from ._drivers import AsyncDriver, Driver
+from ._events import RunEvent
+from ._flows import Flow, Place
+from ._models import RLMResult
 
 
 class _Followed:

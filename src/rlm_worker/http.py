@@ -114,3 +114,16 @@ def check_json_bytes(body: bytes) -> None:
         body.decode()
     except UnicodeDecodeError as error:
         raise MalformedBody(f"the body is not UTF-8 (byte {error.start})") from None
+
+
+HEARTBEAT = ": still here\n\n"
+SSE_HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",
+}
+
+
+def encode_event(number: int, kind: str, data: str) -> str:
+    """One event; `data` is JSON, which has no raw line breaks."""
+    return f"id: {number}\nevent: {kind}\ndata: {data}\n\n"

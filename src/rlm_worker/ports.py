@@ -8,8 +8,42 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from .catalog import ModelSpec
-from .usage import CallUsage, Role
+Role = Literal["root", "sub"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallUsage:
+    """What one call used: tokens as the model reported them, or `estimated`."""
+
+    input_tokens: int
+    output_tokens: int
+    estimated: bool = False
+
+
+_MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One model: window in tokens (prompt and output together), prices in US dollars and neurons per million tokens."""
+
+    id: str
+    window: int
+    input_price: float
+    output_price: float
+    input_neurons: float
+    output_neurons: float
+    fallback: str | None = None
+    window_published: bool = True
+
+    def cost(self, input_tokens: int, output_tokens: int) -> float:
+        """The price of one call, in US dollars."""
+        return (input_tokens * self.input_price + output_tokens * self.output_price) / _MILLION
+
+    def neurons(self, input_tokens: int, output_tokens: int) -> float:
+        """The neurons that one call uses up."""
+        return (input_tokens * self.input_neurons + output_tokens * self.output_neurons) / _MILLION
+
 
 CallKind = Literal["direct", "map", "reduce", "synthesize", "turn", "llm_query", "extract", "compact"]
 EventKind = Literal["session", "plan", "subcall", "iteration", "answer", "result", "error"]
@@ -245,3 +279,27 @@ class Sandbox(Protocol):
     async def open(
         self, session_id: str, setup: str, seconds: float, call: Callable[[str], Awaitable[str]]
     ) -> SandboxRepl: ...
+
+
+Cell = str | int | float | None
+
+
+class Database(Protocol):
+    """SQLite as a Durable Object offers it: one statement at a time, its rows as tuples."""
+
+    def execute(self, statement: str, *values: Cell) -> list[tuple[Cell, ...]]: ...
+
+
+class Alarm(Protocol):
+    """The one alarm of a session: fires at a time in seconds since the epoch, again after a crash."""
+
+    async def set(self, at: float) -> None: ...
+
+
+class Eraser(Protocol):
+    """Deletes everything that the session's own storage holds."""
+
+    async def erase(self) -> None: ...
+
+
+Interval = tuple[int, int]

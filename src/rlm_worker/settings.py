@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from .accounts import AccountLimits
-from .answers import MAX_BATCH_ITEMS
-from .catalog import Catalog
-from .cors import allowed_origins
+from rlm_worker.budget.account import AccountLimits
+from rlm_worker.models.catalog import Catalog
+from rlm_worker.wire.batches import MAX_BATCH_ITEMS
+from rlm_worker.wire.requests import RunConfig
+
 from .errors import NotConfigured
 from .ports import Deployment
-from .schemas import RunConfig
 
 # A JSON body is held whole, several times over, while it is read: this leaves room in an isolate of 128 MB.
 _MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -134,3 +135,18 @@ def public_limits(settings: Settings) -> Mapping[str, object]:
         "keyConcurrentRuns": settings.account_limits.concurrent_runs,
         "defaults": json.loads(settings.defaults.model_dump_json(by_alias=True)),
     }
+
+
+_ORIGIN = re.compile(r"^https?://[a-z0-9.-]+(:\d{1,5})?$|^http://\[::1\](:\d{1,5})?$")
+
+
+def allowed_origins(text: str) -> tuple[str, ...]:
+    """The origins in the var `CORS_ORIGINS`, separated by commas; raises `NotConfigured` for what is no origin.
+
+    `*` is refused on purpose: an endpoint that spends money has no business with every page there is.
+    """
+    origins = tuple(part.strip().lower().rstrip("/") for part in text.split(",") if part.strip())
+    for origin in origins:
+        if not _ORIGIN.match(origin):
+            raise NotConfigured(f"CORS_ORIGINS must list origins such as https://app.example, not {origin!r}")
+    return origins

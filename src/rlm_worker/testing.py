@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from .accounts import Account, AccountLimits
-from .catalog import Catalog
-from .errors import NotFound, StorageUnavailable
-from .journal import Cell, SessionJournal
-from .ports import DeltaSink, Deployment, EventKind, MetricsPoint, Model, ModelReply, ModelRequest
-from .run import RunPorts
-from .usage import CallUsage
+from rlm_worker.budget.account import Account, AccountLimits
+from rlm_worker.journal.session import SessionJournal
+from rlm_worker.models.catalog import Catalog
+from rlm_worker.runs.run import RunPorts
+from rlm_worker.sandbox.repl import Repl, Setup
+
+from .errors import NotFound, SandboxForgot, SandboxLost, StorageUnavailable
+from .ports import (
+    CallUsage,
+    Cell,
+    DeltaSink,
+    Deployment,
+    EventKind,
+    MetricsPoint,
+    Model,
+    ModelReply,
+    ModelRequest,
+    SandboxRepl,
+)
 
 Answer = Callable[[ModelRequest], ModelReply | Awaitable[ModelReply]]
 
@@ -168,3 +181,51 @@ def memory_ports(model: Model, *, deployment: Deployment | None = None, catalog:
         catalog=catalog or Catalog.standard(),
         deployment=deployment or replace(Deployment(), call_timeout_seconds=5.0),
     )
+
+
+Call = Callable[[str], Awaitable[str]]
+
+
+@dataclass(slots=True)
+class ThreadSandbox:
+    """Opens REPLs on threads; `deadly` is text that ends the isolate of a cell which has it, as `os._exit` would."""
+
+    deadly: str = "os._exit"
+    opened: list[ThreadRepl] = field(default_factory=list)
+
+    async def open(self, session_id: str, setup: str, seconds: float, call: Call) -> SandboxRepl:
+        repl = ThreadRepl(setup, call, asyncio.get_running_loop(), self.deadly)
+        self.opened.append(repl)
+        return repl
+
+
+class ThreadRepl:
+    """One REPL; keeps the requests that it ran. `forgotten`: the platform has put an empty one in its place."""
+
+    def __init__(self, setup: str, call: Call, loop: asyncio.AbstractEventLoop, deadly: str) -> None:
+        self._call = call
+        self._loop = loop
+        self._deadly = deadly
+        self._repl = Repl(Setup.from_json(setup), self._ask)
+        self.ran: list[str] = []
+        self.closed = False
+        self.forgotten = False
+
+    async def run(self, request: str) -> str:
+        """Runs a cell on a thread, so that its calls can wait for this one."""
+        if self.forgotten:
+            raise SandboxForgot("the platform restarted it")
+        self.ran.append(request)
+        if self._deadly in request:
+            raise SandboxLost("it ended the Python process")
+        return await asyncio.to_thread(self._repl.run, request)
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def _ask(self, request: str) -> str:
+        return asyncio.run_coroutine_threadsafe(_awaited(self._call(request)), self._loop).result()
+
+
+async def _awaited(answer: Awaitable[str]) -> str:
+    return await answer

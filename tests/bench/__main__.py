@@ -10,8 +10,7 @@ from importlib import import_module
 
 from scripts.local.paths import local_paths
 from scripts.local.processes import termination_raises
-
-from .environment import peer_environment, prepare_peers
+from tests.bench.environment import peer_environment, prepare_peers
 
 
 def chunking() -> None:

@@ -8,10 +8,10 @@ from statistics import median
 
 import httpx
 
-from .constant_model import constant_model
-from .deployment import QUESTION, Deployed, deployed
-from .tables import Table
-from .texts import MEGABYTE, unique_text
+from tests.bench.constant_model import constant_model
+from tests.bench.deployment import QUESTION, Deployed, deployed
+from tests.bench.tables import Table
+from tests.bench.texts import MEGABYTE, unique_text
 
 _ROUNDS = 60
 

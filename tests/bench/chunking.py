@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from pydoc_data.topics import topics
 
-from rlm_worker.chunking import ChunkBudget, chunk_documents
+from rlm_worker.text.chunker import ChunkBudget, chunk_documents
 
 MEGABYTE = 1_000_000
 ROUNDS = 7

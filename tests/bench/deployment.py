@@ -11,10 +11,9 @@ from pathlib import Path
 
 import httpx
 
-from scripts.local.dev_process import DevProcess
-
-from .machine import cpu_seconds, forget_peak, peak_megabytes
-from .texts import unique_blocks
+from scripts.local.runtime.dev_process import DevProcess
+from tests.bench.machine import cpu_seconds, forget_peak, peak_megabytes
+from tests.bench.texts import unique_blocks
 
 _SECONDS = 900
 _MEMORY = Path("/dev/shm")

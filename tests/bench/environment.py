@@ -7,11 +7,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from scripts.local.bootstrap import install_environment
 from scripts.local.paths import local_paths
-from scripts.local.pins import WORKER_PLATFORM, WORKER_PYTHON
 from scripts.local.processes import run_logged
-from scripts.local.steps import Step, ensure
+from scripts.local.setup.bootstrap import install_environment
+from scripts.local.setup.pins import WORKER_PLATFORM, WORKER_PYTHON
+from scripts.local.setup.steps import Step, ensure
 
 _REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 _DSPY_REQUIREMENTS = Path(__file__).with_name("requirements-dspy.txt")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-from scripts.local.scripted_faults import Fault
-from scripts.local.scripted_model import ScriptedModel
-from scripts.local.scripted_rules import fixed
-
-from .deployment import Measured, deployed
-from .tables import Table
+from scripts.local.scripted.faults import Fault
+from scripts.local.scripted.model import ScriptedModel
+from scripts.local.scripted.rules import fixed
+from tests.bench.deployment import Measured, deployed
+from tests.bench.tables import Table
 
 CALLS = 200
 CONCURRENCY = 24

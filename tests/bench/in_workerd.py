@@ -15,15 +15,14 @@ from statistics import median
 
 import httpx
 
-from scripts.local.parts import node, uses_official_bundle
 from scripts.local.paths import local_paths
 from scripts.local.processes import end_group, start_group
-from scripts.local.run_config import runner_environment
-from scripts.local.server import free_port
-
-from .environment import prepare_worker_modules
-from .tables import Table
-from .texts import MEGABYTE, unique_text
+from scripts.local.runtime.deployment import free_port
+from scripts.local.runtime.run_config import runner_environment
+from scripts.local.setup.components import node, uses_official_bundle
+from tests.bench.environment import prepare_worker_modules
+from tests.bench.tables import Table
+from tests.bench.texts import MEGABYTE, unique_text
 
 _SIZES = (50_000, 2_000)
 _SPLITTERS = ("ours", "semchunk", "langchain")
@@ -70,7 +69,7 @@ def _splitting_worker() -> Iterator[httpx.Client]:
         state = Path(folder)
         config = _run_config(state, free_port(0))
         environment = {**os.environ, **runner_environment(_PATHS, state)}
-        runner = _PATHS.root / "scripts" / "local" / "runner.mjs"
+        runner = _PATHS.runner
         command = [node(_PATHS), runner, config]
         process = start_group(command, subprocess.PIPE, env=environment, stdin=subprocess.PIPE)
         try:
@@ -104,13 +103,13 @@ def _run_config(state: Path, port: int) -> Path:
         "name": "splitting",
         "main": "main.py",
         "source": str(source),
-        "leaveOut": ["rlm_worker/adapters/"],
+        "leaveOut": ["rlm_worker/adapters/", "rlm_worker/durable_objects/"],
         "wranglerToml": str(toml),
         "compatibilityDate": "2026-09-08",
         "flags": [] if uses_official_bundle(_PATHS) else ["python_workers_development", "experimental"],
         "npm": str(_PATHS.npm),
         "pythonModules": str(prepare_worker_modules()),
-        "aiWorker": str(_PATHS.root / "scripts" / "local" / "ai_worker" / "ai.mjs"),
+        "aiWorker": str(_PATHS.ai_worker),
         "cache": str(state / "cache"),
         "state": str(state),
         "port": port,

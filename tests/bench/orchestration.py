@@ -11,13 +11,12 @@ from pathlib import Path
 from statistics import median
 
 from scripts.local.paths import local_paths
-
-from .constant_model import ModelProcess, constant_model
-from .deployment import Deployed, deployed
-from .environment import peer_environment, prepare_peers
-from .machine import cpu_seconds
-from .tables import Table
-from .texts import unique_text
+from tests.bench.constant_model import ModelProcess, constant_model
+from tests.bench.deployment import Deployed, deployed
+from tests.bench.environment import peer_environment, prepare_peers
+from tests.bench.machine import cpu_seconds
+from tests.bench.tables import Table
+from tests.bench.texts import unique_text
 
 CHUNK = 50_000
 CALLS = 400

@@ -18,12 +18,11 @@ from itertools import count
 from pathlib import Path
 
 from scripts.local.errors import LocalError
-from scripts.local.scripted_calls import ChatCall
-from scripts.local.scripted_model import ScriptedModel
-
-from .deployment import Deployed, deployed
-from .environment import peer_environment, peer_log, prepare_dspy, prepare_peers
-from .tables import Table
+from scripts.local.scripted.calls import ChatCall
+from scripts.local.scripted.model import ScriptedModel
+from tests.bench.deployment import Deployed, deployed
+from tests.bench.environment import peer_environment, peer_log, prepare_dspy, prepare_peers
+from tests.bench.tables import Table
 
 ROUNDS = 5
 SHORT, LONG, CALLS = 2, 22, 400

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median
 
-from .constant_model import constant_model
-from .deployment import Measured, deployed
-from .tables import Table
-from .texts import MEGABYTE
+from tests.bench.constant_model import constant_model
+from tests.bench.deployment import Measured, deployed
+from tests.bench.tables import Table
+from tests.bench.texts import MEGABYTE
 
 SIZES = (1, 10, 100)
 _EVERYTHING = 9_000

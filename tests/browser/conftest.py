@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scripts.local.scripted_model import ScriptedModel
+from scripts.local.scripted.model import ScriptedModel
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scripts.local.browser import chromium, page_after_scripts
-from scripts.local.dev_process import DevProcess
 from scripts.local.paths import local_paths
-from scripts.local.scripted_model import ScriptedModel
+from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.scripted.model import ScriptedModel
+from tests.browser.chromium import chromium, page_after_scripts
 
 pytestmark = [pytest.mark.worker, pytest.mark.slow]
 

@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from rlm_client import AsyncRLMClient, RetryPolicy, RLMClient
-from scripts.local.dev_process import DevProcess
-from scripts.local.scripted_model import ScriptedModel
+from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.scripted.model import ScriptedModel
 from tests.client.fake_worker import KEY, FakeWorker, serving
 
 # A shell that puts the tests into the background has them ignore interrupts, and their children too, which are to be

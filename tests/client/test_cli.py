@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from rlm_client._cli._app import rlm
-from rlm_client._cli._exits import MEANINGS
+from rlm_client._cli.app import rlm
+from rlm_client._cli.errors import MEANINGS
 from tests.client.fake_worker import KEY, FakeWorker, error_fault
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rlm_client import ModelInfo, RLMConfig
-from rlm_client._cli._estimate import Wish, estimate
+from rlm_client._cli.estimate import Wish, estimate
 from rlm_client._models import RunDefaults
 
 ROOT = ModelInfo(id="@cf/root", window=24_000, input_price=1.0, output_price=2.0, aliases=["llama-3.1-70b"], dated="d")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rlm_client import RequestError
-from rlm_client._cli._files import Collected, Selection, collect, decoded
+from rlm_client._cli.files import Collected, Selection, collect, decoded
 
 ALL = Selection()
 

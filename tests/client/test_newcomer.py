@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.local.dev_process import DevProcess
+from scripts.local.runtime.dev_process import DevProcess
 
 pytestmark = [pytest.mark.worker, pytest.mark.slow]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.local.dev_process import DevProcess
-from scripts.local.scripted_model import ScriptedModel
+from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.scripted.model import ScriptedModel
 from tests.client.haystack import QUERY, haystack
 
 pytestmark = pytest.mark.worker

@@ -28,9 +28,9 @@ from rlm_client import (
     SubcallEvent,
     run_rlm,
 )
-from scripts.local.dev_process import DevProcess
-from scripts.local.scripted_faults import Fault
-from scripts.local.scripted_model import ScriptedModel
+from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.scripted.faults import Fault
+from scripts.local.scripted.model import ScriptedModel
 from tests.client.cutting_proxy import cutting
 from tests.client.haystack import NEEDLE, QUERY, haystack
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlm_client._sse import ServerSentEvent, SSEDecoder
+from rlm_client._events import ServerSentEvent, SSEDecoder
 
 
 def _all(*pieces: bytes) -> list[tuple[str, str, str | None]]:

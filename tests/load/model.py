@@ -7,10 +7,10 @@ import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from rlm_worker.catalog import Catalog
-from scripts.local.scripted_calls import ChatCall, count_tokens, cut_to_tokens
-from scripts.local.scripted_model import ScriptedModel
-from scripts.local.scripted_rules import needle
+from rlm_worker.models.catalog import Catalog
+from scripts.local.scripted.calls import ChatCall, count_tokens, cut_to_tokens
+from scripts.local.scripted.model import ScriptedModel
+from scripts.local.scripted.rules import needle
 
 _MARK = re.compile(r"special magic number for (load-\d+-\d+)")
 

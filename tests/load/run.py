@@ -13,8 +13,8 @@ from pathlib import Path
 
 import httpx
 
-from scripts.local.dev_process import DevProcess
-from scripts.local.scripted_model import ScriptedModel
+from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.scripted.model import ScriptedModel
 from tests.load.callers import Caller, Record
 from tests.load.model import Cashier, forget_texts
 

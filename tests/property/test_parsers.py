@@ -9,13 +9,13 @@ from contextlib import suppress
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rlm_worker.auth import LOCAL_OWNER, owner_of
-from rlm_worker.context import ContextManifest, gather_documents
-from rlm_worker.cors import allowed_origins
+from rlm_worker.api.auth import LOCAL_OWNER, owner_of
 from rlm_worker.errors import NotConfigured, RequestError, RLMError
 from rlm_worker.http import check_json_bytes
 from rlm_worker.openai.schemas import parse_chat
-from rlm_worker.schemas import RunRequest, parse_request
+from rlm_worker.settings import allowed_origins
+from rlm_worker.text.context import ContextManifest, gather_documents
+from rlm_worker.wire.requests import RunRequest, parse_request
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

@@ -11,12 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scripts.local.parts import node, node_environment
 from scripts.local.paths import local_paths
-from scripts.local.scripted_calls import Reply
-from scripts.local.scripted_faults import Fault
-from scripts.local.scripted_model import ScriptedModel
-from scripts.local.scripted_rules import fixed
+from scripts.local.scripted.calls import Reply
+from scripts.local.scripted.faults import Fault
+from scripts.local.scripted.model import ScriptedModel
+from scripts.local.scripted.rules import fixed
+from scripts.local.setup.components import node, node_environment
 
 pytestmark = pytest.mark.worker
 
@@ -34,7 +34,7 @@ def server() -> Iterator[ScriptedModel]:
 @pytest.fixture(scope="module")
 def probe(server: ScriptedModel) -> Iterator[httpx.Client]:
     paths = local_paths()
-    stand_in = paths.root / "scripts" / "local" / "ai_worker" / "ai.mjs"
+    stand_in = paths.ai_worker
     command = [node(paths), Path(__file__).with_name("probe.mjs"), paths.npm, stand_in, server.url]
     process = subprocess.Popen(
         [str(part) for part in command],

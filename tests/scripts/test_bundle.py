@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.local.bundle import BUNDLE_NAME, REPLACEMENTS, adapt_glue, assemble_bundle
 from scripts.local.errors import LocalError
+from scripts.local.setup.bundle import BUNDLE_NAME, REPLACEMENTS, adapt_glue, assemble_bundle
 
 GLUE = ";".join(replacement.text for replacement in REPLACEMENTS)
 

@@ -6,8 +6,8 @@ import io
 
 from rich.console import Console
 
-from scripts.local.demo_document import demo_documents, is_grounded
-from scripts.local.demo_view import DemoView, show_result
+from scripts.local.commands.demo_document import demo_documents, is_grounded
+from scripts.local.commands.demo_view import DemoView, show_result
 from scripts.local.sse import Event, events
 
 

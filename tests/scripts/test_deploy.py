@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.local.deploy import Expiry, Plan, make_key, place_python_modules, plan, set_expiries, wanted
+from scripts.cloud.deploy import Expiry, Plan, make_key, place_python_modules, plan, set_expiries, wanted
 from scripts.local.errors import LocalError
 from scripts.local.paths import LocalPaths, local_paths
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scripts.local.dev_process import DevProcess
 from scripts.local.errors import LocalError
 from scripts.local.paths import local_paths
-from scripts.local.scripted_model import ScriptedModel
+from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.scripted.model import ScriptedModel
 
 pytestmark = pytest.mark.worker
 
@@ -54,7 +54,7 @@ def is_alive(pid: int) -> bool:
 
 def run_dev(*options: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(local_paths().root)}
-    command = [sys.executable, "-P", "-m", "scripts.local.dev", *options]
+    command = [sys.executable, "-P", "-m", "scripts.local.commands.dev", *options]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from scripts.local.paths import local_paths
-from scripts.local.pins import LARGE, SMALL, node_packages, python_packages
+from scripts.local.setup.pins import LARGE, SMALL, node_packages, python_packages
 
 ROOT = local_paths().root
 GROUPS = ("worker", "local", "check", "test", "models")
@@ -31,7 +31,7 @@ def test_node_packages_are_exact() -> None:
 
 
 def test_groups_match_constraints() -> None:
-    constraints = (ROOT / "scripts" / "local" / "constraints.txt").read_text(encoding="utf-8").lower().splitlines()
+    constraints = local_paths().constraints.read_text(encoding="utf-8").lower().splitlines()
     for pin in python_packages(ROOT, "local", "check", "test"):
         assert pin.lower() in constraints
 

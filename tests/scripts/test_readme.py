@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from rlm_worker.catalog import CATALOG_DATE, Catalog
+from rlm_worker.models.catalog import CATALOG_DATE, Catalog
 from rlm_worker.settings import Settings
-from scripts.local.dev_process import DevProcess
-from scripts.local.scripted_model import ScriptedModel
-from scripts.local.scripted_rules import fixed
+from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.scripted.model import ScriptedModel
+from scripts.local.scripted.rules import fixed
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -48,7 +48,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> object:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with the files that the README's examples speak of."""
-    for name in ("src/auth.py", "src/rlm_client/_cli/_exits.py", "docs/guide.md", "old.txt", "new.txt", "book.txt"):
+    for name in ("src/auth.py", "src/rlm_client/_cli/errors.py", "docs/guide.md", "old.txt", "new.txt", "book.txt"):
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("Passwords are hashed in auth.py. Ann and Bob are mentioned. " * 20, encoding="utf-8")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts.local.paths import LocalPaths, local_paths
-from scripts.local.run_config import Upstreams, write_run_config
+from scripts.local.runtime.run_config import Upstreams, write_run_config
 
 DEVELOPMENT = {"python_workers_development", "experimental"}
 DEPLOYED = tomllib.loads((local_paths().root / "wrangler.toml").read_text(encoding="utf-8"))

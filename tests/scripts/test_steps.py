@@ -9,7 +9,7 @@ import pytest
 from scripts.local.errors import LocalError
 from scripts.local.paths import LocalPaths
 from scripts.local.processes import run_logged
-from scripts.local.steps import Step, ensure, is_done
+from scripts.local.setup.steps import Step, ensure, is_done
 
 
 @pytest.fixture

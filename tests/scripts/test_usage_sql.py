@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from scripts.local.usage import usage_sql, usage_table
+from scripts.cloud.usage import usage_sql, usage_table
 
 
 @pytest.mark.parametrize(

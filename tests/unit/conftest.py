@@ -7,15 +7,17 @@ from collections.abc import Callable
 
 import pytest
 
-from rlm_worker.admission import admit
-from rlm_worker.catalog import Catalog
-from rlm_worker.context import InlineReader, gather_documents
-from rlm_worker.orchestrator import execute
+from rlm_worker.models.catalog import Catalog
 from rlm_worker.ports import Deployment
-from rlm_worker.run import Job, RunPorts
-from rlm_worker.schemas import RunConfig, RunResult, parse_request
+from rlm_worker.runs.job import Job
+from rlm_worker.runs.run import RunPorts
+from rlm_worker.sessions.prepare import admit
 from rlm_worker.settings import Settings
+from rlm_worker.strategies.execute import execute
 from rlm_worker.testing import MemoryStore
+from rlm_worker.text.context import InlineReader, gather_documents
+from rlm_worker.wire.requests import RunConfig, parse_request
+from rlm_worker.wire.results import RunResult
 
 Texts = list[tuple[str | None, str]]
 

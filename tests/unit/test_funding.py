@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from rlm_worker.accounts import AccountLimits
-from rlm_worker.context import InlineReader, gather_documents
-from rlm_worker.orchestrator import execute
+from rlm_worker.budget.account import AccountLimits
 from rlm_worker.ports import ModelReply, ModelRequest
-from rlm_worker.schemas import RunResult
-from rlm_worker.session import Session
+from rlm_worker.sessions.session import Session
+from rlm_worker.strategies.execute import execute
 from rlm_worker.testing import FunctionModel, ManualClock, MemoryAccounts, SqliteDatabase, memory_ports
+from rlm_worker.text.context import InlineReader, gather_documents
+from rlm_worker.wire.results import RunResult
 from tests.unit.conftest import job_for
 from tests.unit.test_session import Storage, a_job, answering, open_session
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlm_worker.graphemes import first_boundary, is_boundary, last_boundary
+from rlm_worker.text.graphemes import first_boundary, is_boundary, last_boundary
 
 CLUSTERS = [
     "\r\n",

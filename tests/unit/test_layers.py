@@ -1,22 +1,34 @@
-"""Who may import whom: the lines that the layout draws."""
+"""Who may import whom: the lines that the layout draws.
+
+`python tests/unit/test_layers.py [CHECKOUT]` prints the map: each part with its floor, and what it stands on.
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 SRC = Path(__file__).parents[2] / "src"
+WORKER = SRC / "rlm_worker"
 PLATFORM = {"js", "pyodide", "workers", "_cloudflare_compat_flags", "_pyodide_entrypoint_helper"}
-LEAVES = {"errors", "catalog", "usage", "chunks"}
-PURE = {"chunking", "prompts", "tokens", "boundaries", "packing", "arriving", "graphemes", "relevance", "chunks"}
+# Top down: each may import what stands below it, and nothing above.
+ORDER = (
+    *("durable_objects", "api", "openai", "batches", "sessions", "strategies", "repl", "runs", "settings", "journal"),
+    *("models", "budget", "text", "wire", "adapters", "sandbox", "log", "http", "timers", "ports", "errors"),
+)
+KNOW_THE_PLATFORM = ("adapters", "durable_objects", "sandbox")
+PURE = ("text/boundaries", "text/chunker", "text/chunks", "text/graphemes", "text/packing", "text/quotes")
+PURE_TOO = ("text/relevance", "text/tokens", "strategies/prompts", "repl/code_blocks", "models/pricing")
+MAX_MODULES = 12
 
 
-def imports(path: Path) -> Iterator[str]:
+def imports(path: Path, src: Path = SRC) -> Iterator[str]:
     """Absolute names of everything that a module imports."""
-    package = path.relative_to(SRC).with_suffix("").parts
+    package = path.relative_to(src).with_suffix("").parts
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -27,32 +39,76 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def modules(package: str) -> list[Path]:
-    return sorted((SRC / package).rglob("*.py"))
+def modules(package: str, src: Path = SRC) -> list[Path]:
+    return sorted(path for path in (src / package).rglob("*.py") if not path.stem.startswith("__"))
 
 
-def noun(path: Path) -> str:
-    return ".".join(path.relative_to(SRC / "rlm_worker").with_suffix("").parts)
+def noun(path: Path, src: Path = SRC) -> str:
+    return ".".join(path.relative_to(src / "rlm_worker").with_suffix("").parts)
 
 
-def inside(*edges: str) -> list[Path]:
-    """The Worker's modules but those below these folders."""
-    return [path for path in modules("rlm_worker") if not set(edges) & set(path.parts)]
+def part(path: Path, src: Path = SRC) -> str:
+    """The folder of a module of the Worker, or its own name where it lies in none."""
+    return noun(path, src).partition(".")[0]
 
 
-@pytest.mark.parametrize("path", inside("adapters", "sandbox"), ids=noun)
+def outside(*parts: str) -> list[Path]:
+    return [path for path in modules("rlm_worker") if part(path) not in parts]
+
+
+def arrows(src: Path = SRC) -> Mapping[str, set[str]]:
+    """Which parts each part imports; doubles, which are not uploaded, stand beside the layout."""
+    ours = [path for path in modules("rlm_worker", src) if part(path, src) != "testing"]
+    parts = {part(path, src) for path in ours}
+    found: dict[str, set[str]] = {name: set() for name in parts}
+    for path in ours:
+        names = [name.split(".") for name in imports(path, src) if name.startswith("rlm_worker.")]
+        found[part(path, src)] |= {own[1] for own in names if own[1] in parts} - {part(path, src)}
+    return found
+
+
+def floors(below: Mapping[str, set[str]]) -> Mapping[str, int]:
+    """How many parts stand below each other under each part; of a circle, no part is below the others."""
+
+    def floor(name: str, above: frozenset[str]) -> int:
+        return 1 + max((floor(other, above | {name}) for other in below[name] - above), default=0)
+
+    return {name: floor(name, frozenset({name})) for name in below}
+
+
+def test_every_part_has_its_place() -> None:
+    assert {part(path) for path in outside("testing")} == set(ORDER)
+
+
+@pytest.mark.parametrize("upper", ORDER)
+def test_imports_go_down(upper: str) -> None:
+    assert arrows()[upper] <= set(ORDER[ORDER.index(upper) + 1 :])
+
+
+def test_no_way_back() -> None:
+    ways = arrows()
+    assert not [(one, other) for one in ways for other in ways[one] if one in ways.get(other, ())]
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in modules(".")} - {SRC}), ids=lambda path: path.name)
+def test_folders_stay_small(folder: Path) -> None:
+    assert len([path for path in folder.glob("*.py") if not path.stem.startswith("__")]) <= MAX_MODULES
+
+
+@pytest.mark.parametrize("path", outside(*KNOW_THE_PLATFORM), ids=noun)
 def test_platform_stays_outside(path: Path) -> None:
     assert not {name.partition(".")[0] for name in imports(path)} & PLATFORM
 
 
-@pytest.mark.parametrize("path", inside("adapters"), ids=noun)
+@pytest.mark.parametrize("path", outside("adapters", "durable_objects"), ids=noun)
 def test_core_ignores_adapters(path: Path) -> None:
     assert not [name for name in imports(path) if name.startswith("rlm_worker.adapters")]
 
 
-def test_ports_import_leaves() -> None:
-    own = {name for name in imports(SRC / "rlm_worker" / "ports.py") if name.startswith("rlm_worker.")}
-    assert {name.split(".")[1] for name in own} <= LEAVES
+@pytest.mark.parametrize("path", [path for path in modules("rlm_worker") if part(path) == "sandbox"], ids=noun)
+def test_sandbox_stands_alone(path: Path) -> None:
+    own = [name for name in imports(path) if name.startswith("rlm_worker")]
+    assert all(name.startswith("rlm_worker.sandbox") for name in own)
 
 
 @pytest.mark.parametrize("path", modules("rlm_client"), ids=lambda path: path.stem)
@@ -60,9 +116,9 @@ def test_client_stands_alone(path: Path) -> None:
     assert not [name for name in imports(path) if name.partition(".")[0] == "rlm_worker"]
 
 
-@pytest.mark.parametrize("name", sorted(PURE))
+@pytest.mark.parametrize("name", sorted(PURE + PURE_TOO))
 def test_pure_means_no_await(name: str) -> None:
-    tree = ast.parse((SRC / "rlm_worker" / f"{name}.py").read_text(encoding="utf-8"))
+    tree = ast.parse((WORKER / f"{name}.py").read_text(encoding="utf-8"))
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef | ast.Await)]
 
 
@@ -70,7 +126,6 @@ def test_no_import_cycle() -> None:
     graph = {
         f"rlm_worker.{noun(path)}": {name for name in imports(path) if name.startswith("rlm_worker.")}
         for path in modules("rlm_worker")
-        if path.stem != "__init__"
     }
     done: set[str] = set()
 
@@ -84,3 +139,15 @@ def test_no_import_cycle() -> None:
 
     for module in graph:
         visit(module, ())
+
+
+def main(src: Path) -> None:
+    ways = arrows(src)
+    heights = floors(ways)
+    for name in sorted(ways, key=lambda name: (-heights[name], name)):
+        print(f"{heights[name]:2} {name:16} {' '.join(sorted(ways[name]))}")
+    print(f"{len(ways)} parts, {max(heights.values())} floors, {sum(map(len, ways.values()))} arrows")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) / "src" if sys.argv[1:] else SRC)

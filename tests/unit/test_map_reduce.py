@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from rlm_worker.catalog import Catalog
 from rlm_worker.errors import InputTooLarge, RetryableError, TerminalError
+from rlm_worker.models.catalog import Catalog
 from rlm_worker.ports import Deployment, ModelReply, ModelRequest
-from rlm_worker.schemas import RunResult
 from rlm_worker.testing import FunctionModel, ManualClock, MemoryCache, MemoryEvents, memory_ports, reply_of
+from rlm_worker.wire.results import RunResult
 
 NEEDLE = "One of the special magic numbers for amber-fox is: 7481932."
 NOISE = "The grass is green and the sky is blue, as everybody has known for a long time. "

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlm_worker.openai.stream import ChatHead, ChatStream, whole_stream
-from rlm_worker.schemas import ErrorBody, RunResult
+from rlm_worker.wire.results import ErrorBody, RunResult
 
 HEAD = ChatHead(id="chatcmpl-1", created=1, model="root+sub", include_usage=True)
 

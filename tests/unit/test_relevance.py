@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from rlm_worker.relevance import RelevanceIndex
+from rlm_worker.text.relevance import RelevanceIndex
 
 FILLER = "The committee met again to talk about the value of settings and the deployment of keys in every region. "
 

@@ -11,10 +11,9 @@ import pytest
 
 from rlm_worker.errors import RetryableError, TerminalError
 from rlm_worker.ports import ModelReply, ModelRequest
-from rlm_worker.repl.testing import ThreadSandbox
-from rlm_worker.run import RunPorts
-from rlm_worker.schemas import RunResult
-from rlm_worker.testing import FunctionModel, ManualClock, MemoryEvents, memory_ports, reply_of
+from rlm_worker.runs.run import RunPorts
+from rlm_worker.testing import FunctionModel, ManualClock, MemoryEvents, ThreadSandbox, memory_ports, reply_of
+from rlm_worker.wire.results import RunResult
 
 RunOn = Callable[..., Awaitable[RunResult]]
 Root = Callable[[int, ModelRequest], str]

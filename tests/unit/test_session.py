@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from rlm_worker.errors import Conflict, NotFound
-from rlm_worker.journal import SessionJournal
+from rlm_worker.journal.session import SessionJournal
 from rlm_worker.ports import Accounts, ModelReply, ModelRequest
-from rlm_worker.run import Job, RunPorts
-from rlm_worker.schemas import RunResult
-from rlm_worker.session import Session
+from rlm_worker.runs.job import Job
+from rlm_worker.runs.run import RunPorts
+from rlm_worker.sessions.session import Session
 from rlm_worker.testing import (
     FunctionModel,
     MemoryCache,
@@ -23,6 +23,7 @@ from rlm_worker.testing import (
     memory_ports,
     reply_of,
 )
+from rlm_worker.wire.results import RunResult
 from tests.unit.conftest import job_for
 
 TEXT = "".join(f"{number}. The grass is green and the sky is blue. " for number in range(2_000))

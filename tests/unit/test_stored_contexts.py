@@ -8,14 +8,20 @@ from dataclasses import replace
 
 import pytest
 
-from rlm_worker.admission import admit
-from rlm_worker.context import ContextManifest, DocumentInfo
 from rlm_worker.errors import Conflict, InvalidRequest, NotFound
-from rlm_worker.schemas import parse_request
+from rlm_worker.sessions.contexts import (
+    delete_context,
+    lease_key,
+    oldest_kept,
+    store_context,
+    stored_context_key,
+    stored_manifest,
+)
+from rlm_worker.sessions.prepare import admit
 from rlm_worker.settings import Settings
-from rlm_worker.stored_contexts import delete_context, lease_key, oldest_kept, stored_context_key, stored_manifest
 from rlm_worker.testing import ManualClock, MemoryStore
-from rlm_worker.uploads import store_context
+from rlm_worker.text.context import ContextManifest, DocumentInfo
+from rlm_worker.wire.requests import parse_request
 from tests.unit.conftest import settings
 
 DAY = 86_400

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlm_worker.tokens import TokenEstimator, weigh, weighed_prefix
+from rlm_worker.text.tokens import TokenEstimator, weigh, weighed_prefix
 
 ENGLISH = (
     "Every reader of a long report looks for the few lines that answer the question, and a careful reader also notes"

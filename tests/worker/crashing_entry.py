@@ -8,8 +8,8 @@ from pyodide.ffi import JsException
 from workers import Response
 
 import entry
-from rlm_worker.adapters.durable_object import SessionSlot, open_session
-from rlm_worker.adapters.dynamic_worker import DynamicWorkers
+from rlm_worker.adapters.sandbox import DynamicWorkers
+from rlm_worker.durable_objects.session_object import SessionSlot, open_session
 
 SandboxHost = entry.SandboxHost
 RLMAccount = entry.RLMAccount

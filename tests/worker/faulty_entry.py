@@ -15,10 +15,10 @@ import js
 from workers import DurableObject, Response
 
 import entry
-from rlm_worker.adapters.accounts import AccountMethods, open_account
-from rlm_worker.adapters.batches import open_batch
-from rlm_worker.adapters.durable_object import SessionSlot, open_session
-from rlm_worker.adapters.dynamic_worker import DynamicWorkers
+from rlm_worker.adapters.sandbox import DynamicWorkers
+from rlm_worker.durable_objects.account_object import AccountMethods, open_account
+from rlm_worker.durable_objects.batch_object import open_batch
+from rlm_worker.durable_objects.session_object import SessionSlot, open_session
 
 SandboxHost = entry.SandboxHost
 NAMESPACES = frozenset({"RLM_SESSIONS", "RLM_ACCOUNTS", "RLM_BATCHES"})

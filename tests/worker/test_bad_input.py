@@ -7,7 +7,7 @@ import json
 import httpx
 import pytest
 
-from scripts.local.scripted_model import ScriptedModel
+from scripts.local.scripted.model import ScriptedModel
 from tests.worker.conftest import StartWorker
 
 pytestmark = pytest.mark.worker

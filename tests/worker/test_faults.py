@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scripts.local.dev_process import DevProcess
-from scripts.local.scripted_model import ScriptedModel
-from scripts.local.scripted_rules import fixed
+from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.scripted.model import ScriptedModel
+from scripts.local.scripted.rules import fixed
 
 pytestmark = pytest.mark.worker
 

@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from rlm_worker import __version__
-from scripts.local.scripted_faults import Fault
-from scripts.local.scripted_model import ScriptedModel
+from scripts.local.scripted.faults import Fault
+from scripts.local.scripted.model import ScriptedModel
 
 pytestmark = pytest.mark.worker
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from scripts.local.dev_process import DevProcess
-from scripts.local.scripted_calls import ChatCall
-from scripts.local.scripted_model import ScriptedModel
+from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.scripted.calls import ChatCall
+from scripts.local.scripted.model import ScriptedModel
 
 pytestmark = pytest.mark.worker
 

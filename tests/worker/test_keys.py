@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from scripts.local.dev_process import DevProcess
-from scripts.local.scripted_faults import Fault
-from scripts.local.scripted_model import ScriptedModel
+from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.scripted.faults import Fault
+from scripts.local.scripted.model import ScriptedModel
 from tests.worker.conftest import StartWorker
 
 pytestmark = pytest.mark.worker

@@ -5,9 +5,9 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from scripts.local.dev_process import DevProcess
-from scripts.local.scripted_faults import Fault, FaultKind
-from scripts.local.scripted_model import ScriptedModel
+from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.scripted.faults import Fault, FaultKind
+from scripts.local.scripted.model import ScriptedModel
 from tests.worker.conftest import StartWorker
 from tests.worker.texts import haystack, needle
 

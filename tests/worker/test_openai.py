@@ -9,10 +9,10 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
-from scripts.local.dev_process import DevProcess
-from scripts.local.scripted_faults import Fault
-from scripts.local.scripted_model import ScriptedModel
-from scripts.local.scripted_rules import echo, fixed, for_model, when
+from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.scripted.faults import Fault
+from scripts.local.scripted.model import ScriptedModel
+from scripts.local.scripted.rules import echo, fixed, for_model, when
 
 ROOT = "@cf/meta/llama-3.3-70b-instruct-fp8-fast"
 SUB = "@cf/meta/llama-3.1-8b-instruct-fp8-fast"

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
-from scripts.local.dev_process import DevProcess
-from scripts.local.scripted_faults import Fault
-from scripts.local.scripted_model import ScriptedModel
+from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.scripted.faults import Fault
+from scripts.local.scripted.model import ScriptedModel
 from tests.worker.conftest import StartWorker
 from tests.worker.contract import Contract
 from tests.worker.texts import haystack, needle

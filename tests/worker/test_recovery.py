@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scripts.local.dev_process import DevProcess
-from scripts.local.scripted_model import ScriptedModel
+from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.scripted.model import ScriptedModel
 from tests.worker.conftest import StartWorker
 from tests.worker.stored_state import databases, opened
 from tests.worker.texts import haystack, needle, unheard

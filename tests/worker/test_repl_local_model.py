@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scripts.local.dev_process import DevProcess
 from scripts.local.paths import local_paths
-from scripts.local.weights import ensure_models
+from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.setup.weights import ensure_models
 from tests.worker.test_repl import wait_for
 
 pytestmark = [pytest.mark.worker, pytest.mark.slow]

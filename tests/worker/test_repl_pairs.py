@@ -18,8 +18,8 @@ from itertools import combinations
 import httpx
 import pytest
 
-from scripts.local.scripted_calls import ChatCall
-from scripts.local.scripted_model import ScriptedModel
+from scripts.local.scripted.calls import ChatCall
+from scripts.local.scripted.model import ScriptedModel
 from tests.worker.test_repl import ROOT, cell
 
 pytestmark = [pytest.mark.worker, pytest.mark.slow]

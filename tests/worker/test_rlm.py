@@ -8,9 +8,9 @@ import unicodedata
 import httpx
 import pytest
 
-from scripts.local.dev_process import DevProcess
-from scripts.local.scripted_model import ScriptedModel
-from scripts.local.scripted_rules import counter, fixed
+from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.scripted.model import ScriptedModel
+from scripts.local.scripted.rules import counter, fixed
 from tests.worker.conftest import StartWorker
 from tests.worker.texts import NOISE, haystack, needle
 
@@ -147,7 +147,7 @@ def test_unknown_window_is_survived(http: httpx.Client, scripted: ScriptedModel)
 
 
 def test_missing_usage_is_marked(http: httpx.Client, scripted: ScriptedModel) -> None:
-    from scripts.local.scripted_calls import Reply
+    from scripts.local.scripted.calls import Reply
 
     scripted.rules = [lambda call: Reply("blue", usage={})]
     result = ask(http, haystack(900), "what colour is the sky here?")
@@ -169,7 +169,7 @@ def test_counts_add_up(http: httpx.Client, scripted: ScriptedModel) -> None:
 
 
 def test_root_failure_is_no_500(http: httpx.Client, scripted: ScriptedModel) -> None:
-    from scripts.local.scripted_faults import Fault
+    from scripts.local.scripted.faults import Fault
 
     scripted.faults = [Fault(5016, model=ROOT)]
     answer = http.post("/rlm", json={"context": haystack(1_200), "query": "what?"})

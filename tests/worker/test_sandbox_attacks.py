@@ -20,10 +20,10 @@ from typing import Any
 import httpx
 import pytest
 
-from scripts.local.dev_process import DevProcess
-from scripts.local.scripted_calls import ChatCall
-from scripts.local.scripted_faults import Fault
-from scripts.local.scripted_model import ScriptedModel
+from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.scripted.calls import ChatCall
+from scripts.local.scripted.faults import Fault
+from scripts.local.scripted.model import ScriptedModel
 from tests.worker.test_repl import ROOT, cell, wait_for
 
 pytestmark = [pytest.mark.worker, pytest.mark.slow]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from scripts.local.scripted_model import ScriptedModel
+from scripts.local.scripted.model import ScriptedModel
 from tests.worker.texts import haystack, needle, unheard
 
 pytestmark = pytest.mark.worker

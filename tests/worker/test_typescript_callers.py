@@ -7,7 +7,7 @@ import time
 import httpx
 import pytest
 
-from scripts.local.scripted_model import ScriptedModel
+from scripts.local.scripted.model import ScriptedModel
 from tests.worker.texts import haystack, needle
 
 pytestmark = pytest.mark.worker

@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Run `rlm` and leave the process with its exit code."""
     try:
-        from rlm_client._cli._app import rlm  # noqa: PLC0415 - the library installs without the command line's parts
+        from .app import rlm  # noqa: PLC0415 - the library installs without the command line's parts
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in ("click", "rich", "pathspec"):
             raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Any
 
 from pyodide.ffi import JsException
@@ -20,3 +22,13 @@ def variable(env: Any, name: str) -> str | None:
     """A var or secret as text, None where it is not set."""
     found = binding(env, name)
     return None if found is None else str(found)
+
+
+class SystemClock:
+    """Seconds since the epoch."""
+
+    def now(self) -> float:
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)

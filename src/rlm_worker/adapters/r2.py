@@ -10,8 +10,8 @@ from pyodide.ffi import JsException
 
 from rlm_worker.errors import NotFound, StorageUnavailable
 
-from .attempts import persistently
 from .bindings import binding
+from .retry import persistently
 
 # Multipart uploads want equal parts of at least 5 MiB; only the last may be smaller.
 _PART_BYTES = 8 * 1024 * 1024

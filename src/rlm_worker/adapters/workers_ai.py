@@ -16,8 +16,7 @@ import js
 from pyodide.ffi import JsException, to_js
 
 from rlm_worker.errors import InputTooLarge, ModelError, RetryableError, TerminalError
-from rlm_worker.ports import DeltaSink, ModelReply, ModelRequest
-from rlm_worker.usage import CallUsage
+from rlm_worker.ports import CallUsage, DeltaSink, ModelReply, ModelRequest
 
 from .bindings import binding
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rlm_worker.answers import BatchAccepted, BatchState
 from rlm_worker.errors import Conflict, NotFound
-from rlm_worker.journal import Cell, Database
+from rlm_worker.ports import Cell, Database
+from rlm_worker.wire.batches import BatchAccepted, BatchState
 
 # An item that was taken so often without an end has something wrong with it.
 MOST_ATTEMPTS = 30

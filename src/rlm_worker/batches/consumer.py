@@ -9,12 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from rlm_worker.admission import admit
 from rlm_worker.errors import RateLimited, RLMError
 from rlm_worker.ports import Clock, ContextStore
-from rlm_worker.run import Job
-from rlm_worker.schemas import ErrorBody, RunResult, parse_request
+from rlm_worker.runs.job import Job
+from rlm_worker.sessions.prepare import admit
 from rlm_worker.settings import Settings
+from rlm_worker.wire.requests import parse_request
+from rlm_worker.wire.results import ErrorBody, RunResult
 
 from .batch import TakenItem
 from .input import error_result

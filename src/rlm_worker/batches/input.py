@@ -7,11 +7,12 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from rlm_worker.catalog import Catalog
 from rlm_worker.errors import InvalidRequest, MalformedBody, PayloadTooLarge, RLMError
 from rlm_worker.http import HttpRequest, in_time, read_body
-from rlm_worker.schemas import ErrorBody, RunRequest, parse_request
+from rlm_worker.models.catalog import Catalog
 from rlm_worker.settings import Settings
+from rlm_worker.wire.requests import RunRequest, parse_request
+from rlm_worker.wire.results import ErrorBody
 
 from .batch import BatchEntry
 

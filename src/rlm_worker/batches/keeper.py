@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from rlm_worker.errors import Conflict, NotFound, RLMError
-from rlm_worker.ports import Clock
-from rlm_worker.session import Alarm, Eraser
+from rlm_worker.ports import Alarm, Clock, Eraser
 
 from .batch import Batch, BatchEntry
 from .consumer import ItemMessage

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
-from rlm_worker.admission import check_idempotency_key
-from rlm_worker.answers import BatchAccepted
 from rlm_worker.errors import BindingMissing, Conflict, MethodNotAllowed, NotFound, RLMError, UnsupportedMediaType
 from rlm_worker.http import HttpRequest, HttpResponse
+from rlm_worker.sessions.prepare import check_idempotency_key
 from rlm_worker.settings import Settings
+from rlm_worker.wire.batches import BatchAccepted
 
 from .input import BatchInput
 

@@ -6,18 +6,18 @@ The last message is the query; all before it is the context, each message a name
 from __future__ import annotations
 
 from rlm_worker import __version__
-from rlm_worker.catalog import Catalog
 from rlm_worker.errors import InvalidRequest
-from rlm_worker.run import Job
-from rlm_worker.schemas import (
+from rlm_worker.models.catalog import Catalog
+from rlm_worker.runs.job import Job
+from rlm_worker.wire.requests import (
     MAX_OUTPUT_TOKENS,
     MAX_QUERY_CHARACTERS,
     Document,
     RunConfig,
     RunRequest,
-    RunResult,
     with_defaults,
 )
+from rlm_worker.wire.results import RunResult
 
 from .models import model_choice
 from .schemas import (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rlm_worker.errors import InvalidRequest, RLMError
 from rlm_worker.http import HttpResponse
-from rlm_worker.schemas import ErrorBody
+from rlm_worker.wire.results import ErrorBody
 
 from .models import UnknownModel
 from .schemas import OpenAIError, OpenAIErrorBody

@@ -7,12 +7,12 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from rlm_worker.errors import MethodNotAllowed, NotFound
-from rlm_worker.http import HttpRequest, HttpResponse, check_json_bytes, read_body, require_json
+from rlm_worker.http import SSE_HEADERS, HttpRequest, HttpResponse, check_json_bytes, read_body, require_json
 from rlm_worker.ports import Clock
-from rlm_worker.run import Job
-from rlm_worker.schemas import ErrorBody, RunRequest, RunResult
+from rlm_worker.runs.job import Job
 from rlm_worker.settings import Settings
-from rlm_worker.sse import HEADERS as SSE_HEADERS
+from rlm_worker.wire.requests import RunRequest
+from rlm_worker.wire.results import ErrorBody, RunResult
 
 from .chat import completion, run_request
 from .errors import RunFailed

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from rlm_worker.errors import InvalidRequest
-from rlm_worker.schemas import RunConfig, refusal
+from rlm_worker.wire.requests import RunConfig, refusal
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 FinishReason = Literal["stop", "length"]

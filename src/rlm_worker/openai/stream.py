@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 
 from rlm_worker.errors import RLMError
-from rlm_worker.run import Job
-from rlm_worker.schemas import ErrorBody, RunResult
+from rlm_worker.runs.job import Job
+from rlm_worker.wire.results import ErrorBody, RunResult
 
 from .chat import FINGERPRINT, completion_id, finish_reason, model_name, numbers, usage
 from .errors import RunFailed, openai_error

@@ -12,12 +12,12 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 
 from rlm_worker.errors import BindingMissing, SandboxForgot, SandboxLost
+from rlm_worker.journal.cells import CellOutcome, CellRecord, CellTable
 from rlm_worker.ports import Sandbox, SandboxRepl
 
-from .calls import CellCalls, placed
-from .journal import CellOutcome, CellRecord, CellTable
+from .host import CellCalls, placed
+from .protocol import Report, parse_report
 from .task import Task
-from .wire import Report, parse_report
 
 # A REPL stops a cell by itself; only one that it cannot stop is still there after this much more.
 _GRACE_FACTOR, _GRACE_SECONDS = 1.5, 5.0

@@ -8,12 +8,11 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from rlm_worker.context import RANGE_BYTES, ContextReader
+from rlm_worker.ports import Interval
+from rlm_worker.text.context import RANGE_BYTES, ContextReader
 
 # One mark for this many characters: 100 million of them take 200 KB.
 _STEP = 4_096
-
-Interval = tuple[int, int]
 
 
 class Passage(Protocol):

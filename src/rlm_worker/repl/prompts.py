@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rlm_worker.journal.cells import CellOutcome
 from rlm_worker.ports import Message
 
-from .journal import CellOutcome
 from .passages import Passage
 
 # Part of what names a session, as `prompts.PROMPT_VERSION` is.

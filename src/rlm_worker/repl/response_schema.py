@@ -13,7 +13,7 @@ from pydantic_core import from_json
 
 from rlm_worker.errors import InvalidRequest
 
-from .fences import fenced_blocks
+from .code_blocks import fenced_blocks
 
 _PATH = "responseSchema"
 _DEEPEST = 24

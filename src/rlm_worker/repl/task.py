@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from rlm_worker.ports import DeltaSink, Model, ModelReply, ModelRequest
-from rlm_worker.run import Run
+from rlm_worker.ports import DeltaSink, Interval, Model, ModelReply, ModelRequest
+from rlm_worker.runs.run import Run
 
-from .passages import Interval, Passage
+from .passages import Passage
 
 
 @dataclass(frozen=True, slots=True)

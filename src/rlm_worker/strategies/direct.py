@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from rlm_worker.context import read_all
 from rlm_worker.errors import ContextTooLarge
-from rlm_worker.prompts import direct_messages
-from rlm_worker.run import Outcome, Run
+from rlm_worker.runs.answer import answer
+from rlm_worker.runs.run import Outcome, Run
+from rlm_worker.text.context import read_all
 
-from .answering import answer
+from .prompts import direct_messages
 
 # No script packs more characters than this into a token on average; beyond it a look at the length alone is enough.
 _MOST_CHARACTERS_PER_TOKEN = 12
@@ -19,7 +19,7 @@ async def fits(run: Run) -> bool:
     if run.reader.manifest.characters > room * _MOST_CHARACTERS_PER_TOKEN:
         return False
     pieces = await read_all(run.reader)
-    estimator = run.metered.estimator(run.root)
+    estimator = run.pricing.estimator(run.root)
     return sum(estimator.estimate(message.content) for message in direct_messages(run.job.query, pieces)) <= room
 
 

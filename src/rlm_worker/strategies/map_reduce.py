@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
-from rlm_worker.chunking import Chunk, ChunkBudget, Chunker
 from rlm_worker.errors import InputTooLarge, ModelError, NothingRead, RLMError, UsageLimitExceeded
-from rlm_worker.evidence import quoted
-from rlm_worker.map_cache import MapCache
-from rlm_worker.planning import MapPlan, chosen_chunks, plan_map
 from rlm_worker.ports import ModelReply, ModelRequest, Span
-from rlm_worker.prompts import Note, is_no_evidence, map_messages
-from rlm_worker.run import Outcome, Run
+from rlm_worker.runs.run import Outcome, Run
+from rlm_worker.text.chunker import Chunk, ChunkBudget, Chunker
+from rlm_worker.text.quotes import quoted
 
-from .reducing import synthesize
+from .note_cache import MapCache
+from .plan import MapPlan, chosen_chunks, plan_map
+from .prompts import Note, is_no_evidence, map_messages
+from .reduce import synthesize
 
 # The share of the time that is left which reading may take; the rest is for the answer.
 _READING_SHARE = 0.8

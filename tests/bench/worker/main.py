@@ -19,7 +19,7 @@ _kept: dict[str, str] = {}
 
 
 def _ours(size: int) -> Callable[[str], int]:
-    chunking = import_module("rlm_worker.chunking")
+    chunking = import_module("rlm_worker.text.chunker")
     return lambda text: sum(1 for _ in chunking.chunk_documents([(None, text)], chunking.ChunkBudget(size)))
 
 

@@ -1,0 +1,114 @@
+"""`scripts/demo`: a real document and question, the real runtime, real language models; from nothing to an answer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+
+import click
+import httpx
+from rich.console import Console
+
+from scripts.local.commands.demo_document import QUESTION, Document, demo_documents, is_grounded
+from scripts.local.commands.demo_view import DemoView, show_curl, show_result
+from scripts.local.errors import LocalError
+from scripts.local.models.local_models import describe
+from scripts.local.paths import LocalPaths, local_paths
+from scripts.local.processes import say, termination_raises
+from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.setup.weights import ensure_models
+from scripts.local.sse import Event, events
+
+# Small models read small pieces best; and what they write is the slow part.
+_CONFIG: Mapping[str, object] = {"chunkSize": 6000, "maxOutputTokens": 64, "useCache": False}
+_PATIENCE_SECONDS = 3600.0
+_WIDTH_ELSEWHERE = 120
+
+
+def _console() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE)
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Leave it serving afterwards.")
+@click.option("--large", is_flag=True, help="Every topic of the language reference: four times as long.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: any free port.")
+def main(keep: bool, large: bool, port: int) -> None:
+    """Asks a question about a long document and shows how the answer comes about."""
+    paths, console = local_paths(), _console()
+    try:
+        with termination_raises():
+            grounded = _demonstrate(paths, console, demo_documents(large=large), port=port, keep=keep)
+    except LocalError as error:
+        say(error.report())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        say("ended")
+        sys.exit(130)
+    sys.exit(0 if grounded else 1)
+
+
+def _demonstrate(paths: LocalPaths, console: Console, documents: list[Document], *, port: int, keep: bool) -> bool:
+    characters = sum(len(document["text"]) for document in documents)
+    console.print(f"[bold]Document[/]  {characters:,} characters of the Python language reference (pydoc_data.topics)")
+    console.print(f"[bold]Question[/]  {QUESTION}")
+    small, large = ensure_models(paths)
+    console.print(f"[bold]Models[/]    {describe(small, large)}")
+    shutil.rmtree(paths.state / "demo", ignore_errors=True)
+    started = time.monotonic()
+    with DevProcess(paths.state / "demo", ai="local", port=port, paths=paths) as worker:
+        console.print(f"[bold]Worker[/]    {worker.url}, ready in {time.monotonic() - started:.1f} s\n")
+        result = _ask(console, worker, documents)
+        show_result(console, result)
+        grounded = is_grounded(str(result.get("answer", "")))
+        _judge(console, grounded=grounded)
+        if keep:
+            show_curl(console, worker.url, str(result.get("sessionId", "")))
+            _serve_on()
+    return grounded
+
+
+def _ask(console: Console, worker: DevProcess, documents: list[Document]) -> Mapping[str, object]:
+    body = {"context": documents, "query": QUESTION, "config": _CONFIG, "stream": True}
+    try:
+        with (
+            httpx.stream("POST", f"{worker.url}/rlm", json=body, timeout=_PATIENCE_SECONDS) as response,
+            DemoView(console) as view,
+        ):
+            if response.status_code != 200:
+                raise LocalError(f"POST /rlm answered {response.status_code}", output=response.read().decode())
+            return _watch(events(response.iter_lines()), view)
+    except httpx.HTTPError as error:
+        raise LocalError(
+            f"the connection broke: {error}", hint=f"see {worker.log_file}", output=worker.log()
+        ) from error
+
+
+def _watch(stream: Iterator[Event], view: DemoView) -> Mapping[str, object]:
+    for event in stream:
+        if event.name == "result":
+            return event.data
+        if event.name == "error":
+            raise LocalError("the run failed", output=json.dumps(event.data, indent=1))
+        view.show(event)
+    raise LocalError("the stream ended without a result")
+
+
+def _judge(console: Console, *, grounded: bool) -> None:
+    if grounded:
+        console.print("[green]✓[/] the answer says what the document says")
+    else:
+        console.print("[red]✗[/] the answer is not the document's: the small local models got it wrong")
+
+
+def _serve_on() -> None:
+    say("serving until Ctrl-C")
+    while True:
+        time.sleep(3600)
+
+
+if __name__ == "__main__":
+    main(prog_name="scripts/demo")

@@ -1,0 +1,62 @@
+"""`scripts/dev`: serves the Worker in the real workerd until Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from scripts.local.errors import LocalError
+from scripts.local.models.backend import AISide, ai_side
+from scripts.local.paths import LocalPaths, local_paths
+from scripts.local.processes import say, termination_raises
+from scripts.local.runtime.deployment import deployment, free_port
+from scripts.local.runtime.watchdog import CELL_SECONDS, watch
+
+
+def _check_ai(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if value in {"local", "scripted", "remote"} or value.startswith(("http://", "https://")):
+        return value
+    raise click.BadParameter("local, scripted, remote or the URL of an OpenAI-compatible server")
+
+
+def _check_variables(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = [value.partition("=") for value in values]
+    if not all(name and equals for name, equals, _ in pairs):
+        raise click.BadParameter("NAME=VALUE is the form")
+    return {name: value for name, _, value in pairs}
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), help="Default: 8787 if it is free; 0: any free port.")
+@click.option("--state", type=click.Path(path_type=Path), help="Folder of R2, KV and Durable Object data.")
+@click.option("--ai", default="local", callback=_check_ai, help="local (default), scripted, remote, or a URL.")
+@click.option("--var", "variables", multiple=True, callback=_check_variables, metavar="NAME=VALUE", help="Repeatable.")
+def main(port: int | None, state: Path | None, ai: str, variables: Mapping[str, str]) -> None:
+    """Serves the Worker in the real runtime and prints `ready http://127.0.0.1:N`; ends with Ctrl-C."""
+    paths = local_paths()
+    folder = (state or paths.state / "dev").resolve()
+    try:
+        with termination_raises(), ai_side(paths, ai) as side:
+            _serve(paths, folder, port, side, variables)
+    except LocalError as error:
+        say(error.report())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        say("ended")
+
+
+def _serve(paths: LocalPaths, state: Path, port: int | None, side: AISide, variables: Mapping[str, str]) -> None:
+    told = {**side.variables, **variables}
+    with deployment(paths, state, port=free_port(port), upstreams=side.upstreams, variables=told) as running:
+        side.wait()
+        running.announce(side.announced)
+        print(f"ready {running.url}", flush=True)
+        status = watch(running, float(told.get("MAX_CELL_SECONDS", CELL_SECONDS)))
+        raise LocalError(f"the runtime ended by itself with status {status}", hint="its output above says why")
+
+
+if __name__ == "__main__":
+    main(prog_name="scripts/dev")

@@ -1,0 +1,78 @@
+"""What stands behind the AI binding: the four values of `--ai`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+
+from scripts.local.models.local_models import LocalModels, local_models
+from scripts.local.paths import LocalPaths
+from scripts.local.processes import say
+from scripts.local.runtime.run_config import Upstreams
+from scripts.local.scripted.model import ScriptedModel
+
+_ANSWER_SECONDS = 1800
+
+
+@dataclass(frozen=True, slots=True)
+class AISide:
+    """Where calls go (nowhere: the account's own binding), what the Worker is told of it, what tools are told.
+
+    `wait` returns once it can be asked.
+    """
+
+    upstreams: Upstreams | None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    announced: Mapping[str, object] = field(default_factory=dict)
+    wait: Callable[[], None] = lambda: None
+
+
+def ai_side(paths: LocalPaths, ai: str) -> AbstractContextManager[AISide]:
+    """Starts what `--ai` asks for; it lasts as long as the block."""
+    match ai:
+        case "local":
+            return _local(paths)
+        case "scripted":
+            return _scripted()
+        case "remote":
+            return _elsewhere(None)
+    return _elsewhere(Upstreams(default=ai))
+
+
+@contextmanager
+def _local(paths: LocalPaths) -> Iterator[AISide]:
+    with local_models(paths) as models:
+        yield AISide(
+            upstreams=Upstreams(models=models.urls),
+            variables=_paced(models),
+            announced={"models": models.urls},
+            wait=models.wait,
+        )
+
+
+def _paced(models: LocalModels) -> dict[str, str]:
+    """What the Worker must know of models that have small windows, take their time, and invent what they do not find.
+
+    More calls at once than there are slots would only wait in the model's queue.
+    """
+    return {
+        "MODEL_OVERRIDES": json.dumps({model: {"window": window} for model, window in models.windows.items()}),
+        "MODEL_TIMEOUT_SECONDS": str(_ANSWER_SECONDS),
+        "FIRST_CONCURRENCY": str(models.slots),
+        "MAX_CONCURRENCY": str(models.slots),
+        "QUOTED_EVIDENCE": "1",
+    }
+
+
+@contextmanager
+def _scripted() -> Iterator[AISide]:
+    with ScriptedModel() as model:
+        say(f"scripted model: {model.url} (its log: {model.url.removesuffix('/v1')}/control/calls)")
+        yield AISide(upstreams=Upstreams(default=model.url), announced={"scripted": model.url})
+
+
+@contextmanager
+def _elsewhere(upstreams: Upstreams | None) -> Iterator[AISide]:
+    yield AISide(upstreams=upstreams)

@@ -1,0 +1,85 @@
+"""The local configuration: what `wrangler.toml` does not say because ops do not need it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.local.paths import LocalPaths
+from scripts.local.setup.components import node_environment, uses_official_bundle
+
+# `experimental` lets Dynamic Workers carry development flags, and the local bundle needs the other one.
+_LOCAL_FLAGS = ("python_workers_development", "experimental")
+# A module that tests put before the Worker's own entry: it imports that and may change what it is given.
+FRONT_VARIABLE = "RLM_FRONT_MODULE"
+# The client lies beside the Worker's code and is no part of it.
+_NOT_IN_THE_WORKER = ("rlm_client/",)
+
+
+@dataclass(frozen=True, slots=True)
+class Upstreams:
+    """Where the AI binding's stand-in sends calls: `models` by model id, `default` for the rest (None: error 5007)."""
+
+    default: str | None = None
+    models: Mapping[str, str] | None = None
+
+    def as_json(self) -> dict[str, object]:
+        models = {model: {"url": url.rstrip("/")} for model, url in (self.models or {}).items()}
+        return {"models": models, **({"default": {"url": self.default.rstrip("/")}} if self.default else {})}
+
+
+def write_run_config(
+    paths: LocalPaths, state: Path, *, port: int, upstreams: Upstreams | None, variables: Mapping[str, str]
+) -> Path:
+    """Writes `state`/run.json for runner.mjs, returns its path; no `upstreams` means the account's own AI binding."""
+    deployed = tomllib.loads((paths.root / "wrangler.toml").read_text(encoding="utf-8"))
+    main = Path(deployed["main"])
+    front = os.environ.get(FRONT_VARIABLE)
+    config = {
+        "name": deployed["name"],
+        "main": Path(front).name if front else main.name,
+        "front": front,
+        "source": str(paths.root / main.parent),
+        "leaveOut": _NOT_IN_THE_WORKER,
+        "wranglerToml": str(paths.root / "wrangler.toml"),
+        "compatibilityDate": deployed["compatibility_date"],
+        "flags": () if uses_official_bundle(paths) else _LOCAL_FLAGS,
+        "npm": str(paths.npm),
+        "pythonModules": str(paths.python_modules),
+        "aiWorker": str(paths.ai_worker),
+        "cache": str(paths.own / "cache"),
+        "state": str(state),
+        "port": port,
+        "upstreams": upstreams.as_json() if upstreams else None,
+        "vars": {**_local_variables(paths), **variables},
+    }
+    target = state / "run.json"
+    target.write_text(json.dumps(config, indent=1), encoding="utf-8")
+    return target
+
+
+def _local_variables(paths: LocalPaths) -> dict[str, str]:
+    """`RLM_LOCAL` allows running without keys; `RLM_LOCAL_BUNDLE`: Dynamic Workers need the local flags too."""
+    return {
+        "RLM_LOCAL": "1",
+        "MAX_CELL_SECONDS": "20",
+        **({} if uses_official_bundle(paths) else {"RLM_LOCAL_BUNDLE": "1"}),
+    }
+
+
+def runner_environment(paths: LocalPaths, state: Path) -> dict[str, str]:
+    """The environment of runner.mjs, and through it of workerd."""
+    return {
+        **node_environment(paths),
+        "MINIFLARE_WORKERD_PATH": str(paths.workerd_launcher),
+        "RLM_WORKERD": str(paths.workerd),
+        "RLM_WORKERD_PID_FILE": str(state / "workerd.pid"),
+        "RLM_BUNDLE": str(paths.bundle),
+        "WRANGLER_LOG": "error",
+        "NO_COLOR": "1",
+        "FORCE_COLOR": "0",
+    }

@@ -1,0 +1,213 @@
+"""The scripted model's HTTP side: OpenAI's chat completions, and the control of the script."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from scripts.local.scripted.calls import CallEntry, ChatCall, Reply, count_tokens, cut_to_tokens, digest_of
+from scripts.local.scripted.faults import Fault, fault_from_json
+from scripts.local.scripted.rules import nothing_found, rule_from_json
+
+if TYPE_CHECKING:
+    from scripts.local.scripted.model import ScriptedModel
+
+_LARGEST_BODY = 1 << 30
+_NUMBER = 42
+
+
+def scripted_app(model: ScriptedModel) -> web.Application:
+    """The routes of one scripted model."""
+    server, control = _Completions(model), _Control(model)
+    app = web.Application(client_max_size=_LARGEST_BODY)
+    app.add_routes(
+        [
+            web.post("/v1/chat/completions", server.complete),
+            web.get("/v1/models", server.models),
+            web.get("/health", server.health),
+            web.get("/control", control.show),
+            web.post("/control", control.change),
+            web.get("/control/calls", control.calls),
+            web.delete("/control/calls", control.reset),
+        ]
+    )
+    return app
+
+
+class _Completions:
+    def __init__(self, model: ScriptedModel) -> None:
+        self._model = model
+
+    async def health(self, _request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def models(self, _request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": "scripted", "object": "model"}]})
+
+    async def complete(self, request: web.Request) -> web.StreamResponse:
+        call = self._parse(json.loads(await request.read()), request.headers.get("x-ai-options", "{}"))
+        entry, fault = self._model.enter(call)
+        try:
+            return await self._answer(request, entry, fault)
+        except (asyncio.CancelledError, ConnectionError):
+            self._model.leave(entry, "cancelled")
+            raise
+
+    def _parse(self, body: Mapping[str, object], options: str) -> ChatCall:
+        listed = body.get("messages")
+        messages = tuple((str(m["role"]), m.get("content")) for m in listed) if isinstance(listed, list) else ()
+        model = str(body.get("model", ""))
+        digest = digest_of(model, messages)
+        return ChatCall(
+            number=len(self._model.calls) + 1,
+            attempt=self._model.attempt(digest),
+            model=model,
+            messages=messages,
+            params={name: value for name, value in body.items() if name not in {"messages", "model"}},
+            options=json.loads(options),
+            digest=digest,
+        )
+
+    async def _answer(self, request: web.Request, entry: CallEntry, fault: Fault | None) -> web.StreamResponse:
+        latency = self._model.latency
+        await asyncio.sleep(latency(entry.call) if callable(latency) else latency)
+        if fault is not None and isinstance(fault.fails, int):
+            self._model.leave(entry, f"error {fault.fails}")
+            return _error(fault)
+        if fault is not None and fault.fails in {"hang", "disconnect", "garbage"}:
+            return await self._break(request, entry, fault)
+        reply = _faulty_reply(fault) or self._reply(entry.call)
+        whole = fault is None or fault.fails != "truncated"
+        self._model.leave(entry, "ok" if fault is None else str(fault.fails), reply.content)
+        if entry.call.streams:
+            return await _stream(request, entry.call, reply, whole=whole)
+        body = json.dumps(_completion(entry.call, reply))
+        return web.Response(text=body if whole else body[: len(body) // 2], content_type="application/json")
+
+    def _reply(self, call: ChatCall) -> Reply:
+        for rule in self._model.rules:
+            answer = rule(call)
+            if answer is not None:
+                return answer if isinstance(answer, Reply) else Reply(answer)
+        return Reply(nothing_found(call))
+
+    async def _break(self, request: web.Request, entry: CallEntry, fault: Fault) -> web.Response:
+        if fault.fails == "hang":
+            await self._model.hang()
+        self._model.leave(entry, str(fault.fails))
+        if fault.fails == "garbage":
+            return web.Response(text="<html>not what you asked for</html>", content_type="text/html")
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response()
+
+
+def _faulty_reply(fault: Fault | None) -> Reply | None:
+    if fault is None or fault.fails not in {"empty", "numeric"}:
+        return None
+    return Reply("" if fault.fails == "empty" else _NUMBER)
+
+
+def _error(fault: Fault) -> web.Response:
+    headers = {"retry-after": f"{fault.retry_after:g}"} if fault.retry_after is not None else None
+    return web.json_response(
+        {"error": {"message": fault.message, "code": fault.status}}, status=fault.status, headers=headers
+    )
+
+
+def _finished(call: ChatCall, reply: Reply) -> tuple[object, str, Mapping[str, object]]:
+    """The content within `max_tokens`, the reason why it ends, and the usage."""
+    content, cut = reply.content, False
+    if isinstance(content, str):
+        content, cut = cut_to_tokens(content, call.max_tokens)
+    usage = reply.usage if reply.usage is not None else _usage(call, content)
+    return content, "length" if cut else "stop", usage
+
+
+def _usage(call: ChatCall, content: object) -> Mapping[str, object]:
+    prompt = call.prompt_tokens
+    completion = max(1, count_tokens(content if isinstance(content, str) else json.dumps(content)))
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def _completion(call: ChatCall, reply: Reply) -> dict[str, object]:
+    content, reason, usage = _finished(call, reply)
+    message = {"role": "assistant", "content": content, **reply.extra}
+    choice = {"index": 0, "message": message, "finish_reason": reason}
+    return {
+        "id": f"call-{call.number}",
+        "object": "chat.completion",
+        "model": call.model,
+        "choices": [choice],
+        "usage": usage,
+    }
+
+
+async def _stream(request: web.Request, call: ChatCall, reply: Reply, *, whole: bool) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+    await response.prepare(request)
+    for event in _events(call, reply, whole=whole):
+        await response.write(f"data: {event}\n\n".encode())
+    await response.write_eof()
+    return response
+
+
+def _events(call: ChatCall, reply: Reply, *, whole: bool) -> Iterable[str]:
+    content, reason, usage = _finished(call, reply)
+    pieces: list[object] = [*re.findall(r"\S*\s*", content)][:-1] if isinstance(content, str) else [content]
+    for piece in pieces if whole else pieces[: len(pieces) // 2]:
+        yield json.dumps({"model": call.model, "choices": [{"index": 0, "delta": {"content": piece}}]})
+    if whole:
+        yield json.dumps({"model": call.model, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
+        yield json.dumps({"model": call.model, "choices": [], "usage": usage})
+        yield "[DONE]"
+
+
+class _Control:
+    def __init__(self, model: ScriptedModel) -> None:
+        self._model = model
+
+    async def show(self, _request: web.Request) -> web.Response:
+        model = self._model
+        shown = {
+            "calls": len(model.calls),
+            "answered": len(model.answered),
+            "inFlight": model.in_flight,
+            "peak": model.peak,
+        }
+        return web.json_response({**shown, "faults": [str(fault) for fault in model.faults]})
+
+    async def change(self, request: web.Request) -> web.Response:
+        wanted = await request.json()
+        try:
+            self._apply(wanted)
+        except (ValueError, TypeError, re.error) as error:
+            return web.json_response({"error": {"message": str(error)}}, status=422)
+        return await self.show(request)
+
+    def _apply(self, wanted: Mapping[str, object]) -> None:
+        rules, faults = wanted.get("rules"), wanted.get("faults")
+        new_rules = [rule_from_json(spec) for spec in rules] if isinstance(rules, list) else None
+        new_faults = [fault_from_json(spec) for spec in faults] if isinstance(faults, list) else None
+        if wanted.get("reset"):
+            self._model.reset()
+        if new_rules is not None:
+            self._model.rules = new_rules
+        if new_faults is not None:
+            self._model.faults = new_faults
+        for name in {"latency", "capacity", "window"} & wanted.keys():
+            setattr(self._model, name, wanted[name])
+
+    async def calls(self, request: web.Request) -> web.Response:
+        since, with_text = int(request.query.get("since", "0")), request.query.get("text") == "1"
+        entries = [entry.as_json(with_text=with_text) for entry in self._model.calls[since:]]
+        return web.json_response({"calls": entries, "total": len(self._model.calls)})
+
+    async def reset(self, _request: web.Request) -> web.Response:
+        self._model.reset()
+        return web.json_response({"calls": 0})

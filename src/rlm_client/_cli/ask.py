@@ -1,0 +1,202 @@
+"""`rlm ask`: a question about files and folders."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from rlm_client._client import RLMClient
+from rlm_client._errors import APIError, ProtocolError
+from rlm_client._models import RLMConfig, RunDefaults
+
+from .console import count, money, notes, output, print_json, print_result, roughly
+from .errors import Exit, reports_errors
+from .estimate import Estimate, Wish, estimate
+from .files import STDIN, Collected, Selection, collect
+from .interrupt import cancelled_on_interrupt
+from .options import connected, json_option, quiet_option, worker_options
+from .progress import watcher
+
+POSITIVE = click.FloatRange(0, min_open=True)
+LISTED = 20
+"""Documents that a dry run names one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, about what, and how."""
+
+    query: str
+    collected: Collected
+    config: RLMConfig
+
+    def estimate(self, client: RLMClient) -> Estimate:
+        """Guess the cost from the deployment's own prices and defaults."""
+        models, limits = client.models(), client.health().limits
+        wish = Wish.of(self.config, limits.defaults if limits else RunDefaults())
+        return estimate(self.collected.characters, wish, models)
+
+
+@click.command()
+@click.argument("query", metavar="QUESTION")
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.option("--strategy", type=click.Choice(["auto", "direct", "map_reduce", "repl"]), help="How to read.")
+@click.option("--root-model", metavar="MODEL", help="The model that plans and answers.")
+@click.option("--sub-model", metavar="MODEL", help="The model that reads the chunks.")
+@click.option("--max-cost", "max_cost_usd", type=POSITIVE, metavar="USD", help="Spend no more than this.")
+@click.option("--max-iterations", type=int, metavar="N", help="Turns of the root model at most.")
+@click.option("--max-sub-calls", type=int, metavar="N", help="Calls to sub-models at most.")
+@click.option("--chunk-size", type=click.IntRange(1), metavar="N", help="Characters that a sub-model reads at once.")
+@click.option("--max-output", "max_output_tokens", type=click.IntRange(1), metavar="N", help="Tokens of each reply.")
+@click.option("--timeout", "timeout_seconds", type=POSITIVE, metavar="SECONDS", help="End the run after this.")
+@click.option("--no-cache", "use_cache", flag_value=False, default=None, help="Ask anew what was asked before.")
+@click.option("--include", multiple=True, metavar="PATTERN", help="From folders take only such files, as in '*.py'.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="From folders leave out such files.")
+@click.option("--dry-run", is_flag=True, help="Show what would be sent and its estimated cost; ask nothing.")
+@click.option("--background", is_flag=True, help="Start the run, print its session, and leave.")
+@json_option
+@quiet_option
+@worker_options
+@reports_errors
+def ask(
+    query: str,
+    paths: tuple[str, ...],
+    *,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    dry_run: bool,
+    background: bool,
+    as_json: bool,
+    quiet: bool,
+    base_url: str | None,
+    api_key: str | None,
+    **config: object,
+) -> None:
+    """Ask a QUESTION about files and folders; - is standard input.
+
+    Folders are walked: what .gitignore names, what is binary, and files that usually hold secrets are left out; a
+    file given by name is always read. The answer goes to standard output, everything else to standard error.
+    """
+    question = Question(query, _collected(paths, Selection.of(include, exclude)), RLMConfig.model_validate(config))
+    with connected(base_url, api_key) as client:
+        if dry_run:
+            _dry_run(client, question, as_json=as_json)
+        elif background:
+            _start(client, question, as_json=as_json)
+        else:
+            _ask(client, question, as_json=as_json, quiet=quiet)
+
+
+def _collected(paths: Sequence[str], selection: Selection) -> Collected:
+    if not paths and sys.stdin.isatty():
+        raise click.UsageError("Name a file or a folder to ask about, or - for standard input.")
+    collected = collect(paths or [STDIN], selection)
+    if not collected.characters:
+        raise click.UsageError(f"There is no text to ask about ({_skipped(collected) or 'everything is empty'}).")
+    return collected
+
+
+def _ask(client: RLMClient, question: Question, *, as_json: bool, quiet: bool) -> None:
+    console = notes()
+    if not quiet:
+        _show_sending(console, question)
+        _show_cost(console, _estimated(client, question), question.config)
+    documents, watching = question.collected.documents, watcher(console, quiet=quiet)
+    stream = client.stream(documents, question.query, question.config, on_upload=watching.upload)
+    with cancelled_on_interrupt(client, stream, watching.state, console), watching, stream:
+        for event in stream:
+            watching.event(event)
+    assert stream.result is not None
+    print_result(stream.result, as_json=as_json, quiet=quiet)
+    if not stream.result.success:
+        sys.exit(Exit.FAILED)
+
+
+def _start(client: RLMClient, question: Question, *, as_json: bool) -> None:
+    submitted = client.submit(question.collected.documents, question.query, question.config)
+    if as_json:
+        print_json(submitted.to_json())
+    else:
+        output().print(submitted.session_id, soft_wrap=True)
+        notes().print(f"Running. See `rlm status --watch {submitted.session_id}`.", soft_wrap=True)
+
+
+def _dry_run(client: RLMClient, question: Question, *, as_json: bool) -> None:
+    guess = question.estimate(client)
+    if as_json:
+        print_json(_plan(question, guess))
+        return
+    console = output()
+    _show_sending(console, question)
+    _show_documents(console, question.collected)
+    _show_cost(console, guess, question.config)
+    console.print(Text("Dry run: nothing was sent.", style="dim"))
+
+
+def _estimated(client: RLMClient, question: Question) -> Estimate | None:
+    # A Worker that tells no prices may still answer.
+    try:
+        return question.estimate(client)
+    except (APIError, ProtocolError):
+        return None
+
+
+def _plan(question: Question, guess: Estimate) -> dict[str, object]:
+    documents = [{"name": item.name, "characters": len(item.text)} for item in question.collected.documents]
+    return {
+        "documents": documents,
+        "skipped": dict(question.collected.skipped),
+        "characters": question.collected.characters,
+        "estimate": {
+            "strategy": guess.strategy,
+            "tokens": guess.tokens,
+            "chunks": guess.chunks,
+            "costUsd": guess.cost_usd,
+            "pricesOf": guess.dated,
+        },
+    }
+
+
+def _show_sending(console: Console, question: Question) -> None:
+    found = question.collected
+    size = f"{count(len(found.documents), 'document')} · {count(found.characters, 'character')}"
+    left_out = f" · left out: {_skipped(found)}" if found.skipped else ""
+    console.print(Text.assemble(("Sending  ", "bold"), size, (left_out, "dim")), soft_wrap=True)
+
+
+def _skipped(found: Collected) -> str:
+    return ", ".join(f"{number:,} {reason}" for reason, number in sorted(found.skipped.items()))
+
+
+def _show_documents(console: Console, found: Collected) -> None:
+    by_size = sorted(found.documents, key=lambda document: -len(document.text))
+    width = max(len(f"{len(document.text):,}") for document in by_size)
+    for document in by_size[:LISTED]:
+        console.print(Text(f"  {len(document.text):>{width},}  {document.name}"), soft_wrap=True)
+    if rest := by_size[LISTED:]:
+        size = sum(len(document.text) for document in rest)
+        console.print(Text(f"  {size:>{width},}  in {count(len(rest), 'smaller document')}", style="dim"))
+
+
+def _show_cost(console: Console, guess: Estimate | None, config: RLMConfig) -> None:
+    if guess is None:
+        return
+    console.print(Text.assemble(("Estimate ", "bold"), _guess(guess)), soft_wrap=True)
+    limit = config.max_cost_usd
+    if limit is not None and guess.cost_usd is not None and guess.cost_usd > limit:
+        warning = f"warning: --max-cost {money(limit)} is below that; only what matters most will be read"
+        console.print(Text(warning, style="yellow"), soft_wrap=True)
+
+
+def _guess(guess: Estimate) -> str:
+    cost = "cost not foreseeable" if guess.cost_usd is None else f"about {money(guess.cost_usd)}"
+    chunks = count(guess.chunks, "chunk") if guess.chunks else ""
+    prices = f"prices of {guess.dated}" if guess.dated else ""
+    return " · ".join(
+        part for part in (cost, f"~{roughly(guess.tokens):,} tokens", guess.strategy, chunks, prices) if part
+    )

@@ -1,0 +1,151 @@
+"""Two consoles: answers go to standard output, everything about them to standard error."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.padding import Padding
+from rich.text import Text
+
+from rlm_client._models import RLMResult
+
+
+def money(dollars: float) -> str:
+    """Return dollars to three digits that count, and to cents from a dollar up: $3.20, $0.0412, $0.000087."""
+    if dollars <= 0:
+        return "$0"
+    if dollars >= 1:
+        return f"${dollars:,.2f}"
+    places = 2 - math.floor(math.log10(dollars))
+    return f"${dollars:.{places}f}".rstrip("0").rstrip(".")
+
+
+def roughly(number: int) -> int:
+    """Return a number to three digits: more would claim to know."""
+    return round(number, 3 - len(str(number))) if number >= 1_000 else number
+
+
+def seconds(milliseconds: float) -> str:
+    """Return a duration: 420 ms, 8.4 s, 3 min 5 s."""
+    if milliseconds < 1_000:
+        return f"{milliseconds:.0f} ms"
+    if milliseconds < 60_000:
+        return f"{milliseconds / 1_000:.1f} s"
+    minutes, rest = divmod(round(milliseconds / 1_000), 60)
+    return f"{minutes} min {rest} s"
+
+
+def moment(time: datetime | None) -> str:
+    """Return a point in time, to the second, in this machine's zone."""
+    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z") if time else ""
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """Return `1 chunk`, `1,200 chunks`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def short(model: str | None) -> str:
+    """Return a model's name without the catalogue's prefix: `@cf/meta/llama-3.1-8b` is `llama-3.1-8b`."""
+    return (model or "?").rpartition("/")[2] if (model or "").startswith("@") else model or "?"
+
+
+def clipped(text: str, width: int) -> str:
+    """Return the text on one line, cut with an ellipsis when longer."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def numbers(result: RLMResult) -> str:
+    """Return what a run took, on one line."""
+    parts = [
+        money(result.cost_usd) + (" (estimated)" if result.estimated else ""),
+        *(["from the cache"] if result.cache_hit else [seconds(result.duration_ms)]),
+        result.strategy or "",
+        *([] if result.cache_hit else _work(result)),
+        *_reservations(result),
+        f"session {result.session_id}" if result.session_id else "",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _work(result: RLMResult) -> list[str]:
+    cached = f" (and {result.cached_sub_calls:,} cached)" if result.cached_sub_calls else ""
+    tokens = f"{result.total_input_tokens:,} tokens in, {result.total_output_tokens:,} out"
+    return [count(result.iterations, "iteration"), count(result.sub_calls, "sub-call") + cached, tokens]
+
+
+def _reservations(result: RLMResult) -> list[str]:
+    partial = result.coverage is not None and result.coverage < 1
+    return [
+        f"read {(result.coverage or 0) * 100:.1f} % of the context" if partial else "",
+        "ended early by a limit" if result.truncated else "",
+    ]
+
+
+def models_line(result: RLMResult) -> str:
+    """Return who answered what, on one line; empty when the Worker did not say."""
+    return " · ".join(
+        f"{short(usage.model)}: {count(usage.calls, 'call')}, {money(usage.cost_usd)}" for usage in result.models
+    )
+
+
+# In a pipe nobody's window sets the width, and a table that breaks its lines there is of no use to the next program.
+PIPE_WIDTH = 240
+
+
+def output() -> Console:
+    """Return the console on standard output."""
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+
+
+def notes() -> Console:
+    """Return the console on standard error."""
+    return Console(stderr=True, width=None if sys.stderr.isatty() else PIPE_WIDTH, highlight=False)
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON on standard output."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))  # noqa: T201 - rich would wrap and colour it
+
+
+def print_answer(answer: str) -> None:
+    """Print an answer: laid out for a reader at a terminal, as it came for a program."""
+    if sys.stdout.isatty():
+        output().print(Padding(Markdown(answer, hyperlinks=False), (1, 0)))
+    else:
+        print(answer)  # noqa: T201 - byte for byte
+
+
+def print_numbers(result: RLMResult) -> None:
+    """Print what a run took, and whatever there is to warn of."""
+    console = notes()
+    for warning in result.warnings:
+        console.print(Text(f"warning: {warning}", style="yellow"))
+    console.print(Text(numbers(result), style="dim"))
+    if models_line(result):
+        console.print(Text(models_line(result), style="dim"))
+
+
+def print_result(result: RLMResult, *, as_json: bool, quiet: bool) -> None:
+    """Print a run's outcome on both consoles."""
+    if as_json:
+        print_json(result.to_json())
+    elif result.answer is not None:
+        print_answer(result.answer)
+    if not quiet:
+        print_numbers(result)
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Print names and values in two columns on standard output."""
+    width = max(map(len, facts), default=0)
+    console = output()
+    for name, value in facts.items():
+        console.print(Text.assemble((f"{name:<{width}}  ", "bold"), str(value)), soft_wrap=True)

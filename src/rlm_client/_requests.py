@@ -1,0 +1,276 @@
+"""Every route of the Worker that the client speaks to, one function each."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Generic, TypeVar
+
+import httpx
+import pydantic
+
+from ._context import Context, UploadBody, wire_context
+from ._errors import APIError, Failure, ProtocolError, RequestError, api_error
+from ._events import failure_of
+from ._models import (
+    BatchItem,
+    BatchStatus,
+    BatchSubmitted,
+    Cancelled,
+    Config,
+    Health,
+    ModelInfo,
+    RLMResult,
+    SessionStatus,
+    StoredContext,
+    Submitted,
+    Trajectory,
+    Wire,
+    WireT,
+    batch_items,
+    parse,
+    read_json,
+    wire_config,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request before it has a host: path segments unquoted, `read_timeout` in seconds or the client's own."""
+
+    method: str
+    path: tuple[str, ...]
+    body: bytes | None = None
+    stream: httpx.SyncByteStream | httpx.AsyncByteStream | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: bytes = b""
+    repeatable: bool = True
+    read_timeout: float | None = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Operation(Generic[T]):
+    """A call and the reader of its answer; `accepts` are statuses beyond 2xx that the reader understands."""
+
+    call: Call
+    read: Callable[[httpx.Response], T]
+    accepts: frozenset[int] = frozenset()
+
+
+def expect(model: type[WireT]) -> Callable[[httpx.Response], WireT]:
+    """Return a reader of responses whose body is one such object."""
+
+    def read(response: httpx.Response) -> WireT:
+        return parse(model, response.content)
+
+    return read
+
+
+def check(response: httpx.Response, also: frozenset[int] = frozenset()) -> httpx.Response:
+    """Return a response that is a success or in `also`; raises what any other stands for. Its body must be read."""
+    if response.is_success or response.status_code in also:
+        return response
+    raise response_error(response)
+
+
+def response_error(response: httpx.Response) -> APIError | ProtocolError:
+    """Return the error that a response of another status than 2xx stands for."""
+    body = read_json(response.content, lambda: None)
+    if not isinstance(body, Mapping) or not isinstance(body.get("error"), Mapping):
+        return _foreign(response)
+    return api_error(_with_headers(failure_of(body, response.status_code), response))
+
+
+def _with_headers(failure: Failure, response: httpx.Response) -> Failure:
+    return replace(failure, request_id=response.headers.get("x-request-id"), retry_after=retry_after(response))
+
+
+def _foreign(response: httpx.Response) -> APIError | ProtocolError:
+    # Proxies and the platform answer in their own words; the status still says what to do.
+    status = f"HTTP {response.status_code} {response.reason_phrase}".strip()
+    if response.status_code < httpx.codes.BAD_REQUEST:
+        return ProtocolError(f"Expected an answer of the API and got {status}: is the base URL right?")
+    message = f"{status}, and not in the API's error form: something between here and the Worker may have answered."
+    failure = Failure("http", message, response.status_code)
+    return api_error(_with_headers(failure, response))
+
+
+def retry_after(response: httpx.Response) -> float | None:
+    """Return the seconds that a `Retry-After` header asks to wait, given as a number or as a date (RFC 9110)."""
+    value = response.headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (aware - datetime.now(UTC)).total_seconds())
+
+
+STREAM_READ_TIMEOUT = 60.0
+"""Seconds without a byte after which a stream counts as broken: the Worker sends a heartbeat every 15."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """One question about one context.
+
+    `response_schema` is a JSON Schema that the final value of a REPL must meet; `cancel_on_disconnect` stops a streamed
+    run when whoever follows it leaves, and says nothing to a run that is not streamed.
+    """
+
+    context: Context
+    query: str
+    config: Config | None = None
+    response_schema: Mapping[str, object] | None = None
+    cancel_on_disconnect: bool = False
+
+    def wire(self) -> dict[str, object]:
+        """Return the request as it travels."""
+        options = {
+            "config": wire_config(self.config),
+            "responseSchema": self.response_schema,
+            "cancelOnDisconnect": self.cancel_on_disconnect,
+        }
+        given = {name: value for name, value in options.items() if value}
+        return {**wire_context(self.context), "query": self.query, **given}
+
+
+def run(request: RunRequest, key: str | None) -> Operation[RLMResult]:
+    """`POST /rlm`, answered when the run has ended."""
+    return Operation(_post(("rlm",), request.wire(), key), expect(RLMResult))
+
+
+def submit(request: RunRequest, key: str | None) -> Operation[Submitted]:
+    """`POST /rlm`, answered when the run has begun."""
+    return Operation(_post(("rlm",), {**request.wire(), "background": True}, key, read_timeout=60.0), expect(Submitted))
+
+
+def stream(request: RunRequest, key: str | None) -> Call:
+    """`POST /rlm`, answered with events."""
+    body = {**request.wire(), "stream": True}
+    return _post(("rlm",), body, key, read_timeout=STREAM_READ_TIMEOUT, headers={"Accept": "text/event-stream"})
+
+
+def events(session_id: str, after: str | None) -> Call:
+    """`GET /session/{id}/events`, those after the given event id."""
+    resume = {} if after is None else {"Last-Event-ID": after}
+    headers = {"Accept": "text/event-stream", **resume}
+    return Call("GET", ("session", session_id, "events"), headers=headers, read_timeout=STREAM_READ_TIMEOUT)
+
+
+def status(session_id: str) -> Operation[SessionStatus]:
+    """`GET /session/{id}/status`."""
+    return Operation(Call("GET", ("session", session_id, "status")), expect(SessionStatus))
+
+
+def result(session_id: str) -> Operation[RLMResult | None]:
+    """`GET /session/{id}/result`: None while the run goes on."""
+    return Operation(Call("GET", ("session", session_id, "result")), _result_or_none)
+
+
+def trajectory(session_id: str) -> Operation[Trajectory]:
+    """`GET /session/{id}/trajectory`."""
+    return Operation(Call("GET", ("session", session_id, "trajectory")), expect(Trajectory))
+
+
+def cancel(session_id: str) -> Operation[Cancelled]:
+    """`DELETE /session/{id}`."""
+    return Operation(Call("DELETE", ("session", session_id)), _cancelled)
+
+
+def upload(body: UploadBody) -> Operation[StoredContext]:
+    """`PUT /contexts`; a copy left behind by a broken attempt goes with the deployment's retention."""
+    headers = {"Content-Type": "text/plain; charset=utf-8", **body.headers()}
+    call = Call("PUT", ("contexts",), stream=body, headers=headers, repeatable=body.replayable, read_timeout=None)
+    return Operation(call, expect(StoredContext))
+
+
+def batch(requests: Sequence[RunRequest | Mapping[str, object]], key: str) -> Operation[BatchSubmitted]:
+    """`POST /rlm/batch`; a mapping goes as it is, so that the Worker names what is wrong with it."""
+    items = [item.wire() if isinstance(item, RunRequest) else dict(item) for item in requests]
+    return Operation(_post(("rlm", "batch"), items, key), expect(BatchSubmitted))
+
+
+def batch_status(batch_id: str) -> Operation[BatchStatus]:
+    """`GET /rlm/batch/{id}`."""
+    return Operation(Call("GET", ("rlm", "batch", batch_id)), expect(BatchStatus))
+
+
+def batch_results(batch_id: str) -> Operation[list[BatchItem]]:
+    """`GET /rlm/batch/{id}/results`, in the order of the input."""
+    call = Call("GET", ("rlm", "batch", batch_id, "results"), headers={"Accept": "application/x-ndjson"})
+    return Operation(call, lambda response: batch_items(response.text))
+
+
+def cancel_batch(batch_id: str) -> Operation[Cancelled]:
+    """`DELETE /rlm/batch/{id}`."""
+    return Operation(Call("DELETE", ("rlm", "batch", batch_id)), _cancelled)
+
+
+def models() -> Operation[list[ModelInfo]]:
+    """`GET /v1/models`."""
+    return Operation(Call("GET", ("v1", "models")), lambda response: parse(_ModelList, response.content).data)
+
+
+def health(*, deep: bool) -> Operation[Health]:
+    """`GET /health`: a deployment that is not well answers 503, which is an answer and no error."""
+    call = Call("GET", ("health",), query=b"deep=1" if deep else b"", repeatable=False)
+    return Operation(call, expect(Health), accepts=frozenset({503}))
+
+
+def new_key() -> str:
+    """Return an idempotency key: the same request sent again under it is paid once."""
+    return str(uuid.uuid4())
+
+
+def key_for(request: RunRequest) -> str | None:
+    """Return the idempotency key that a run needs when its caller gave none.
+
+    The Worker names a run by the digest of its request, so that the same request again joins it or gets its result,
+    the cached one included; a key would hide that. Only a run that refuses the cache needs a name of its own.
+    """
+    config = wire_config(request.config)
+    return None if config.get("useCache", config.get("use_cache", True)) else new_key()
+
+
+class _ModelList(Wire):
+    data: list[ModelInfo] = pydantic.Field(default_factory=list)
+
+
+def _result_or_none(response: httpx.Response) -> RLMResult | None:
+    return None if response.status_code == httpx.codes.ACCEPTED else parse(RLMResult, response.content)
+
+
+def _cancelled(response: httpx.Response) -> Cancelled:
+    return parse(Cancelled, response.content or b"{}")
+
+
+def _post(
+    path: tuple[str, ...],
+    body: object,
+    key: str | None,
+    *,
+    read_timeout: float | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Call:
+    named = {} if key is None else {"Idempotency-Key": key}
+    sent = {"Content-Type": "application/json", **named, **(headers or {})}
+    return Call("POST", path, body=encoded(body), headers=sent, read_timeout=read_timeout)
+
+
+def encoded(body: object) -> bytes:
+    """Return a body as compact JSON; raises `RequestError` for what JSON or UTF-8 cannot express."""
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except UnicodeEncodeError:
+        raise RequestError("The request holds half of a surrogate pair, which UTF-8 cannot express.") from None
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"The request is not JSON: {error}.") from None

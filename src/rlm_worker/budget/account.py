@@ -1,0 +1,167 @@
+"""What one API key may spend in a day and run at once, counted exactly.
+
+Dollars are handed out before they are spent: a run holds a grant, and what is spent today plus all open grants never
+passes the cap. A run that ends books what it really cost. One that is never heard of again keeps its slot until its
+lease runs out; then its whole grant counts as spent, until somebody who knows better says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rlm_worker.errors import RateLimited
+from rlm_worker.ports import Cell, Database
+
+# A lease outlives an alarm, which renews it; the first is short, for a run that dies before it has written anything.
+LEASE_SECONDS = 1_200.0
+FIRST_LEASE_SECONDS = 120.0
+_SECONDS_PER_DAY = 86_400
+# Closed runs are remembered for as long as one may be taken up again, so that nothing is booked twice.
+_MEMORY_SECONDS = 60 * _SECONDS_PER_DAY
+# Grants come in slices of the cap, so that a run asks once for many calls.
+_SLICES = 100
+_NO_CAP = 1e12
+_SLOT_RETRY_SECONDS = 5
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS runs (run TEXT PRIMARY KEY, granted REAL NOT NULL, booked REAL NOT NULL,
+        expires_at REAL NOT NULL, is_open INTEGER NOT NULL)""",
+    "CREATE TABLE IF NOT EXISTS days (day INTEGER PRIMARY KEY, spent REAL NOT NULL)",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountLimits:
+    """What a key may: US dollars in a day (UTC), runs at once; None where there is no limit."""
+
+    daily_usd: float | None = None
+    concurrent_runs: int | None = None
+
+    @property
+    def any(self) -> bool:
+        return self.daily_usd is not None or self.concurrent_runs is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    """A run: dollars granted and booked since it began, and whether it goes on."""
+
+    run: str
+    granted: float = 0.0
+    booked: float = 0.0
+    is_open: bool = False
+
+
+class Account:
+    """The books of one key; every method is one transaction."""
+
+    def __init__(self, database: Database, limits: AccountLimits) -> None:
+        self._database = database
+        self._limits = limits
+        self._cap = _NO_CAP if limits.daily_usd is None else limits.daily_usd
+        for statement in _SCHEMA:
+            database.execute(statement)
+
+    def open(self, run: str, usd: float, now: float, *, resumed: bool = False) -> float:
+        """Takes a slot for a run and up to `usd` dollars; gives the dollars that it may have spent in all.
+
+        Asking twice is asking once. Raises `RateLimited` where no slot or nothing of the day's dollars is left; a run
+        that is `resumed` keeps its slot.
+        """
+        self._expire(now)
+        lease = self._lease(run)
+        if not lease.is_open and not resumed:
+            self._check_slot()
+        granted = max(lease.granted, min(lease.booked + usd, self._allowed(lease, now)))
+        if granted <= lease.booked and not resumed:
+            raise self._nothing_left(now)
+        return self._keep(lease, granted, now + FIRST_LEASE_SECONDS)
+
+    def extend(self, run: str, total: float, now: float) -> float:
+        """Raises a run's grant so that it may have spent `total` dollars, if the day allows; gives what it may."""
+        self._expire(now)
+        lease = self._lease(run)
+        allowed = self._allowed(lease, now)
+        if total <= lease.granted or total > allowed:
+            return self._keep(lease, lease.granted, now + LEASE_SECONDS)
+        granted = min(allowed, max(total, lease.granted + self._cap / _SLICES))
+        return self._keep(lease, granted, now + LEASE_SECONDS)
+
+    def close(self, run: str, total: float, now: float) -> None:
+        """Books what a run has cost since it began, and frees its slot and the rest of its grant; may be repeated."""
+        self._expire(now)
+        self._book(self._lease(run), total, now)
+
+    def state(self, now: float) -> dict[str, object]:
+        """Today's dollars and the runs that go on, beside the limits."""
+        self._expire(now)
+        return {
+            "spentTodayUsd": round(self._spent(now), 10),
+            "grantedUsd": round(self._outstanding(), 10),
+            "dailyUsd": self._limits.daily_usd,
+            "runs": self._open_runs(),
+            "concurrentRuns": self._limits.concurrent_runs,
+        }
+
+    def _check_slot(self) -> None:
+        most = self._limits.concurrent_runs
+        if most is not None and self._open_runs() >= most:
+            raise RateLimited(f"this key has {most} runs going on, as many as it may", _SLOT_RETRY_SECONDS)
+
+    def _nothing_left(self, now: float) -> RateLimited:
+        midnight = int(_SECONDS_PER_DAY - now % _SECONDS_PER_DAY) + 1
+        return RateLimited(f"this key's {self._limits.daily_usd:g} US dollars for today are used up", midnight)
+
+    def _allowed(self, lease: _Lease, now: float) -> float:
+        """What a run may have spent in all, if it takes everything that nobody else has."""
+        return lease.booked + self._cap - self._spent(now) - self._outstanding(beside=lease.run)
+
+    def _expire(self, now: float) -> None:
+        """Books the whole grant of runs that were not heard of for the length of a lease."""
+        late = self._database.execute(
+            "SELECT run, granted, booked, is_open FROM runs WHERE is_open = 1 AND expires_at <= ?", now
+        )
+        for lease in map(_lease_of, late):
+            self._book(lease, max(lease.granted, lease.booked), now)
+        self._database.execute("DELETE FROM runs WHERE is_open = 0 AND expires_at <= ?", now - _MEMORY_SECONDS)
+
+    def _book(self, lease: _Lease, total: float, now: float) -> None:
+        day = _day(now)
+        spent = max(0.0, self._spent(now) + total - lease.booked)
+        self._database.execute("INSERT OR REPLACE INTO days VALUES (?, ?)", day, spent)
+        self._write(_Lease(lease.run, total, total), now)
+
+    def _keep(self, lease: _Lease, granted: float, expires_at: float) -> float:
+        self._write(_Lease(lease.run, granted, lease.booked, is_open=True), expires_at)
+        return granted
+
+    def _write(self, lease: _Lease, expires_at: float) -> None:
+        row = (lease.run, lease.granted, lease.booked, expires_at, int(lease.is_open))
+        self._database.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", *row)
+
+    def _lease(self, run: str) -> _Lease:
+        rows = self._database.execute("SELECT run, granted, booked, is_open FROM runs WHERE run = ?", run)
+        return _lease_of(rows[0]) if rows else _Lease(run)
+
+    def _spent(self, now: float) -> float:
+        return self._number("SELECT spent FROM days WHERE day = ?", _day(now))
+
+    def _outstanding(self, *, beside: str = "") -> float:
+        """Dollars granted to runs that go on and not yet booked, one run left out."""
+        return self._number("SELECT TOTAL(MAX(0, granted - booked)) FROM runs WHERE is_open = 1 AND run <> ?", beside)
+
+    def _open_runs(self) -> int:
+        return int(self._number("SELECT COUNT(*) FROM runs WHERE is_open = 1"))
+
+    def _number(self, query: str, *values: Cell) -> float:
+        rows = self._database.execute(query, *values)
+        return float(rows[0][0] or 0) if rows else 0.0
+
+
+def _lease_of(row: tuple[Cell, ...]) -> _Lease:
+    run, granted, booked, is_open = row
+    return _Lease(str(run), float(granted or 0), float(booked or 0), bool(is_open))
+
+
+def _day(now: float) -> int:
+    """Days since the epoch, by UTC."""
+    return int(now // _SECONDS_PER_DAY)

@@ -1,0 +1,82 @@
+"""`/health?deep=1`: each binding is used once, as a run would use it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+from rlm_worker.adapters.bindings import binding
+from rlm_worker.adapters.r2 import R2Store
+from rlm_worker.adapters.workers_ai import WorkersAI
+from rlm_worker.models.catalog import Catalog
+from rlm_worker.ports import Message, ModelRequest
+
+from .account_object import AccountStubs
+from .rpc import SessionStubs
+
+_PROBE_MODEL = "llama-3.1-8b"
+
+
+class BindingProbes:
+    """The `Probes` port: writes, reads and deletes a value of its own in each store, and asks the model for a word."""
+
+    def __init__(self, env: Any, catalog: Catalog) -> None:
+        self._env = env
+        self._catalog = catalog
+
+    async def check(self) -> Mapping[str, str | None]:
+        """What is wrong with each binding, None where nothing is."""
+        checks: dict[str, Callable[[], Awaitable[None]]] = {
+            "AI": self._ai,
+            "RLM_SESSIONS": self._sessions,
+            "RLM_CONTEXT_STORAGE": self._r2,
+            "RLM_CACHE": self._kv,
+            "RLM_ANALYTICS": self._analytics,
+            "RLM_ACCOUNTS": self._accounts,
+        }
+        return {name: await self._problem(name, check) for name, check in checks.items()}
+
+    async def _problem(self, name: str, check: Callable[[], Awaitable[None]]) -> str | None:
+        if binding(self._env, name) is None:
+            return "missing"
+        try:
+            await check()
+        except Exception as error:  # noqa: BLE001 - whatever a binding throws is what ops want to read here
+            return (str(error).splitlines() or [type(error).__name__])[0][:200]
+        return None
+
+    async def _ai(self) -> None:
+        model = self._catalog.find(_PROBE_MODEL)
+        if model is not None:
+            await WorkersAI(self._env).complete(ModelRequest(model, (Message("user", "Say OK."),), 4))
+
+    async def _sessions(self) -> None:
+        await SessionStubs(self._env).call("probe", "ping")
+
+    async def _r2(self) -> None:
+        key, content = f"probes/{uuid.uuid4().hex}", b"probe"
+        store = R2Store(self._env)
+        await store.write(key, _once(content))
+        if await store.read(key, 0, len(content)) != content:
+            raise RuntimeError("gave back something else than was written")
+        await store.delete(key)
+
+    async def _kv(self) -> None:
+        key, value = f"probe:{uuid.uuid4().hex}", json.dumps("probe")
+        kv = binding(self._env, "RLM_CACHE")
+        await kv.put(key, value, {"expirationTtl": 60})  # type: ignore[union-attr] # checked by _problem
+        await kv.get(key)  # type: ignore[union-attr]
+        await kv.delete(key)  # type: ignore[union-attr]
+
+    async def _accounts(self) -> None:
+        await AccountStubs(self._env).state("probe")
+
+    async def _analytics(self) -> None:
+        if not callable(getattr(binding(self._env, "RLM_ANALYTICS"), "writeDataPoint", None)):
+            raise TypeError("takes no data points")
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content

@@ -1,0 +1,245 @@
+"""The session's Durable Object: its SQLite, its alarm, and its methods over RPC.
+
+What crosses RPC is JSON as text, which is one copy; errors cross as JSON too, so that their type is not lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import js
+from pyodide.ffi import JsException
+
+from rlm_worker.adapters.analytics import AnalyticsEngine
+from rlm_worker.adapters.bindings import SystemClock, variable
+from rlm_worker.adapters.kv import KVCache
+from rlm_worker.adapters.r2 import R2Store
+from rlm_worker.adapters.sandbox import DynamicWorkers
+from rlm_worker.adapters.workers_ai import WorkersAI
+from rlm_worker.http import HEARTBEAT, encode_event
+from rlm_worker.journal.session import SessionJournal
+from rlm_worker.openai.stream import ChatHead, ChatStream
+from rlm_worker.runs.job import Job
+from rlm_worker.runs.run import RunPorts
+from rlm_worker.sessions.session import Session
+from rlm_worker.settings import Settings
+from rlm_worker.wire.results import RunResult
+
+from .account_object import accounts_of
+from .rpc import enveloped
+from .storage import DurableAlarm, DurableEraser, DurableSQL
+
+_HEARTBEAT_SECONDS = 15.0
+_SECONDS_PER_DAY = 86_400
+
+
+def open_session(context: Any, env: Any, sandbox: DynamicWorkers) -> Session:
+    """The session of a Durable Object, wired to the platform."""
+    settings = Settings.from_vars(lambda name: variable(env, name))
+
+    def ports(journal: SessionJournal) -> RunPorts:
+        return RunPorts(
+            model=WorkersAI(env),
+            journal=journal,
+            events=journal,
+            cache=KVCache(env),
+            clock=SystemClock(),
+            catalog=settings.catalog,
+            deployment=settings.deployment,
+            accounts=accounts_of(env, settings),
+            sandbox=sandbox if sandbox.available else None,
+            cells=journal.cells(SystemClock().now),
+        )
+
+    return Session(
+        SessionJournal(DurableSQL(context)),
+        ports,
+        R2Store(env),
+        AnalyticsEngine(env),
+        alarm=DurableAlarm(context),
+        eraser=DurableEraser(context),
+        retention_seconds=settings.session_ttl_days * _SECONDS_PER_DAY,
+    )
+
+
+class SessionSlot:
+    """A Durable Object's session: open while someone uses it or its run goes on, and forgotten in between.
+
+    The platform lets go of an object's Python side only when JavaScript's collector comes by, which can be long after
+    the object was evicted: what stays until then has to be small.
+    """
+
+    def __init__(self, open_: Callable[[], Session]) -> None:
+        self._open = open_
+        self._session: Session | None = None
+        self._users = 0
+
+    @contextmanager
+    def use(self) -> Iterator[Session]:
+        """The session, the same for all who use it at the same time."""
+        session = self._session = self._session or self._open()
+        self._users += 1
+        try:
+            yield session
+        finally:
+            self._users -= 1
+            session.when_idle(self._forget_unused)
+
+    def _forget_unused(self) -> None:
+        if self._users == 0:
+            self._session = None
+
+
+class SessionMethods:
+    """What the session's Durable Object answers over RPC, each call JSON to JSON."""
+
+    _slot: SessionSlot
+    _sandbox: DynamicWorkers
+
+    async def sandbox_call(self, token: str, request: str) -> str:
+        """Answers the sandbox that was given this token."""
+        return await self._sandbox.answer(token, request)
+
+    async def ping(self) -> str:
+        """Shows that the object answers."""
+        return json.dumps({"value": "pong"})
+
+    async def alarm(self, *_: object) -> None:
+        """Fires where a session wants to be looked after."""
+        with self._slot.use() as session:
+            await session.on_alarm()
+
+    async def start(self, job: str, context_stored: bool) -> str:
+        async def begin(session: Session) -> object:
+            started = await session.start(Job.model_validate_json(job), context_stored=context_stored)
+            return json.loads(started.to_json()) if isinstance(started, RunResult) else started
+
+        return await self._answered(begin)
+
+    async def wait(self) -> str:
+        async def finished(session: Session) -> object:
+            return json.loads((await session.wait()).to_json())
+
+        return await self._answered(finished)
+
+    async def run(self, job: str, context_stored: bool) -> str:
+        """`start`, and `wait` where there is something to wait for, in one round trip."""
+
+        async def begin_and_wait(session: Session) -> object:
+            started = await session.start(Job.model_validate_json(job), context_stored=context_stored)
+            if started == "needs_context":
+                return started
+            result = started if isinstance(started, RunResult) else await session.wait()
+            return json.loads(result.to_json())
+
+        return await self._answered(begin_and_wait)
+
+    async def status(self, owner: str) -> str:
+        async def state(session: Session) -> object:
+            await session.revive()
+            return session.state().model_dump(by_alias=True)
+
+        return await self._answered(state, owner)
+
+    async def result(self, owner: str) -> str:
+        async def result(session: Session) -> object:
+            await session.revive()
+            found = session.result()
+            return json.loads(found.to_json()) if found else None
+
+        return await self._answered(result, owner)
+
+    async def trajectory(self, owner: str) -> str:
+        async def calls(session: Session) -> object:
+            return await session.trajectory()
+
+        return await self._answered(calls, owner)
+
+    async def remove(self, owner: str) -> str:
+        async def remove(session: Session) -> object:
+            await session.delete()
+            return None
+
+        return await self._answered(remove, owner)
+
+    async def leave(self, owner: str, batch_id: str) -> str:
+        async def leave(session: Session) -> object:
+            await session.leave(batch_id)
+            return None
+
+        return await self._answered(leave, owner)
+
+    async def events(self, owner: str, after: int) -> Any:
+        """A stream of server-sent events; or JSON, where there is nothing to stream."""
+        return await self._followed(owner, after, encode_event)
+
+    async def chat(self, owner: str, head: str) -> Any:
+        """The same events from the first on, as the chunks of a chat completion."""
+        stream = ChatStream(ChatHead.model_validate_json(head))
+        return await self._followed(owner, 0, lambda _, kind, data: stream.translate(kind, json.loads(data)))
+
+    async def _answered(self, ask: Callable[[Session], Awaitable[object]], owner: str | None = None) -> str:
+        """What a question to the session gives; an owner that is named must be the session's."""
+
+        async def answer() -> object:
+            with self._slot.use() as session:
+                if owner is not None:
+                    session.check_owner(owner)
+                return await ask(session)
+
+        return await enveloped(answer)
+
+    async def _followed(self, owner: str, after: int, encode: Callable[[int, str, str], str]) -> Any:
+        async def nothing(_: Session) -> object:
+            return None
+
+        refused = await self._answered(nothing, owner)
+        if "error" in json.loads(refused):
+            return refused
+        stream = js.TransformStream.new()
+        self._pumps.add(pump := asyncio.create_task(self._pump(stream.writable.getWriter(), after, encode)))
+        pump.add_done_callback(self._pumps.discard)
+        return stream.readable
+
+    @property
+    def _pumps(self) -> set[asyncio.Task[None]]:
+        pumps: set[asyncio.Task[None]] = self.__dict__.setdefault("_running_pumps", set())
+        return pumps
+
+    async def _pump(self, writer: Any, after: int, encode: Callable[[int, str, str], str]) -> None:
+        """Writes events as they come; ends when the run does or when the reader has gone.
+
+        In a run that has nothing to tell for a while, only a heartbeat finds out that nobody reads any more.
+        """
+        encoder = js.TextEncoder.new()
+        with self._slot.use() as session:
+            writing = asyncio.create_task(_write(session, writer, encoder, after, encode))
+            beating = asyncio.create_task(_beat(writer, encoder))
+            try:
+                ended, _ = await asyncio.wait({writing, beating}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (writing, beating):
+                    task.cancel()
+                failures = await asyncio.gather(writing, beating, return_exceptions=True)
+            if any(isinstance(failure, JsException) for failure in failures):
+                await session.reader_left()
+            elif writing in ended:
+                await writer.close()
+
+
+async def _write(
+    session: Session, writer: Any, encoder: Any, after: int, encode: Callable[[int, str, str], str]
+) -> None:
+    async for number, kind, data in session.follow(after):
+        if text := encode(number, kind, data):
+            await writer.write(encoder.encode(text))
+
+
+async def _beat(writer: Any, encoder: Any) -> None:
+    while True:
+        await asyncio.sleep(_HEARTBEAT_SECONDS)
+        await writer.write(encoder.encode(HEARTBEAT))

@@ -1,0 +1,142 @@
+"""What a session writes down about its REPLs: every cell before and after it runs, and every answer it was given.
+
+A REPL is named by its path: empty for the run's own, `3.1` for the first child run that cell 3 began. With these rows a
+lost isolate is built again by running its cells anew: all that they ask is answered from here, at no cost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from rlm_worker.ports import Interval
+
+Value = str | int | float | None
+CellState = Literal["started", "finished", "lost"]
+
+SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS cells (
+        path TEXT NOT NULL, number INTEGER NOT NULL, code TEXT NOT NULL, state TEXT NOT NULL, starts INTEGER NOT NULL,
+        active_at REAL NOT NULL, waiting INTEGER NOT NULL, outcome TEXT, PRIMARY KEY (path, number))""",
+    """CREATE TABLE IF NOT EXISTS asked (
+        path TEXT NOT NULL, number INTEGER NOT NULL, digest TEXT NOT NULL, answer TEXT NOT NULL,
+        PRIMARY KEY (path, number, digest))""",
+)
+TABLES = ("cells", "asked")
+
+
+@dataclass(frozen=True, slots=True)
+class CellOutcome:
+    """What came of a cell.
+
+    `read` are ranges of the context that it handed to models, `limits` the limits that it ran into, `lost` says why
+    its isolate is gone if it is; cost is that of its own calls, without those of child runs.
+    """
+
+    output: str
+    failed: bool = False
+    finished: bool = False
+    final: object = None
+    draft: str = ""
+    variables: tuple[str, ...] = ()
+    read: tuple[Interval, ...] = ()
+    limits: tuple[tuple[str, float, float], ...] = ()
+    cost_usd: float = 0.0
+    duration_ms: int = 0
+    lost: str = ""
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> CellOutcome:
+        facts = json.loads(text)
+        for name in ("variables", "read", "limits"):
+            facts[name] = tuple(tuple(item) if isinstance(item, list) else item for item in facts[name])
+        return cls(**facts)
+
+
+@dataclass(frozen=True, slots=True)
+class CellRecord:
+    """A cell as it is written down; `active_at` is when it last computed for certain, in seconds since the epoch."""
+
+    number: int
+    code: str
+    state: CellState
+    starts: int
+    active_at: float
+    waiting: bool
+    outcome: CellOutcome | None
+
+
+class CellTable:
+    """The cells of all REPLs of a session, in its SQLite."""
+
+    def __init__(
+        self, read: Callable[..., list[tuple[Value, ...]]], write: Callable[..., None], now: Callable[[], float]
+    ) -> None:
+        self._read = read
+        self._write = write
+        self._now = now
+
+    def cells(self, path: str) -> list[CellRecord]:
+        """The cells of one REPL, in order."""
+        rows = self._read(f"SELECT {_COLUMNS} FROM cells WHERE path = ? ORDER BY number", path)  # noqa: S608 - a constant
+        return [_record(row) for row in rows]
+
+    def cell(self, path: str, number: int) -> CellRecord | None:
+        rows = self._read(f"SELECT {_COLUMNS} FROM cells WHERE path = ? AND number = ?", path, number)  # noqa: S608
+        return _record(rows[0]) if rows else None
+
+    def paths(self) -> list[str]:
+        """Every REPL that has run a cell."""
+        return [str(path) for (path,) in self._read("SELECT DISTINCT path FROM cells ORDER BY path")]
+
+    def start(self, path: str, number: int, code: str) -> None:
+        """Notes, before it runs, that a cell runs."""
+        self._write(
+            "INSERT INTO cells VALUES (?, ?, ?, 'started', 1, ?, 0, NULL) ON CONFLICT (path, number) DO UPDATE SET"
+            " starts = starts + 1, active_at = excluded.active_at, waiting = 0",
+            *(path, number, code, self._now()),
+        )
+
+    def wait(self, path: str, number: int, *, waiting: bool) -> None:
+        """Notes that the cell waits for the session, or no longer does."""
+        self._write(
+            "UPDATE cells SET waiting = ?, active_at = ? WHERE path = ? AND number = ?",
+            *(int(waiting), self._now(), path, number),
+        )
+
+    def finish(self, path: str, number: int, outcome: CellOutcome) -> None:
+        """Notes what came of a cell; one whose isolate was lost is never run again."""
+        state = "lost" if outcome.lost else "finished"
+        self._write(
+            "UPDATE cells SET state = ?, outcome = ?, waiting = 0 WHERE path = ? AND number = ?",
+            *(state, outcome.to_json(), path, number),
+        )
+
+    def answer(self, path: str, number: int, digest: str) -> str | None:
+        """What a cell was answered when it asked this before."""
+        rows = self._read("SELECT answer FROM asked WHERE path = ? AND number = ? AND digest = ?", path, number, digest)
+        return str(rows[0][0]) if rows else None
+
+    def keep_answer(self, path: str, number: int, digest: str, answer: str) -> None:
+        self._write("INSERT OR REPLACE INTO asked VALUES (?, ?, ?, ?)", path, number, digest, answer)
+
+
+_COLUMNS = "number, code, state, starts, active_at, waiting, outcome"
+
+
+def _record(row: tuple[Value, ...]) -> CellRecord:
+    number, code, state, starts, active_at, waiting, outcome = row
+    return CellRecord(
+        number=int(number or 0),
+        code=str(code),
+        state=str(state),  # type: ignore[arg-type] # written by this class
+        starts=int(starts or 0),
+        active_at=float(active_at or 0),
+        waiting=bool(waiting),
+        outcome=CellOutcome.from_json(str(outcome)) if outcome else None,
+    )

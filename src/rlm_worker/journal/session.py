@@ -1,0 +1,210 @@
+"""What a session writes down, in SQLite: its state, every paid call, the chunks as they were cut, and its events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+
+from rlm_worker.ports import CallRecord, CallUsage, Cell, Database, EventKind, Message, Role, Span
+
+from . import cells as repl_journal
+
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS calls (
+        number INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, role TEXT NOT NULL, kind TEXT NOT NULL,
+        model TEXT NOT NULL, messages TEXT, text TEXT NOT NULL, input_tokens INTEGER NOT NULL,
+        output_tokens INTEGER NOT NULL, estimated INTEGER NOT NULL, cost_usd REAL NOT NULL, started_at REAL NOT NULL,
+        duration_ms INTEGER NOT NULL, span TEXT, parent TEXT NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS spans (
+        number INTEGER PRIMARY KEY, start INTEGER, stop INTEGER, byte_start INTEGER, byte_stop INTEGER)""",
+    """CREATE TABLE IF NOT EXISTS events (
+        id INTEGER PRIMARY KEY, kind TEXT NOT NULL, data TEXT NOT NULL, identity TEXT UNIQUE)""",
+    *repl_journal.SCHEMA,
+)
+# A row may have 2 MB; longer texts are cut into parts of this many characters, four bytes each at most.
+_PART = 400_000
+
+
+class SessionJournal:
+    """The journal, the facts and the event log of one session."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._watchers: set[Callable[[], None]] = set()
+        self._keys: set[str] | None = None
+        self._created = bool(database.execute("SELECT 1 FROM sqlite_master WHERE name = 'facts'"))
+
+    # Facts: small named values, such as the job and the result.
+
+    def fact(self, name: str) -> str | None:
+        parts = self._read("SELECT value FROM facts WHERE name GLOB ? ORDER BY name", f"{name}.[0-9]*")
+        return "".join(str(value) for (value,) in parts) if parts else None
+
+    def set_fact(self, name: str, value: str) -> None:
+        self._write("DELETE FROM facts WHERE name GLOB ?", f"{name}.[0-9]*")
+        for number, start in enumerate(range(0, max(1, len(value)), _PART)):
+            part = value[start : start + _PART]
+            self._write("INSERT INTO facts VALUES (?, ?)", f"{name}.{number:06}", part)
+
+    # Calls: the `Journal` port.
+
+    def recall(self, key: str) -> CallRecord | None:
+        # Nearly every call of a run is new: what is not there should not cost a query.
+        if self._keys is None:
+            self._keys = {str(known) for (known,) in self._read("SELECT key FROM calls")}
+        if key not in self._keys:
+            return None
+        rows = self._read(f"SELECT {_CALL_COLUMNS} FROM calls WHERE key = ?", key)  # noqa: S608 - a constant
+        return _call(rows[0]) if rows else None
+
+    def record(self, call: CallRecord) -> None:
+        places = ", ".join("?" * _CALL_COLUMNS.count(",") + "?")
+        self._write(f"INSERT OR IGNORE INTO calls ({_CALL_COLUMNS}) VALUES ({places})", *_call_row(call))  # noqa: S608
+        if self._keys is not None:
+            self._keys.add(call.key)
+
+    def paid(self) -> Iterable[tuple[Role, str, CallUsage]]:
+        rows = self._read("SELECT role, model, input_tokens, output_tokens, estimated FROM calls")
+        for role, model, tokens_in, tokens_out, estimated in rows:
+            yield _role(role), str(model), CallUsage(_int(tokens_in), _int(tokens_out), bool(estimated))
+
+    def paid_usd(self) -> float:
+        """What all calls have cost together, in US dollars."""
+        rows = self._read("SELECT TOTAL(cost_usd) FROM calls")
+        return float(rows[0][0] or 0) if rows else 0.0
+
+    def cut_off_usd(self) -> float:
+        """What calls that were given up under way may have cost at most, in US dollars."""
+        return float(self.fact("cut_off_usd") or 0)
+
+    def cut_off(self, usd: float) -> None:
+        self.set_fact("cut_off_usd", repr(self.cut_off_usd() + usd))
+
+    def calls(self) -> list[CallRecord]:
+        """Every call, in the order in which they were finished."""
+        rows = self._read(f"SELECT {_CALL_COLUMNS} FROM calls ORDER BY number")  # noqa: S608 - a constant
+        return [_call(row) for row in rows]
+
+    def spans(self) -> list[Span]:
+        rows = self._read("SELECT number, start, stop, byte_start, byte_stop FROM spans ORDER BY number")
+        return [Span(*(_int(value) for value in row)) for row in rows]
+
+    def add_span(self, span: Span) -> None:
+        self._write(
+            "INSERT OR REPLACE INTO spans VALUES (?, ?, ?, ?, ?)",
+            span.index,
+            span.start,
+            span.end,
+            span.byte_start,
+            span.byte_end,
+        )
+
+    def cells(self, now: Callable[[], float]) -> repl_journal.CellTable:
+        """The cells of the session's REPLs."""
+        return repl_journal.CellTable(self._read, self._write, now)
+
+    # Events: the `EventSink` port, and reading them back.
+
+    def emit(self, kind: EventKind, data: Mapping[str, object]) -> None:
+        """Appends an event; what a resumed run says again about the same thing is not repeated."""
+        text = json.dumps(data, ensure_ascii=False)
+        identity = _identity(kind, data)
+        self._write("INSERT OR IGNORE INTO events (kind, data, identity) VALUES (?, ?, ?)", kind, text, identity)
+        for wake in tuple(self._watchers):
+            wake()
+
+    def events_after(self, number: int) -> list[tuple[int, str, str]]:
+        """Events with a greater id: id, kind, JSON."""
+        rows = self._read("SELECT id, kind, data FROM events WHERE id > ? ORDER BY id LIMIT 500", number)
+        return [(_int(number), str(kind), str(data)) for number, kind, data in rows]
+
+    def last_event(self, kind: EventKind) -> dict[str, object]:
+        """What the newest event of a kind says; empty where there is none."""
+        rows = self._read("SELECT data FROM events WHERE kind = ? ORDER BY id DESC LIMIT 1", kind)
+        return dict(json.loads(str(rows[0][0]))) if rows else {}
+
+    def watch(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Calls `wake` after each event; gives a function that ends this."""
+        self._watchers.add(wake)
+        return lambda: self._watchers.discard(wake)
+
+    def forget_run(self) -> None:
+        """Empties everything but the facts, for a run from the beginning."""
+        for table in ("calls", "spans", "events", *repl_journal.TABLES):
+            self._write(f"DELETE FROM {table}")  # noqa: S608 - the names stand right above
+        self._keys = None
+
+    def forget_all(self) -> None:
+        """To be called when the storage underneath was emptied."""
+        self._created, self._keys = False, None
+
+    # A session that is only asked about leaves nothing behind: the tables come with the first thing to keep.
+
+    def _read(self, statement: str, *values: Cell) -> list[tuple[Cell, ...]]:
+        return self._database.execute(statement, *values) if self._created else []
+
+    def _write(self, statement: str, *values: Cell) -> None:
+        if not self._created:
+            for creation in _SCHEMA:
+                self._database.execute(creation)
+            self._created = True
+        self._database.execute(statement, *values)
+
+
+_CALL_COLUMNS = (
+    "key, role, kind, model, messages, text, input_tokens, output_tokens, estimated, cost_usd, started_at, "
+    "duration_ms, span, parent"
+)
+
+
+def _call_row(call: CallRecord) -> tuple[Cell, ...]:
+    # The prompt of a chunk can be built again from its span: the context is not kept twice.
+    messages = None if call.span else json.dumps([[message.role, message.content] for message in call.messages])
+    span = (
+        json.dumps([call.span.index, call.span.start, call.span.end, call.span.byte_start, call.span.byte_end])
+        if call.span
+        else None
+    )
+    usage = call.usage
+    return (
+        *(call.key, call.role, call.kind, call.model, messages, call.text),
+        *(usage.input_tokens, usage.output_tokens, int(usage.estimated), call.cost_usd),
+        *(call.started_at, call.duration_ms, span, call.parent),
+    )
+
+
+def _call(row: tuple[Cell, ...]) -> CallRecord:
+    key, role, kind, model, messages, text, tokens_in, tokens_out, estimated, cost, started, duration, span, parent = (
+        row
+    )
+    return CallRecord(
+        key=str(key),
+        role=_role(role),
+        kind=str(kind),  # type: ignore[arg-type] # written by _call_row
+        model=str(model),
+        messages=tuple(Message(*pair) for pair in json.loads(str(messages))) if messages else (),
+        text=str(text),
+        usage=CallUsage(_int(tokens_in), _int(tokens_out), bool(estimated)),
+        cost_usd=float(cost or 0),
+        started_at=float(started or 0),
+        duration_ms=_int(duration),
+        span=Span(*json.loads(str(span))) if span else None,
+        parent=str(parent),
+    )
+
+
+def _identity(kind: EventKind, data: Mapping[str, object]) -> str | None:
+    if kind == "subcall":
+        return f"subcall {data.get('chunk')} {data.get('parent', '')}"
+    if kind == "iteration":
+        return f"iteration {data.get('iteration')} {data.get('parent', '')}"
+    return f"{kind} {data.get('parent', '')}" if kind in ("session", "plan", "result") else None
+
+
+def _role(value: Cell) -> Role:
+    return "root" if value == "root" else "sub"
+
+
+def _int(value: Cell) -> int:
+    return int(value or 0)

@@ -1,0 +1,146 @@
+"""Many calls at once, as many as the platform takes.
+
+The limiter is TCP's idea applied to model calls: it starts small, grows by one with every success, and halves once per
+burst of refusals (refusals of calls that began before the last halving say nothing new).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from rlm_worker.ports import Clock
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Leave to make one call; `epoch` counts the halvings before it began."""
+
+    epoch: int
+
+
+class CapacityLimiter:
+    """Lets between one and `most` calls run at once, following what the platform accepts."""
+
+    def __init__(self, clock: Clock, *, first: int, most: int) -> None:
+        self._clock = clock
+        self._most = most
+        self._width = min(first, most)
+        self._busy = 0
+        self._epoch = 0
+        self._not_before = 0.0
+        self._freed = asyncio.Condition()
+
+    @property
+    def width(self) -> int:
+        """How many calls may run at once now."""
+        return self._width
+
+    async def acquire(self) -> Slot:
+        """Waits for a free slot, and for the end of any pause that the platform asked for."""
+        async with self._freed:
+            while self._busy >= self._width:
+                await self._freed.wait()
+            self._busy += 1
+        await self._pause()
+        return Slot(self._epoch)
+
+    async def release(self) -> None:
+        async with self._freed:
+            self._busy -= 1
+            # Waking all who wait, only to see most of them wait again, costs more than the call itself.
+            self._freed.notify(max(0, self._width - self._busy))
+
+    def succeeded(self) -> None:
+        self._width = min(self._most, self._width + 1)
+
+    def refused(self, slot: Slot, retry_after: float = 0.0) -> None:
+        """Takes note of a refusal for want of capacity; `retry_after` in seconds."""
+        self._not_before = max(self._not_before, self._clock.now() + retry_after)
+        if slot.epoch == self._epoch:
+            self._epoch += 1
+            self._width = max(1, self._width // 2)
+
+    async def _pause(self) -> None:
+        pause = self._not_before - self._clock.now()
+        if pause > 0:
+            await self._clock.sleep(pause)
+
+
+class Relief:
+    """Whoever only waits, before asking again, says so here; each fan-out under way then takes on another worker."""
+
+    def __init__(self) -> None:
+        self._calls: set[Callable[[], None]] = set()
+
+    def waiting(self) -> None:
+        for call in tuple(self._calls):
+            call()
+
+    @contextmanager
+    def calling(self, call: Callable[[], None]) -> Iterator[None]:
+        """Calls that function for each one who waits."""
+        self._calls.add(call)
+        try:
+            yield
+        finally:
+            self._calls.discard(call)
+
+
+async def fan_out(
+    items: AsyncIterator[Item],
+    work: Callable[[Item], Awaitable[Result]],
+    *,
+    width: int,
+    relief: Relief | None = None,
+) -> list[Result]:
+    """Applies `work` to each item, `width` at a time, and gives the results in the items' order.
+
+    `relief` adds workers, up to twice as many, for those that only wait. Items are drawn only when a worker is free, so
+    that a long input is never held whole. The first exception cancels the rest and is raised as it is; nothing is left
+    running.
+    """
+    results: dict[int, Result] = {}
+    drawing = asyncio.Lock()
+    drawn, workers, failed = 0, 0, False
+
+    async def draw() -> tuple[int, Item] | None:
+        nonlocal drawn
+        async with drawing:
+            try:
+                item = await anext(items)
+            except StopAsyncIteration:
+                return None
+            drawn += 1
+            return drawn - 1, item
+
+    async def worker() -> None:
+        nonlocal failed
+        try:
+            while (next_item := await draw()) is not None:
+                index, item = next_item
+                results[index] = await work(item)
+        except BaseException:
+            failed = True
+            raise
+
+    def take_on() -> None:
+        nonlocal workers
+        if workers < 2 * width and not failed:
+            workers += 1
+            group.create_task(worker())
+
+    try:
+        with (relief or Relief()).calling(take_on):
+            async with asyncio.TaskGroup() as group:
+                for _ in range(width):
+                    take_on()
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None  # the first; the others followed from it or say the same
+    return [results[index] for index in sorted(results)]

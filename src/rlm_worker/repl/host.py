@@ -1,0 +1,315 @@
+"""Answers what one cell asks of its session: text, models, child runs, the budget.
+
+The sandbox is not trusted. Limits, the ledger and the bounds of the context are kept here; all that a cell can do by
+calling its stub in ways of its own is what `llm_query` and the others do for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from rlm_worker.errors import InvalidRequest, ModelError, RLMError, UsageLimitExceeded
+from rlm_worker.journal.cells import CellTable
+from rlm_worker.ports import Interval, ModelRequest, ModelSpec
+
+from .passages import Coverage, Excerpt, GivenText, Passage
+from .prompts import sub_messages
+from .protocol import (
+    MOST_READ_CHARACTERS,
+    BudgetAsked,
+    ChildAsked,
+    QueryAsked,
+    QueryItem,
+    ReadAsked,
+    parse_asked,
+    whole_text,
+)
+from .task import Task
+
+# How often reading alone shows that a cell is alive, in seconds.
+_SIGN_OF_LIFE_SECONDS = 2.0
+_WINDOW_SHARE = 0.95
+_MOST_JOINED_CHARACTERS = 4_000_000
+
+Limit = tuple[str, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered to one question, and what came with it; `key` names the journalled call that says `text`."""
+
+    text: str | None = None
+    error: str = ""
+    key: str = ""
+    read: tuple[Interval, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    cost_usd: float = 0.0
+
+    def to_wire(self) -> dict[str, str]:
+        return {"text": self.text} if self.text is not None else {"error": self.error or "no answer"}
+
+    def to_row(self) -> list[object]:
+        return [None if self.key else self.text, self.error, self.key, self.read, self.limits, self.cost_usd]
+
+    @classmethod
+    def from_row(cls, row: list[object]) -> Answer:
+        text, error, key, read, limits, cost = row
+        assert isinstance(read, list)
+        assert isinstance(limits, list)
+        return cls(
+            None if text is None else str(text),
+            str(error),
+            str(key),
+            tuple((int(start), int(end)) for start, end in read),
+            tuple((str(name), float(allowed), float(used)) for name, allowed, used in limits),
+            float(str(cost)),
+        )
+
+
+@dataclass(slots=True)
+class CellCalls:
+    """The calls of one run of one cell; adds up what they read, cost and ran into."""
+
+    task: Task
+    cells: CellTable
+    number: int
+    read: Coverage = field(default_factory=Coverage)
+    limits: list[Limit] = field(default_factory=list)
+    cost_usd: float = 0.0
+    waited_seconds: float = 0.0
+    _under_way: set[asyncio.Task[str]] = field(default_factory=set)
+    _waiting: int = 0
+    _waiting_since: float = 0.0
+    _met: Counter[str] = field(default_factory=Counter)
+    _children: int = 0
+    _life_at: float = 0.0
+    _closed: bool = False
+
+    async def answer(self, request: str) -> str:
+        """Answers one question, JSON to JSON; an error is an answer too."""
+        if self._closed:
+            return _error("no cell is running")
+        work = asyncio.ensure_future(self._answered(request))
+        self._under_way.add(work)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            return _error("the cell has ended")
+        except RLMError as error:
+            return _error(str(error))
+        finally:
+            self._under_way.discard(work)
+
+    async def close(self) -> None:
+        """Ends what the cell has left under way; it is answered no more."""
+        self._closed = True
+        under_way = tuple(self._under_way)
+        for work in under_way:
+            work.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+    @property
+    def is_waiting(self) -> bool:
+        return self._waiting > 0
+
+    async def _answered(self, request: str) -> str:
+        asked = parse_asked(request)
+        if asked.cell != self.number:
+            raise InvalidRequest.at("cell", "is not the one that runs")
+        if isinstance(asked, ReadAsked):
+            return json.dumps({"value": await self._text(asked)})
+        with self._answering():
+            answers = await self._answers(asked)
+        if isinstance(asked, QueryAsked):
+            return json.dumps({"value": [answer.to_wire() for answer in answers]})
+        (answer,) = answers
+        if answer.text is None:
+            return _error(answer.error)
+        return json.dumps({"value": json.loads(answer.text) if isinstance(asked, BudgetAsked) else answer.text})
+
+    async def _text(self, asked: ReadAsked) -> str:
+        if not asked.start <= asked.end <= self.task.passage.characters:
+            raise InvalidRequest.at("range", "lies outside of the context")
+        if asked.end - asked.start > MOST_READ_CHARACTERS:
+            raise InvalidRequest.at("range", f"has more than {MOST_READ_CHARACTERS:,} characters")
+        now = self.task.run.ports.clock.now()
+        if now - self._life_at > _SIGN_OF_LIFE_SECONDS:
+            self._life_at = now
+            self.cells.wait(self.task.path, self.number, waiting=self.is_waiting)
+        return await self.task.passage.read(asked.start, asked.end)
+
+    async def _answers(self, asked: QueryAsked | ChildAsked | BudgetAsked) -> list[Answer]:
+        """New answers, or those that this cell was given when it ran before."""
+        digest = self._numbered(asked.model_dump_json())
+        known = self.cells.answer(self.task.path, self.number, digest)
+        if known is not None:
+            answers = [self._recalled(Answer.from_row(row)) for row in json.loads(known)]
+        else:
+            answers = await self._new_answers(asked)
+            rows = json.dumps([answer.to_row() for answer in answers], ensure_ascii=False)
+            self.cells.keep_answer(self.task.path, self.number, digest, rows)
+        for answer in answers:
+            self._count(answer)
+        return answers
+
+    def _numbered(self, question: str) -> str:
+        """A digest that tells a question from the same one asked again."""
+        digest = hashlib.sha256(question.encode()).hexdigest()
+        self._met[digest] += 1
+        return f"{digest} {self._met[digest]}"
+
+    def _recalled(self, answer: Answer) -> Answer:
+        call = self.task.run.ports.journal.recall(answer.key) if answer.key else None
+        return replace(answer, text=call.text) if call else answer
+
+    def _count(self, answer: Answer) -> None:
+        for start, end in answer.read:
+            self.read.add(start, end)
+        self.limits += [limit for limit in answer.limits if limit not in self.limits]
+        self.cost_usd += answer.cost_usd
+
+    async def _new_answers(self, asked: QueryAsked | ChildAsked | BudgetAsked) -> list[Answer]:
+        if isinstance(asked, BudgetAsked):
+            return [Answer(json.dumps(self._budget()))]
+        if isinstance(asked, ChildAsked):
+            self._children += 1
+            return [await (self._child(asked) if self.task.may_recurse else self._reply(asked, self._salt(asked)))]
+        salted = [(item, self._salt(item)) for item in asked.items]
+        return await self.task.run.fan_out(_each(salted), lambda pair: self._reply(*pair))
+
+    def _salt(self, item: QueryItem) -> str:
+        """Above temperature 0 the same question asked again is meant to be asked again; at 0 it is asked once."""
+        if self.task.run.job.config.temperature == 0:
+            return ""
+        return f"{self.task.cell_name(self.number)} {self._numbered(item.model_dump_json())}"
+
+    async def _reply(self, item: QueryItem, salt: str) -> Answer:
+        try:
+            request = await self._request(item, salt)
+            reply = await self.task.flight.complete(request)
+        except UsageLimitExceeded as limit:
+            return Answer(error=str(limit), limits=((limit.limit, limit.allowed, limit.used),))
+        except (ModelError, InvalidRequest) as error:
+            return Answer(error=str(error))
+        return Answer(reply.text, key=request.key(), read=self._placed(item), cost_usd=self.task.cost_of(reply))
+
+    async def _request(self, item: QueryItem, salt: str) -> ModelRequest:
+        run, model = self.task.run, self._model(item.model)
+        messages = sub_messages(item.prompt, await self._given(item))
+        room = int((model.window - run.sub_output) * _WINDOW_SHARE)
+        estimator = run.pricing.estimator(model)
+        needed = sum(estimator.estimate(message.content) for message in messages)
+        if needed > room:
+            characters = sum(len(message.content) for message in messages)
+            raise InvalidRequest.at(
+                "", f"about {needed:,} tokens do not fit the model: give it {characters * room // needed:,} characters"
+            )
+        request = run.request("sub", "llm_query", messages)
+        return replace(request, model=model, parent=self.task.cell_name(self.number), salt=salt)
+
+    def _model(self, name: str | None) -> ModelSpec:
+        """The sub-model, or the root model if the code names it; no others are this run's."""
+        run = self.task.run
+        if name is None or name == "sub":
+            return run.sub
+        found = run.root if name == "root" else run.ports.catalog.find(name)
+        if found is None or found not in (run.root, run.sub):
+            raise InvalidRequest.at("model", f"must be {run.sub.id!r} or {run.root.id!r}")
+        return found
+
+    async def _given(self, item: QueryItem) -> str | None:
+        """The text that goes with a prompt."""
+        if not item.slices:
+            return item.text
+        self._check(item.slices)
+        if sum(end - start for start, end in item.slices) > _MOST_JOINED_CHARACTERS:
+            raise InvalidRequest.at("context_slice", "is too long for any model: use chunks, or rlm_query")
+        return "\n".join([await self.task.passage.read(start, end) for start, end in item.slices])
+
+    def _check(self, slices: Sequence[Sequence[int]]) -> None:
+        if any(not start <= end <= self.task.passage.characters for start, end in slices):
+            raise InvalidRequest.at("context_slice", "lies outside of the context")
+
+    def _placed(self, item: QueryItem) -> tuple[Interval, ...]:
+        """Where the text that a model was given lies in the context; what the sandbox says is cut to the context."""
+        return placed(self.task.passage, [*item.slices, *item.shown])
+
+    async def _child(self, asked: ChildAsked) -> Answer:
+        passage = await self._passage(asked)
+        path = f"{self.task.cell_name(self.number)}.{self._children}"
+        child = replace(
+            self.task,
+            query=asked.prompt,
+            passage=passage,
+            path=path,
+            depth=self.task.depth + 1,
+            response_schema=None,
+        )
+        try:
+            found = await self.task.answer_child(child)
+        except UsageLimitExceeded as limit:
+            return Answer(error=str(limit), limits=((limit.limit, limit.allowed, limit.used),))
+        except RLMError as error:
+            return Answer(error=str(error))
+        return Answer(whole_text(found.as_text()), read=found.read)
+
+    async def _passage(self, asked: ChildAsked) -> Passage:
+        """What a child run is about: the slice, the text, or all that this run has."""
+        if len(asked.slices) == 1:
+            self._check(asked.slices)
+            start, end = asked.slices[0]
+            return Excerpt(self.task.passage, start, end)
+        text = await self._given(asked)
+        return self.task.passage if text is None else GivenText(text)
+
+    def _budget(self) -> dict[str, object]:
+        run, ledger = self.task.run, self.task.run.ledger
+        usage, limits = ledger.usage, ledger.limits
+        return {
+            "cost_usd": round(usage.cost_usd, 8),
+            "max_cost_usd": limits.max_cost_usd,
+            "sub_calls": usage.sub_calls,
+            "max_sub_calls": limits.max_sub_calls,
+            "iterations": usage.iterations,
+            "max_iterations": limits.max_iterations,
+            "seconds_left": ledger.remaining_seconds(),
+            "depth": self.task.depth,
+            "max_depth": run.job.config.max_depth,
+        }
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """The cell waits meanwhile; written down, because a crash now is no fault of the cell's."""
+        self._waiting += 1
+        if self._waiting == 1:
+            self._waiting_since = self.task.run.ports.clock.now()
+            self.cells.wait(self.task.path, self.number, waiting=True)
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self.waited_seconds += self.task.run.ports.clock.now() - self._waiting_since
+                if not self._closed:
+                    self.cells.wait(self.task.path, self.number, waiting=False)
+
+
+def placed(passage: Passage, ranges: Sequence[Sequence[int]]) -> tuple[Interval, ...]:
+    """Ranges of a passage as ranges of the context; what lies outside of the passage is left out."""
+    inside = [(max(0, start), min(end, passage.characters)) for start, end in ranges]
+    return tuple(place for start, end in inside if start < end and (place := passage.place(start, end)) is not None)
+
+
+def _error(message: str) -> str:
+    return json.dumps({"error": message})
+
+
+async def _each(items: Sequence[tuple[QueryItem, str]]) -> AsyncIterator[tuple[QueryItem, str]]:
+    for item in items:
+        yield item

@@ -1,0 +1,177 @@
+"""One run as its strategy sees it: the job, the context, the models behind their limits, and who is watching."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from rlm_worker.budget.funding import CutOff, Funded, Purse, Unlimited
+from rlm_worker.budget.ledger import Ledger, UsageLimits
+from rlm_worker.errors import NotConfigured, UsageLimitExceeded
+from rlm_worker.journal.cells import CellTable
+from rlm_worker.models.calls import FallingBack, Journalled, Metered, Retrying, Throttled, Timed
+from rlm_worker.models.catalog import Catalog
+from rlm_worker.models.concurrency import CapacityLimiter, Item, Relief, Result, fan_out
+from rlm_worker.models.pricing import Pricing
+from rlm_worker.ports import (
+    Accounts,
+    CallKind,
+    Clock,
+    Deployment,
+    EventKind,
+    EventSink,
+    Journal,
+    Message,
+    Model,
+    ModelRequest,
+    ModelSpec,
+    ResultCache,
+    Role,
+    Sandbox,
+    Span,
+)
+from rlm_worker.text.context import ContextReader
+
+from .job import Job
+
+ROOT_OUTPUT_TOKENS = 1024
+SUB_OUTPUT_TOKENS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class RunPorts:
+    """The outside world of a run."""
+
+    model: Model
+    journal: Journal
+    events: EventSink
+    cache: ResultCache
+    clock: Clock
+    catalog: Catalog
+    deployment: Deployment
+    accounts: Accounts = field(default_factory=Unlimited)
+    sandbox: Sandbox | None = None
+    cells: CellTable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a strategy brings back; `read` counts the characters that a model read."""
+
+    answer: str
+    chunks: int
+    read: int
+    truncated: bool = False
+    chunk_order: tuple[int, ...] | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """The state that all strategies share."""
+
+    job: Job
+    reader: ContextReader
+    ports: RunPorts
+    root: ModelSpec
+    sub: ModelSpec
+    ledger: Ledger
+    pricing: Pricing
+    model: Model
+    relief: Relief = field(default_factory=Relief)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def root_output(self) -> int:
+        """How many tokens the root model may write at once."""
+        return min(self.job.config.max_output_tokens or ROOT_OUTPUT_TOKENS, self.root.window // 2)
+
+    @property
+    def sub_output(self) -> int:
+        """How many tokens a sub-model may write at once."""
+        return min(self.job.config.max_output_tokens or SUB_OUTPUT_TOKENS, self.sub.window // 4)
+
+    def request(
+        self, role: Role, kind: CallKind, messages: tuple[Message, ...], span: Span | None = None
+    ) -> ModelRequest:
+        """A call of this run, with the run's own model and limits for that role."""
+        return ModelRequest(
+            model=self.root if role == "root" else self.sub,
+            messages=messages,
+            max_output_tokens=self.root_output if role == "root" else self.sub_output,
+            temperature=self.job.config.temperature,
+            role=role,
+            kind=kind,
+            span=span,
+        )
+
+    async def fan_out(self, items: AsyncIterator[Item], work: Callable[[Item], Awaitable[Result]]) -> list[Result]:
+        """Applies `work`, which calls a model, to each item, as many at a time as the deployment allows."""
+        return await fan_out(items, work, width=self.ports.deployment.max_concurrency, relief=self.relief)
+
+    def emit(self, kind: EventKind, data: Mapping[str, object]) -> None:
+        self.ports.events.emit(kind, data)
+
+    def plan(self, strategy: str, *, chunks: int, chunk_size: int) -> dict[str, object]:
+        """What the `plan` event says."""
+        return {
+            "strategy": strategy,
+            "characters": self.reader.manifest.characters,
+            "chunks": chunks,
+            "chunkSize": chunk_size,
+            "rootModel": self.root.id,
+            "subModel": self.sub.id,
+        }
+
+    def warn(self, warning: str) -> None:
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
+    def limit_reached(self, error: UsageLimitExceeded) -> None:
+        """Notes the limit that cut the run short."""
+        self.warn(f"limit reached: {self._limit_sentence(error)}")
+
+    def _limit_sentence(self, error: UsageLimitExceeded) -> str:
+        if error.limit == "timeoutSeconds":
+            return f"timeoutSeconds ({self.job.config.timeout_seconds:g})"
+        return f"{error.limit} ({error.allowed:g})"
+
+
+def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
+    """Puts a run together, its ledger filled with what the journal says was paid."""
+    ledger = Ledger(_limits(job), ports.clock.now)
+    for role, model_id, usage in ports.journal.paid():
+        ledger.restore(role, _found(ports.catalog, model_id), usage)
+    limiter = CapacityLimiter(
+        ports.clock, first=ports.deployment.first_concurrency, most=ports.deployment.max_concurrency
+    )
+    pricing = Pricing(ports.catalog)
+    noted = CutOff(ports.model, ports.journal, pricing.under_way_usd)
+    attempt = Throttled(Timed(noted, ports.deployment.call_timeout_seconds), limiter)
+    relief = Relief()
+    persistent = Retrying(FallingBack(attempt, ports.catalog), ports.clock, ports.deployment, relief)
+    metered = Metered(persistent, ledger, pricing, ports.catalog)
+    purse = Purse(ports.accounts, job.owner, job.run_id, job.granted_usd)
+    funded = Funded(metered, ledger, purse, pricing, ports.journal)
+    return Run(
+        job=job,
+        reader=reader,
+        ports=ports,
+        root=_found(ports.catalog, job.config.root_model),
+        sub=_found(ports.catalog, job.config.sub_model),
+        ledger=ledger,
+        pricing=pricing,
+        relief=relief,
+        model=Journalled(funded, ports.journal, ports.clock, ledger, ports.catalog),
+    )
+
+
+def _limits(job: Job) -> UsageLimits:
+    config = job.config
+    return UsageLimits(config.max_cost_usd, config.max_sub_calls, config.max_iterations, job.deadline)
+
+
+def _found(catalog: Catalog, name: str) -> ModelSpec:
+    model = catalog.find(name)
+    if model is None:
+        raise NotConfigured(f"the model {name} is no longer in this deployment's catalogue")
+    return model

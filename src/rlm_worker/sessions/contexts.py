@@ -1,0 +1,151 @@
+"""Contexts that were put: where they lie, who reads them, and how long they are kept."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import json
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from rlm_worker.errors import Conflict, InvalidRequest, MalformedBody, NotFound, PayloadTooLarge, RLMError
+from rlm_worker.ports import Clock, ContextStore
+from rlm_worker.settings import Settings
+from rlm_worker.text.context import ContextManifest, DocumentInfo
+from rlm_worker.wire.requests import MAX_NAME_CHARACTERS
+from rlm_worker.wire.results import StoredContext
+
+# The table of a context: one row for each document.
+_MOST_MANIFEST_BYTES = 64_000_000
+_SECONDS_PER_DAY = 86_400
+
+
+def oldest_kept(settings: Settings, now: float) -> float:
+    """What was stored before this time is gone; seconds since the epoch, as `now`."""
+    return now - settings.session_ttl_days * _SECONDS_PER_DAY
+
+
+def stored_context_key(owner: str, context_id: str) -> str:
+    """Where a context that was put lies; each owner sees only its own."""
+    digest = hashlib.sha256(json.dumps(owner).encode()).hexdigest()
+    return f"contexts/{digest[:32]}/{context_id}"
+
+
+def manifest_key(context_key: str) -> str:
+    """Where the table of a stored context's documents lies; a context without one was never complete."""
+    return f"{context_key}.json"
+
+
+def lease_key(context_key: str, session_id: str) -> str:
+    """What lies beside a stored context as long as that session reads it."""
+    return f"{context_key}.read-by/{session_id}"
+
+
+async def stored_manifest(context_key: str, store: ContextStore, *, kept_since: float) -> ContextManifest:
+    """The table of a stored context; raises `NotFound` where there is none.
+
+    One that was stored before `kept_since` counts as gone, and goes: at once, or when the last run that reads it has
+    ended and somebody asks again.
+    """
+    try:
+        manifest = _parsed(await store.read(manifest_key(context_key), 0, _MOST_MANIFEST_BYTES))
+    except NotFound:
+        raise NotFound("there is no such context") from None
+    if manifest.stored_at is None or manifest.stored_at >= kept_since:
+        return manifest
+    if not await is_read(context_key, store):
+        await store.delete(context_key)
+    raise NotFound("there is no such context")
+
+
+async def delete_context(context_key: str, store: ContextStore, *, kept_since: float) -> None:
+    """Deletes a stored context; raises `NotFound` where there is none and `Conflict` while a run reads it."""
+    await stored_manifest(context_key, store, kept_since=kept_since)
+    if await is_read(context_key, store):
+        raise Conflict("a running session reads this context: wait for its end, or delete the session first")
+    await store.delete(context_key)
+
+
+async def is_read(context_key: str, store: ContextStore) -> bool:
+    """Whether a running session reads a stored context."""
+    return await store.exists(lease_key(context_key, ""))
+
+
+def _parsed(content: bytes) -> ContextManifest:
+    try:
+        return ContextManifest.from_json(content.decode())
+    except (ValueError, KeyError, TypeError) as error:
+        raise RLMError(f"the stored context's table is damaged: {error}") from None
+
+
+def checked_name(name: str | None) -> str | None:
+    """The name that a body is stored under; raises `InvalidRequest` for one that is too long."""
+    if name and len(name) > MAX_NAME_CHARACTERS:
+        raise InvalidRequest.at("name", f"must have at most {MAX_NAME_CHARACTERS} characters")
+    return name or None
+
+
+@dataclass(slots=True)
+class _Measured:
+    """Passes bytes on and keeps their number, characters and digest; holds none of them."""
+
+    pieces: AsyncIterator[bytes]
+    limit: int
+    size: int = 0
+    characters: int = 0
+    blank: bool = True
+    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    async def passing(self) -> AsyncIterator[bytes]:
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        async for piece in self.pieces:
+            self._take(piece, decoder)
+            yield piece
+        self._decode(decoder, b"", final=True)
+
+    def _take(self, piece: bytes, decoder: codecs.IncrementalDecoder) -> None:
+        self.size += len(piece)
+        if self.size > self.limit:
+            raise PayloadTooLarge(self.limit, "bytes of context")
+        self.digest.update(piece)
+        self._decode(decoder, piece, final=False)
+
+    def require_text(self) -> None:
+        if self.blank:
+            raise InvalidRequest.at("", "the context is empty")
+
+    def _decode(self, decoder: codecs.IncrementalDecoder, piece: bytes, *, final: bool) -> None:
+        try:
+            text = decoder.decode(piece, final)
+        except UnicodeDecodeError:
+            raise MalformedBody(f"the context is not UTF-8 (near byte {self.size})") from None
+        self.characters += len(text)
+        self.blank = self.blank and not text.strip()
+
+
+async def store_context(
+    body: AsyncIterator[bytes], owner: str, store: ContextStore, clock: Clock, *, limit: int, name: str | None
+) -> StoredContext:
+    """Stores a body as one document; what is refused leaves nothing behind.
+
+    Raises `MalformedBody`, `PayloadTooLarge` or `InvalidRequest`.
+    """
+    context_id = f"ctx_{uuid.uuid4().hex}"
+    key = stored_context_key(owner, context_id)
+    measured = _Measured(body, limit)
+    try:
+        await store.write(key, measured.passing())
+        measured.require_text()
+    except BaseException:
+        await store.delete(key)
+        raise
+    sha256 = measured.digest.hexdigest()
+    document = DocumentInfo(name, measured.characters, measured.size)
+    manifest = ContextManifest((document,), sha256, stored_at=clock.now())
+    await store.write(manifest_key(key), _once(manifest.to_json().encode()))
+    return StoredContext(context_id=context_id, characters=measured.characters, bytes=measured.size, sha256=sha256)
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content

@@ -1,0 +1,134 @@
+"""From a validated request to a job: models resolved, context measured and placed, session named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from rlm_worker.errors import BindingMissing, FieldProblem, InvalidRequest, NotFound, PayloadTooLarge
+from rlm_worker.ports import ContextStore
+from rlm_worker.repl.prompts import REPL_PROMPT_VERSION
+from rlm_worker.repl.response_schema import check_schema
+from rlm_worker.runs.job import Job
+from rlm_worker.settings import Settings
+from rlm_worker.strategies.prompts import PROMPT_VERSION
+from rlm_worker.text.context import ContextManifest, gather_documents
+from rlm_worker.wire.requests import Document, RunConfig, RunRequest
+
+from .contexts import oldest_kept, stored_context_key, stored_manifest
+
+# Longer contexts are kept in R2 and read by ranges.
+INLINE_CHARACTERS = 100_000
+_MOST_KEY_CHARACTERS = 255
+_MOST_SCHEMA_CHARACTERS = 32_000
+# What does not change the answer does not change the session's name.
+_IRRELEVANT = frozenset({"use_cache"})
+
+
+async def admit(
+    request: RunRequest, owner: str, settings: Settings, store: ContextStore, idempotency_key: str | None, *, now: float
+) -> tuple[Job, list[bytes]]:
+    """The job of a request, and the bytes to store where its context does not travel with it.
+
+    `now` is in seconds since the epoch: a context that was put too long before is not there any more.
+    Raises `InvalidRequest` for what only the deployment can judge: models, sizes, strategies.
+    """
+    config = _resolved(request.config, settings)
+    check_idempotency_key(idempotency_key)
+    _check_schema(request.response_schema)
+    manifest, content, stored_key = await _context(request, owner, settings, store, now)
+    digest = _digest(request, config, manifest, owner)
+    session_id = digest[:32] if idempotency_key is None else _sha256(["key", owner, idempotency_key])[:32]
+    inline = stored_key is None and manifest.characters <= INLINE_CHARACTERS
+    own_key = None if inline else f"sessions/{session_id}/context"
+    job = Job(
+        session_id=session_id,
+        owner=owner,
+        digest=digest,
+        named_by_key=idempotency_key is not None,
+        query=request.query,
+        config=config,
+        manifest=manifest.to_json(),
+        context_text=b"".join(content).decode() if inline else None,
+        context_key=stored_key or own_key,
+        context_owned=stored_key is None,
+        response_schema=request.response_schema,
+        stream=request.stream,
+        cancel_on_disconnect=request.cancel_on_disconnect,
+    )
+    return job, ([] if inline else content)
+
+
+def digest_of(job: Job) -> str:
+    """What tells a job from any other of the same session's name."""
+    return job.digest
+
+
+def _digest(request: RunRequest, config: RunConfig, manifest: ContextManifest, owner: str) -> str:
+    decides = config.model_dump(exclude=set(_IRRELEVANT))
+    return _sha256([owner, manifest.sha256, request.query, decides, request.response_schema, _prompt_version(config)])
+
+
+def _prompt_version(config: RunConfig) -> str:
+    return f"{PROMPT_VERSION} {REPL_PROMPT_VERSION}" if config.strategy == "repl" else PROMPT_VERSION
+
+
+def _sha256(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _resolved(config: RunConfig, settings: Settings) -> RunConfig:
+    problems: list[FieldProblem] = []
+    ids: dict[str, str] = {}
+    for field_name, path in (("root_model", "config.rootModel"), ("sub_model", "config.subModel")):
+        model = settings.catalog.find(getattr(config, field_name))
+        if model is None:
+            known = ", ".join(settings.catalog.names())
+            problems.append(FieldProblem(path, f"unknown model; known are {known}"))
+        else:
+            ids[field_name] = model.id
+    if problems:
+        raise InvalidRequest(problems)
+    if config.strategy == "repl" and not settings.has_sandbox:
+        raise BindingMissing("RLM_LOADER", "strategy repl")
+    return config.model_copy(update=ids)
+
+
+def check_idempotency_key(idempotency_key: str | None) -> None:
+    """Raises `InvalidRequest` for a key that is empty or too long."""
+    if idempotency_key is not None and not 1 <= len(idempotency_key) <= _MOST_KEY_CHARACTERS:
+        raise InvalidRequest.at("Idempotency-Key", f"must have 1 to {_MOST_KEY_CHARACTERS} characters")
+
+
+def _check_schema(schema: dict[str, object] | None) -> None:
+    """It is part of prompts, so each call would pay for it."""
+    if schema is not None and len(json.dumps(schema)) > _MOST_SCHEMA_CHARACTERS:
+        raise InvalidRequest.at("responseSchema", f"must have at most {_MOST_SCHEMA_CHARACTERS:,} characters")
+    if schema is not None:
+        check_schema(schema)
+
+
+async def _context(
+    request: RunRequest, owner: str, settings: Settings, store: ContextStore, now: float
+) -> tuple[ContextManifest, list[bytes], str | None]:
+    if request.context_id is not None:
+        key = stored_context_key(owner, request.context_id)
+        try:
+            return await stored_manifest(key, store, kept_since=oldest_kept(settings, now)), [], key
+        except NotFound as error:
+            raise InvalidRequest.at("contextId", str(error)) from None
+    texts = _texts(request)
+    if len(texts) > settings.max_documents:
+        raise PayloadTooLarge(settings.max_documents, "documents")
+    if not any(text.strip() for _, text in texts):
+        raise InvalidRequest.at("context", "is empty")
+    manifest, content = gather_documents(texts)
+    if manifest.bytes > settings.max_context_bytes:
+        raise PayloadTooLarge(settings.max_context_bytes, "bytes of context")
+    return manifest, content, None
+
+
+def _texts(request: RunRequest) -> list[tuple[str | None, str]]:
+    if isinstance(request.context, str):
+        return [(None, request.context)]
+    return [(item.name, item.text) if isinstance(item, Document) else (None, item) for item in request.context or []]

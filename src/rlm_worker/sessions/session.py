@@ -1,0 +1,373 @@
+"""One session: a run that survives crashes, and everyone who waits for it.
+
+The session's object lives in a Durable Object. Whichever event comes first (a request, or the alarm after a crash)
+starts or resumes the run; all others wait for the same one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+from rlm_worker.budget.funding import FIRST_GRANT_USD
+from rlm_worker.errors import Conflict, NotFound, RLMError, StorageUnavailable
+from rlm_worker.journal.session import SessionJournal
+from rlm_worker.log import log_failure
+from rlm_worker.ports import Alarm, ContextStore, Eraser, Metrics
+from rlm_worker.runs.job import Job
+from rlm_worker.runs.run import RunPorts
+from rlm_worker.strategies.execute import execute
+from rlm_worker.strategies.note_cache import MapCache
+from rlm_worker.text.context import ContextManifest, ContextReader, InlineReader, StoredReader
+from rlm_worker.wire.results import RunResult, SessionState
+
+from .contexts import lease_key
+from .record import SessionRecord
+from .results import as_cache_hit, cancelled, failed, metrics_point, result_key, worth_keeping
+from .trajectory import call_rows
+
+RESULT_TTL_SECONDS = 3_600
+WATCH_SECONDS = 20.0
+# An alarm may last 15 minutes of wall time; leave in time to set the next one.
+_ALARM_SECONDS = 14 * 60.0
+_SETTLE_SECONDS = 5.0
+
+
+class Session:
+    """Runs one job, once at a time, and tells how it goes."""
+
+    def __init__(
+        self,
+        journal: SessionJournal,
+        ports: Callable[[SessionJournal], RunPorts],
+        store: ContextStore | None,
+        metrics: Metrics,
+        *,
+        alarm: Alarm,
+        eraser: Eraser,
+        retention_seconds: float,
+    ) -> None:
+        self._journal = journal
+        self._record = SessionRecord(journal)
+        self._ports = ports(journal)
+        self._store = store
+        self._metrics = metrics
+        self._alarm = alarm
+        self._eraser = eraser
+        self._retention_seconds = retention_seconds
+        self._task: asyncio.Task[None] | None = None
+        self._finished = asyncio.Event()
+        self._starting = asyncio.Lock()
+
+    # What callers ask for.
+
+    async def start(self, job: Job, *, context_stored: bool) -> RunResult | str:
+        """Begins or joins the run of a job.
+
+        Gives the result where a fresh one is there already, `"needs_context"` where the caller must store the context
+        first, else `"running"`. Raises `Conflict` when the session belongs to a different request, and `RateLimited`
+        when the key may not begin a run now.
+        """
+        async with self._starting:
+            return await self._started(job, context_stored=context_stored)
+
+    async def _started(self, job: Job, *, context_stored: bool) -> RunResult | str:
+        known = self._record.job()
+        if known is not None and known.digest != job.digest:
+            raise Conflict("this Idempotency-Key was used for a different request")
+        if known is not None and self.running:
+            self._record.note_asker(job.batch_id)
+            await self._resume()
+            return "running"
+        reusable = job.config.use_cache or job.named_by_key
+        if known is not None and reusable and (fresh := self._fresh_result()) is not None:
+            self._record.note_asker(job.batch_id)
+            return fresh
+        if job.context_key is not None and job.context_owned and not context_stored:
+            return "needs_context"
+        await self._begin(job, anew=known is None or self._record.status() == "completed")
+        return "running"
+
+    async def wait(self) -> RunResult:
+        """The result, when it is there; resumes the run where a crash has stopped it."""
+        if self._record.job() is None:
+            raise NotFound("there is no such session")
+        if self.running:
+            await self._resume()
+            await self._finished.wait()
+        return self._record.result() or cancelled(self._record.job())
+
+    async def revive(self) -> None:
+        """Takes up a run that a crash has stopped, without waiting for the alarm."""
+        if self._record.job() is not None and self.running:
+            await self._resume()
+
+    def state(self) -> SessionState:
+        """Where the run stands; raises `NotFound` for a session that never was or is gone."""
+        return self._record.state()
+
+    def check_owner(self, owner: str) -> None:
+        """Raises `NotFound` for a session of another key, just as for one that does not exist."""
+        if self._record.required_job().owner != owner:
+            raise NotFound("there is no such session")
+
+    async def reader_left(self) -> None:
+        """Someone who followed the events has gone; stops the run only if its request asked for that."""
+        job = self._record.job()
+        if job is not None and job.cancel_on_disconnect and self.running:
+            await self._stop()
+
+    def result(self) -> RunResult | None:
+        """The result; None while the run goes on."""
+        job = self._record.required_job()
+        if self._record.status() == "cancelled":
+            return cancelled(job)
+        return None if self.running else self._record.result()
+
+    async def trajectory(self) -> list[dict[str, object]]:
+        """Every paid call, prompts included."""
+        job = self._record.required_job()
+        return [row async for row in call_rows(self._journal.calls(), job.query, self._reader(job))]
+
+    async def follow(self, after: int) -> AsyncIterator[tuple[int, str, str]]:
+        """Events with an id above `after`, those to come included, until the run has ended: id, kind, JSON."""
+        self._record.required_job()
+        if self.running:
+            await self._resume()
+        news = asyncio.Event()
+        unwatch = self._journal.watch(news.set)
+        try:
+            while True:
+                news.clear()
+                ended = not self.running
+                for number, kind, data in self._journal.events_after(after):
+                    yield number, kind, data
+                    after = number
+                if ended and not self._journal.events_after(after):
+                    return
+                if not ended:
+                    await news.wait()
+        finally:
+            unwatch()
+
+    async def leave(self, batch_id: str) -> None:
+        """Deletes the session for a batch that goes; one that others have asked for too is left to them."""
+        async with self._starting:
+            self._record.required_job()
+            others = self._record.askers() - {batch_id}
+            if not others:
+                await self._delete()
+            elif others != self._record.askers():
+                self._record.set_askers(others)
+
+    async def delete(self) -> None:
+        """Stops the run and deletes journal, stored context and cached results, whoever has asked for them."""
+        async with self._starting:  # what is going is not begun anew meanwhile
+            await self._delete()
+
+    async def _delete(self) -> None:
+        job = self._record.required_job()
+        await self._stop()
+        if job.context_key is not None and job.context_owned and self._store is not None:
+            await self._store.delete(job.context_key)
+        await self._ports.cache.delete(result_key(job.session_id))
+        await self._ports.cache.delete(MapCache.key_of(job.owner, job.query, job.config.sub_model))
+        await self._eraser.erase()
+        self._journal.forget_all()
+
+    async def on_alarm(self) -> None:
+        """Resumes a run that a crash has stopped, stays with one that goes on, and deletes a session that is old."""
+        job = self._record.job()
+        if job is None:
+            return
+        if self.running:
+            await self._watch(job)
+            return
+        await self._settle()
+        await self._expire()
+
+    @property
+    def running(self) -> bool:
+        return self._record.running
+
+    def when_idle(self, call: Callable[[], None]) -> None:
+        """Calls back when no run goes on here: now, or when the one that does has ended."""
+        if self._task is None or self._task.done():
+            call()
+        else:
+            self._task.add_done_callback(lambda _: call())
+
+    # How it is done.
+
+    async def _begin(self, job: Job, *, anew: bool) -> None:
+        run_id = self._run_id(anew=anew)
+        granted = await self._ports.accounts.open(job.owner, run_id, _first_grant(job))
+        await self._drop_replaced(job)
+        now = self._now()
+        if anew:
+            self._journal.forget_run()
+            self._journal.set_fact("cut_off_usd", "0")
+        timeout = job.config.timeout_seconds
+        deadline = None if timeout is None else now + timeout
+        job = job.model_copy(update={"started_at": now, "deadline": deadline, "run_id": run_id, "granted_usd": granted})
+        self._record.note_asker(job.batch_id)
+        self._record.begin(job)
+        self._journal.emit("session", {"sessionId": job.session_id})
+        await self._alarm.set(now + WATCH_SECONDS)
+        await self._lease(job)
+        await self._resume()
+
+    async def _drop_replaced(self, job: Job) -> None:
+        """Deletes the text that an earlier run was sent where this one reads the same text from elsewhere."""
+        known = self._record.job()
+        if known is None or known.context_key in (None, job.context_key) or not known.context_owned:
+            return
+        if self._store is not None:
+            with suppress(RLMError):  # it grows old in the bucket, whose own rules take it along
+                await self._store.delete(known.context_key or "")
+
+    async def _lease(self, job: Job) -> None:
+        """Holds a context that others may delete, as long as this run reads it."""
+        if job.context_key is not None and not job.context_owned and self._store is not None:
+            await self._store.write(lease_key(job.context_key, job.session_id), _nothing())
+
+    async def _release(self, job: Job) -> None:
+        if job.context_key is not None and not job.context_owned and self._store is not None:
+            with suppress(RLMError):  # the context's own retention takes a lease along that could not be given back
+                await self._store.delete(lease_key(job.context_key, job.session_id))
+
+    def _run_id(self, *, anew: bool) -> str:
+        """The name under which the key's account knows this run: the same as long as nothing paid is forgotten."""
+        known = self._record.job()
+        return known.run_id if known is not None and known.run_id and not anew else uuid.uuid4().hex
+
+    async def _settle(self) -> None:
+        """Books what the run has cost; where the account cannot be reached the alarm tries again."""
+        job = self._record.job()
+        if job is None or self._record.settled(job):
+            return
+        total = self._journal.paid_usd() + self._journal.cut_off_usd()
+        try:
+            async with asyncio.timeout(_SETTLE_SECONDS):
+                await self._ports.accounts.close(job.owner, job.run_id, total)
+        except (RLMError, TimeoutError):
+            return
+        self._record.set_settled(job)
+
+    async def _resume(self) -> None:
+        if self._task is None or self._task.done():
+            self._finished.clear()
+            self._task = asyncio.create_task(self._run(self._record.required_job()))
+
+    async def _run(self, job: Job) -> None:
+        if self._journal.last_event("answer"):  # an earlier life was cut off in the middle of its answer
+            self._journal.emit("answer", {"delta": "", "restart": True})
+        try:
+            result = await execute(job, self._reader(job), self._ports)
+        except asyncio.CancelledError:
+            raise
+        except RLMError as error:
+            result = failed(job, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            log_failure(job.session_id, error)
+            result = failed(job, RLMError(f"something went wrong on our side ({type(error).__name__})"))
+        await self._finish(job, result)
+
+    async def _finish(self, job: Job, result: RunResult) -> None:
+        await self._release(job)
+        await self._settle()  # before anyone hears of the end: the next run may want the slot
+        self._record.set_result(result)
+        self._record.set_status("completed" if result.success else "failed", self._now())
+        self._journal.emit("result" if result.success else "error", json.loads(result.to_json()))
+        self._finished.set()
+        self._metrics.record(metrics_point(job, result))
+        if worth_keeping(result) and job.config.use_cache:
+            kept = json.dumps({"digest": job.digest, "result": json.loads(result.to_json())}, ensure_ascii=False)
+            await self._ports.cache.put(result_key(job.session_id), kept)
+        await self._alarm.set(self._expires_at())
+
+    async def _stop(self) -> None:
+        self._record.set_status("cancelled", self._now())
+        await self._end_task()
+        await self._release(self._record.required_job())
+        await self._settle()
+        self._finished.set()
+        self._journal.emit(
+            "error", {"success": False, "error": {"type": "cancelled", "message": "the run was cancelled"}}
+        )
+
+    async def _end_task(self) -> None:
+        """A run that goes on is cancelled; one that has ended and still puts things away does that first."""
+        task, self._task = self._task, None
+        if task is None or task.done():
+            return
+        if not self._finished.is_set():
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def _renew(self, job: Job) -> None:
+        """Keeps the run's slot: a lease is longer than an alarm lasts."""
+        try:
+            async with asyncio.timeout(_SETTLE_SECONDS):
+                await self._ports.accounts.extend(job.owner, job.run_id, 0.0)
+        except (RLMError, TimeoutError):
+            return
+
+    async def _expire(self) -> None:
+        """Deletes a session that is old; one that was begun anew or deleted meanwhile is let be."""
+        async with self._starting:
+            if self._record.job() is None or self.running:
+                return
+            if self._now() >= self._expires_at():
+                await self._delete()
+            else:
+                await self._alarm.set(self._expires_at())
+
+    async def _watch(self, job: Job) -> None:
+        await self._resume()
+        await self._renew(job)
+        if not self.running:
+            return  # whatever has ended or deleted it meanwhile has seen to the alarm too
+        # It fires when this handler has ended; or, should a crash end the handler first, soon after the crash.
+        await self._alarm.set(self._now() + WATCH_SECONDS)
+        await self._stay()
+
+    async def _stay(self) -> None:
+        try:
+            async with asyncio.timeout(_ALARM_SECONDS):
+                await self._finished.wait()
+        except TimeoutError:
+            await self._alarm.set(self._now() + 1)
+
+    def _reader(self, job: Job) -> ContextReader:
+        manifest = ContextManifest.from_json(job.manifest)
+        if job.context_key is None:
+            return InlineReader(manifest, (job.context_text or "").encode())
+        if self._store is None:
+            raise StorageUnavailable("the binding RLM_CONTEXT_STORAGE is missing")
+        return StoredReader(manifest, self._store, job.context_key)
+
+    def _fresh_result(self) -> RunResult | None:
+        result = self._record.result()
+        if result is None or not worth_keeping(result) or self._now() - self._record.updated_at() > RESULT_TTL_SECONDS:
+            return None
+        return as_cache_hit(result)
+
+    def _expires_at(self) -> float:
+        return self._record.updated_at() + self._retention_seconds
+
+    def _now(self) -> float:
+        return self._ports.clock.now()
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    for piece in (b"",):
+        yield piece
+
+
+def _first_grant(job: Job) -> float:
+    """Dollars to ask for at once: no more than the run may spend."""
+    return min(FIRST_GRANT_USD, job.config.max_cost_usd or FIRST_GRANT_USD)

@@ -1,0 +1,43 @@
+"""Every call of a session as its owner may read it: prompt, response, tokens, cost and time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+from rlm_worker.errors import NotFound
+from rlm_worker.ports import CallRecord, Message
+from rlm_worker.strategies.prompts import map_messages
+from rlm_worker.text.context import ContextReader, read_chunk
+
+
+async def call_rows(calls: list[CallRecord], query: str, reader: ContextReader) -> AsyncIterator[dict[str, object]]:
+    """The calls in the order in which they were finished, one JSON object each."""
+    for number, call in enumerate(calls, start=1):
+        messages = await _messages(call, query, reader)
+        yield {
+            "id": number,
+            "parent": call.parent or None,
+            "kind": call.kind,
+            "role": call.role,
+            "model": call.model,
+            "chunk": call.span.index if call.span else None,
+            "prompt": [{"role": message.role, "content": message.content} for message in messages],
+            "response": call.text,
+            "inputTokens": call.usage.input_tokens,
+            "outputTokens": call.usage.output_tokens,
+            "estimated": call.usage.estimated,
+            "costUsd": round(call.cost_usd, 10),
+            "durationMs": call.duration_ms,
+            "startedAt": datetime.fromtimestamp(call.started_at, UTC).isoformat(timespec="milliseconds"),
+        }
+
+
+async def _messages(call: CallRecord, query: str, reader: ContextReader) -> tuple[Message, ...]:
+    """The prompt; that of a chunk is not kept and built again from the context, empty where that is gone."""
+    if call.messages or call.span is None:
+        return call.messages
+    try:
+        return map_messages(query, await read_chunk(reader, call.span))
+    except NotFound:  # a context that was put may go before its sessions: the rest of the row is still worth telling
+        return ()

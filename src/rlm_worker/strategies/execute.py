@@ -1,0 +1,83 @@
+"""One run from its job to its result."""
+
+from __future__ import annotations
+
+from rlm_worker.errors import ContextTooLarge, InputTooLarge, RLMError
+from rlm_worker.repl.explore import run_repl
+from rlm_worker.runs.job import Job
+from rlm_worker.runs.run import Outcome, Run, RunPorts, start_run
+from rlm_worker.text.context import ContextReader
+from rlm_worker.wire.results import ErrorBody, ModelUsage, RunResult
+
+from .direct import fits, run_direct
+from .map_reduce import run_map_reduce
+
+
+async def execute(job: Job, reader: ContextReader, ports: RunPorts) -> RunResult:
+    """Runs a job to its end; what goes wrong is in the result, with what was paid until then."""
+    run = start_run(job, reader, ports)
+    strategy = await _strategy(run)
+    try:
+        outcome = await _outcome(run, strategy)
+    except RLMError as error:
+        return _result(run, strategy, None).model_copy(update={"success": False, "error": ErrorBody.of(error)})
+    return _result(run, strategy, outcome)
+
+
+async def _strategy(run: Run) -> str:
+    asked = run.job.config.strategy
+    if asked != "auto":
+        return asked
+    short = run.reader.manifest.characters <= run.job.config.chunk_size
+    return "direct" if short and await fits(run) else "map_reduce"
+
+
+async def _outcome(run: Run, strategy: str) -> Outcome:
+    if strategy == "repl":
+        return await run_repl(run)
+    if strategy == "map_reduce":
+        return await run_map_reduce(run)
+    try:
+        return await run_direct(run)
+    except (ContextTooLarge, InputTooLarge):
+        if run.job.config.strategy == "direct":
+            raise
+    run.warn("the context did not fit the root model's window after all; it was read in chunks")
+    return await run_map_reduce(run)
+
+
+def _result(run: Run, strategy: str, outcome: Outcome | None) -> RunResult:
+    usage = run.ledger.usage
+    return RunResult(
+        success=outcome is not None,
+        answer=outcome.answer if outcome else None,
+        iterations=usage.iterations,
+        sub_calls=usage.sub_calls,
+        cached_sub_calls=usage.cached_sub_calls,
+        total_input_tokens=usage.input_tokens,
+        total_output_tokens=usage.output_tokens,
+        neurons=round(usage.neurons, 6),
+        cost_usd=round(usage.cost_usd, 10),
+        estimated=usage.estimated,
+        duration_ms=round((run.ports.clock.now() - run.job.started_at) * 1000),
+        session_id=run.job.session_id,
+        strategy=strategy,
+        root_model=run.root.id,
+        sub_model=run.sub.id,
+        models=[
+            ModelUsage(
+                model=model,
+                calls=totals.calls,
+                input_tokens=totals.input_tokens,
+                output_tokens=totals.output_tokens,
+                cost_usd=round(totals.cost_usd, 10),
+                estimated=totals.estimated,
+            )
+            for model, totals in usage.models
+        ],
+        chunks=outcome.chunks if outcome else 0,
+        chunk_order=list(outcome.chunk_order) if outcome and outcome.chunk_order is not None else None,
+        coverage=round(outcome.read / run.reader.manifest.characters, 6) if outcome else 0.0,
+        truncated=outcome.truncated if outcome else False,
+        warnings=run.warnings,
+    )

@@ -1,0 +1,178 @@
+"""Which chunks a run will read, and how large they are.
+
+Chunks have the size that was asked for as long as the sub-model's window holds it and there are calls enough for all of
+them. Otherwise they grow to the window; and what still cannot be read is chosen by its relevance to the query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from rlm_worker.ports import Span
+from rlm_worker.runs.run import Run
+from rlm_worker.text.chunker import Chunk, ChunkBudget
+from rlm_worker.text.context import ChunkStream, read_chunk
+from rlm_worker.text.relevance import RelevanceIndex
+from rlm_worker.text.tokens import RESERVE_MARGIN, TOKENS_PER_MESSAGE, TokenEstimator
+
+from .prompts import map_messages
+
+# The part of the window that a chunk may fill: token counts are estimates until the model has spoken.
+_WINDOW_SHARE = 0.9
+# Chunks end at the best boundary near their limit, so they are smaller than it on average.
+_FILL = 0.8
+# Better several relevant parts than one; but a part must hold more than the words around it.
+_FEWEST_AFFORDABLE = (4, 2, 1)
+_SMALLEST_CHUNK = 160
+_SHORTEST_NOTE = 40
+_MOST_SPANS = 20_000
+# The most that the root model's last word may keep back of a run's dollars.
+_LAST_WORD_SHARE = 0.5
+_NOTE_TOKENS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class MapPlan:
+    """How to read a context: the size of chunks, and either all of them as they come or `ranked` ones, best first."""
+
+    budget: ChunkBudget
+    expected: int
+    output_tokens: int
+    ranked: tuple[Span, ...] | None = None
+
+    @property
+    def order(self) -> tuple[int, ...] | None:
+        return tuple(span.index for span in self.ranked) if self.ranked is not None else None
+
+
+async def plan_map(run: Run) -> MapPlan:
+    """Decides on the chunks; reads the context once more beforehand only where not everything can be read."""
+    run.ledger.set_aside(_last_word_usd(run))
+    room = _room(run)
+    asked = ChunkBudget(min(run.job.config.chunk_size, room * 8), room)
+    if not _affords_all(run):
+        return await _ranked(run, *_affordable_chunk(run, asked))
+    most = run.job.config.max_sub_calls
+    characters = run.reader.manifest.characters
+    if characters <= asked.characters * _FILL * most and await _surely_few(run, asked, most):
+        return MapPlan(
+            asked, max(_ceil(characters, asked.characters), _ceil(_context_tokens(run), room)), run.sub_output
+        )
+    return await _grown(run, room, most)
+
+
+async def chosen_chunks(run: Run, plan: MapPlan) -> AsyncIterator[tuple[Span, Chunk]]:
+    """The chunks of a plan, each read when it is asked for; those cut in an earlier life of the run come back alike."""
+    if plan.ranked is not None:
+        for span in plan.ranked:
+            yield span, await read_chunk(run.reader, span)
+        return
+    last: Span | None = None
+    for span in run.ports.journal.spans():
+        yield span, await read_chunk(run.reader, span)
+        last = span
+    stream = ChunkStream(
+        run.reader, plan.budget, run.pricing.estimator(run.sub), run.job.config.chunk_overlap, after=last
+    )
+    async for span, chunk in stream.chunks():
+        run.ports.journal.add_span(span)
+        yield span, chunk
+
+
+def _room(run: Run) -> int:
+    """Tokens of the sub-model's window that a chunk may fill, beside prompt and answer."""
+    return max(64, int((run.sub.window - run.sub_output - _words(run)) * _WINDOW_SHARE))
+
+
+def _words(run: Run) -> int:
+    """Tokens of a prompt beside the chunk: what surrounds it, and what chat templates add."""
+    empty = map_messages(run.job.query, Chunk(0, 0, 0, ()))
+    return sum(run.pricing.estimator(run.sub).estimate(message.content) + TOKENS_PER_MESSAGE for message in empty)
+
+
+def _last_word_usd(run: Run) -> float:
+    limit = run.ledger.limits.max_cost_usd
+    if limit is None:
+        return 0.0
+    notes = min(run.root.window - run.root_output, 1_000 + _NOTE_TOKENS * run.job.config.max_sub_calls)
+    return min(run.root.cost(notes, run.root_output), limit * _LAST_WORD_SHARE)
+
+
+def _context_tokens(run: Run) -> int:
+    """A guess at the whole context's tokens from its bytes alone: about four to a token in any script."""
+    return run.reader.manifest.bytes // 4 + run.reader.manifest.characters // 50
+
+
+def _ceil(total: int, size: int) -> int:
+    return max(1, -(-total // size))
+
+
+def _dollars(run: Run) -> float:
+    """What may be spent on reading; infinite without a limit."""
+    limit = run.ledger.limits.max_cost_usd
+    return float("inf") if limit is None else limit - _last_word_usd(run)
+
+
+def _prices(run: Run) -> tuple[float, float]:
+    """The most that a token read and a token written by the sub-model or its fallback may cost, in dollars."""
+    models = [model for model in (run.sub, run.ports.catalog.fallback_of(run.sub)) if model]
+    read = max(model.input_price for model in models) * RESERVE_MARGIN / 1_000_000
+    return read, max(model.output_price for model in models) / 1_000_000
+
+
+def _affords_all(run: Run) -> bool:
+    read, write = _prices(run)
+    calls = min(run.job.config.max_sub_calls, run.reader.manifest.characters // run.job.config.chunk_size + 1)
+    tokens = _context_tokens(run) + calls * _words(run)
+    return tokens * read + calls * run.sub_output * write <= _dollars(run)
+
+
+def _affordable_chunk(run: Run, asked: ChunkBudget) -> tuple[ChunkBudget, int]:
+    """Chunks so small that dollars pay for several of them, and how many tokens each answer may have."""
+    read, write = _prices(run)
+    dollars = _dollars(run)
+    tokens, output = 0, 0
+    for calls in _FEWEST_AFFORDABLE:
+        output = max(_SHORTEST_NOTE, min(run.sub_output, int(dollars / calls / 3 / write)))
+        tokens = int((dollars / calls - output * write) / read) - _words(run)
+        if tokens >= _SMALLEST_CHUNK:
+            break
+    floor = max(1, run.reader.manifest.characters // _MOST_SPANS)
+    return ChunkBudget(max(floor, asked.characters), max(_SMALLEST_CHUNK, min(tokens, asked.tokens or tokens))), output
+
+
+async def _surely_few(run: Run, budget: ChunkBudget, most: int) -> bool:
+    """Whether the chunks of this size are at most that many; counts them only where the size alone does not tell."""
+    if run.reader.manifest.bytes <= min(budget.characters, (budget.tokens or 0) * 2) * _FILL * most / 2:
+        return True
+    return len(await _survey(run, budget, None)) <= most
+
+
+async def _grown(run: Run, room: int, most: int) -> MapPlan:
+    """Chunks as large as needed, at most as large as the window; a selection of them where that is not enough."""
+    needed = run.reader.manifest.characters // max(1, int(most * _FILL))
+    if needed < room * 3:
+        budget = ChunkBudget(max(needed, run.job.config.chunk_size), room)
+        spans = await _survey(run, budget, None)
+        if len(spans) <= most:
+            run.warn(f"chunks grew to {budget.characters:,} characters to keep within maxSubCalls ({most})")
+            return MapPlan(budget, len(spans), run.sub_output)
+    return await _ranked(run, ChunkBudget(room * 8, room), run.sub_output)
+
+
+async def _ranked(run: Run, budget: ChunkBudget, output_tokens: int) -> MapPlan:
+    index = RelevanceIndex(run.job.query)
+    spans = await _survey(run, budget, index)
+    return MapPlan(budget, len(spans), output_tokens, tuple(spans[number] for number in index.rank()))
+
+
+async def _survey(run: Run, budget: ChunkBudget, index: RelevanceIndex | None) -> list[Span]:
+    """All spans that this size gives, in a pass of its own; an estimator that learns nothing keeps it repeatable."""
+    stream = ChunkStream(run.reader, budget, TokenEstimator(), run.job.config.chunk_overlap)
+    spans: list[Span] = []
+    async for span, chunk in stream.chunks():
+        spans.append(span)
+        if index is not None:
+            index.add(span.index, chunk.text)
+    return spans

@@ -1,0 +1,108 @@
+"""From notes to an answer: a tree bounded by the root model's window."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from rlm_worker.errors import RLMError, UsageLimitExceeded
+from rlm_worker.runs.answer import answer
+from rlm_worker.runs.run import Run
+
+from .prompts import Note, note_head, reduce_messages, synthesize_messages
+
+_WINDOW_SHARE = 0.9
+# Merging must shrink: below this many notes to a group another round would not end.
+_FEWEST_TO_MERGE = 2
+
+
+async def synthesize(run: Run, notes: Sequence[Note], coverage: float) -> tuple[str, bool]:
+    """The answer from all notes, and whether a limit left it poorer than it could be."""
+    shortened = False
+    try:
+        notes = await _reduced(run, notes)
+    except UsageLimitExceeded as limit:
+        run.limit_reached(limit)
+        notes, shortened = _trimmed(run, notes), True
+    try:
+        async with asyncio.timeout(_seconds_left(run)):
+            text, cut = await answer(run, "synthesize", synthesize_messages(run.job.query, notes, coverage))
+    except (UsageLimitExceeded, TimeoutError) as limit:
+        run.limit_reached(_as_limit(run, limit))
+        return _unsynthesized(run, notes, _as_limit(run, limit)), True
+    return text, cut or shortened
+
+
+async def _reduced(run: Run, notes: Sequence[Note]) -> Sequence[Note]:
+    """Merges neighbouring notes, round by round, until all fit one prompt of the root model."""
+    while len(groups := _groups(run, notes)) > 1:
+        if len(groups) > len(notes) // _FEWEST_TO_MERGE or run.ledger.remaining_iterations() <= len(groups):
+            raise UsageLimitExceeded("maxIterations", run.ledger.limits.max_iterations, run.ledger.usage.iterations)
+        notes = await run.fan_out(_each(groups), lambda group: _merged(run, group))
+    return notes
+
+
+async def _merged(run: Run, group: Sequence[Note]) -> Note:
+    if len(group) == 1:
+        return group[0]
+    request = run.request("root", "reduce", reduce_messages(run.job.query, group))
+    reply = await run.model.complete(request)
+    return Note(group[0].start, group[-1].end, reply.text)
+
+
+def _groups(run: Run, notes: Sequence[Note]) -> list[list[Note]]:
+    """Neighbours that fit one prompt together."""
+    room = _room(run)
+    groups: list[list[Note]] = [[]]
+    used = 0
+    for note in notes:
+        size = _tokens(run, note)
+        if groups[-1] and used + size > room:
+            groups.append([])
+            used = 0
+        groups[-1].append(note)
+        used += size
+    return groups
+
+
+def _room(run: Run) -> int:
+    estimator = run.pricing.estimator(run.root)
+    words = sum(estimator.estimate(message.content) for message in synthesize_messages(run.job.query, [], 0.5))
+    return max(64, int((run.root.window - run.root_output - words) * _WINDOW_SHARE))
+
+
+def _tokens(run: Run, note: Note) -> int:
+    return run.pricing.estimator(run.root).estimate(note_head(note) + note.text) + 2
+
+
+def _trimmed(run: Run, notes: Sequence[Note]) -> list[Note]:
+    """Every note cut alike, so that all fit the root model's window."""
+    total = sum(_tokens(run, note) for note in notes)
+    share = min(1.0, _room(run) / max(1, total)) * _WINDOW_SHARE
+    kept = [Note(note.start, note.end, note.text[: int(len(note.text) * share)]) for note in notes]
+    heads = sum(_tokens(run, Note(note.start, note.end, "")) for note in kept)
+    return kept if heads < _room(run) // 2 else kept[: max(1, _room(run) * len(kept) // (4 * heads))]
+
+
+def _seconds_left(run: Run) -> float | None:
+    left = run.ledger.remaining_seconds()
+    return None if left is None else max(0.0, left)
+
+
+def _as_limit(run: Run, error: UsageLimitExceeded | TimeoutError) -> UsageLimitExceeded:
+    if isinstance(error, UsageLimitExceeded):
+        return error
+    return UsageLimitExceeded("timeoutSeconds", run.job.config.timeout_seconds or 0, 0)
+
+
+def _unsynthesized(run: Run, notes: Sequence[Note], limit: RLMError) -> str:
+    """The notes themselves: the best that there is when the root model may not speak any more."""
+    if not notes:
+        raise limit
+    run.warn("the answer is the evidence as it was found: no root call was left to put it into words")
+    return "\n\n".join(note.text.strip() for note in notes)
+
+
+async def _each(groups: Sequence[Sequence[Note]]) -> AsyncIterator[Sequence[Note]]:
+    for group in groups:
+        yield group

@@ -1,0 +1,134 @@
+"""The requests that the Worker takes, validated with the path of each field that is refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
+
+from rlm_worker.errors import FieldProblem, InvalidRequest, MalformedBody
+
+from .base import Wire
+
+StrategyName = Literal["auto", "direct", "map_reduce", "repl"]
+
+# No model reads more characters at once than this: the catalogue's widest window (256,000 tokens) at four a token.
+MAX_CHUNK_SIZE = 1_024_000
+MAX_QUERY_CHARACTERS = 16_000
+MAX_NAME_CHARACTERS = 1_024
+MAX_OUTPUT_TOKENS = 32_000
+
+# Tags of unions show up in pydantic's error paths; callers never wrote them.
+_UNION_TAGS = frozenset({"<text>", "<list>", "<document>"})
+
+
+class Document(Wire):
+    """One named text of a context."""
+
+    name: Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)]
+    text: str
+
+
+def _form(value: object) -> str:
+    if isinstance(value, str):
+        return "<text>"
+    return "<list>" if isinstance(value, list) else "<document>"
+
+
+ContextItem = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[Document, Tag("<document>")],
+    Discriminator(
+        _form,
+        custom_error_type="context_item",
+        custom_error_message='must be a string or {"name", "text"}',
+    ),
+]
+Context = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[list[ContextItem], Tag("<list>")],
+    Discriminator(
+        _form,
+        custom_error_type="context",
+        custom_error_message='must be a string, a list of strings, or a list of {"name", "text"}',
+    ),
+]
+
+
+class RunConfig(Wire):
+    """How to run; what is absent takes the deployment's default."""
+
+    strategy: StrategyName = "auto"
+    root_model: Annotated[str, Field(max_length=200)] = "llama-3.1-70b"
+    sub_model: Annotated[str, Field(max_length=200)] = "llama-3.1-8b"
+    max_iterations: Annotated[int, Field(ge=1, le=1_000)] = 20
+    max_sub_calls: Annotated[int, Field(ge=1, le=9_000)] = 100
+    max_depth: Annotated[int, Field(ge=0, le=5)] = 1
+    chunk_size: Annotated[int, Field(ge=1, le=MAX_CHUNK_SIZE)] = 50_000
+    chunk_overlap: Annotated[int, Field(ge=0, le=10_000)] = 0
+    use_cache: bool = True
+    max_cost_usd: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=5)] = 0.0
+    max_output_tokens: Annotated[int, Field(ge=1, le=MAX_OUTPUT_TOKENS)] | None = None
+    cell_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
+    max_output_characters: Annotated[int, Field(ge=200, le=200_000)] = 8_000
+
+
+class RunRequest(Wire):
+    """The body of `POST /rlm`: a context or the id of a stored one, a query, and how to run."""
+
+    context: Context | None = None
+    context_id: Annotated[str, Field(pattern=r"^ctx_[0-9a-f]{32}$")] | None = None
+    query: Annotated[str, Field(min_length=1, max_length=MAX_QUERY_CHARACTERS)]
+    config: RunConfig = Field(default_factory=RunConfig)
+    response_schema: dict[str, object] | None = None
+    stream: bool = False
+    background: bool = False
+    cancel_on_disconnect: bool = False
+
+    @model_validator(mode="after")
+    def _one_context(self) -> RunRequest:
+        if (self.context is None) == (self.context_id is None):
+            raise ValueError("give either context or contextId")
+        return self
+
+
+def parse_request(body: bytes | str, defaults: RunConfig | None = None) -> RunRequest:
+    """Validates a body; raises `InvalidRequest` with the path of each field that was refused.
+
+    `defaults` are the deployment's: they stand wherever the caller's config is silent.
+    """
+    try:
+        request = RunRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise refusal(error) from None
+    return request.model_copy(update={"config": with_defaults(request.config, defaults)})
+
+
+def with_defaults(config: RunConfig, defaults: RunConfig | None) -> RunConfig:
+    """A caller's config, the deployment's values wherever it is silent."""
+    if defaults is None:
+        return config
+    chosen = {name: getattr(config, name) for name in config.model_fields_set}
+    return defaults.model_copy(update=chosen)
+
+
+def refusal(error: ValidationError) -> MalformedBody | InvalidRequest:
+    """The error that a body deserves which pydantic refused: it was no JSON, or JSON of another form."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        return MalformedBody(first["msg"])
+    return InvalidRequest(field_problems(error))
+
+
+def field_problems(error: ValidationError) -> list[FieldProblem]:
+    """What pydantic refused, by the paths that the caller wrote."""
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    return [FieldProblem(_path(detail["loc"]), _sentence(detail["msg"])) for detail in details[:20]]
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location if part not in _UNION_TAGS)
+
+
+def _sentence(message: str) -> str:
+    return message.removeprefix("Value error, ")

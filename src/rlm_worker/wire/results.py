@@ -1,0 +1,176 @@
+"""What the Worker answers: results of runs, the states of sessions, errors, health, trajectories.
+
+The routes build these forms; `api.openapi` describes them; tests hold the one to the other.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rlm_worker.errors import RateLimited, RLMError
+
+from .base import Answer, Wire
+from .requests import RunConfig
+
+SessionStatus = Literal["running", "completed", "failed", "cancelled"]
+
+
+class ErrorBody(Wire):
+    """What went wrong: a stable type, a sentence, and for 422 the fields."""
+
+    type: str
+    message: str
+    detail: list[dict[str, str]] | None = None
+    retry_after: int | None = None
+
+    @classmethod
+    def of(cls, error: RLMError) -> ErrorBody:
+        """What the wire says of an error; `retryAfter` in seconds where asking again later helps."""
+        retry_after = error.retry_after if isinstance(error, RateLimited) else None
+        return cls(type=error.type, message=str(error), retry_after=retry_after)
+
+
+class ModelUsage(Wire):
+    """What one model did in a run; `estimated` where it reported no usage for some call."""
+
+    model: str
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+    estimated: bool = False
+
+
+class RunResult(Wire):
+    """The result of a run; tokens are what the models reported, cost follows from them and the catalogue's prices."""
+
+    success: bool
+    answer: str | None = None
+    iterations: int = 0
+    sub_calls: int = 0
+    cached_sub_calls: int = 0
+    total_input_tokens: int = 0
+    total_output_tokens: int = 0
+    neurons: float = 0.0
+    cost_usd: float = 0.0
+    estimated: bool = False
+    duration_ms: int = 0
+    cache_hit: bool = False
+    session_id: str = ""
+    strategy: str = ""
+    root_model: str = ""
+    sub_model: str = ""
+    models: list[ModelUsage] = Field(default_factory=list)
+    chunks: int = 0
+    chunk_order: list[int] | None = None
+    coverage: float = 0.0
+    truncated: bool = False
+    warnings: list[str] = Field(default_factory=list)
+    error: ErrorBody | None = None
+
+    def to_json(self) -> str:
+        """The JSON of the wire; fields that do not apply are left out."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
+
+
+class SessionState(Wire):
+    """Where a session stands, as `GET /session/{id}/status` shows it."""
+
+    session_id: str
+    status: SessionStatus
+    phase: str
+    strategy: str = ""
+    chunks_done: int = 0
+    chunks: int = 0
+    iterations: int = 0
+    sub_calls: int = 0
+    cost_usd: float = 0.0
+    started_at: str
+    updated_at: str
+
+
+class StoredContext(Wire):
+    """The answer to `PUT /contexts`."""
+
+    context_id: str
+    characters: int
+    bytes: int
+    sha256: str
+
+
+class ErrorAnswer(Answer):
+    """The one form of errors, outside /v1."""
+
+    success: Literal[False]
+    error: ErrorBody
+
+
+class Accepted(Answer):
+    """A run that goes on without the caller; `Location` names its status."""
+
+    success: Literal[True]
+    session_id: str
+    status: Literal["running"]
+
+
+class Limits(Answer):
+    """What a deployment allows, for callers with a key."""
+
+    max_body_bytes: int
+    max_context_bytes: int
+    max_documents: int
+    max_batch_items: int
+    body_idle_seconds: float
+    session_ttl_days: float
+    key_daily_usd: float | None
+    key_concurrent_runs: int | None
+    defaults: RunConfig
+
+
+class Health(Answer):
+    """Whether the Worker is well; with `deep=1` each binding says `ok` or what is wrong with it."""
+
+    status: Literal["ok", "failing"]
+    service: Literal["rlm-worker"]
+    version: str
+    limits: Limits | None = None
+    bindings: dict[str, str] | None = None
+    failing: list[str] | None = None
+
+
+class PromptMessage(Answer):
+    """One message of a prompt."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class TrajectoryCall(Answer):
+    """One model call; `parent` is the call that asked for it, `chunk` the chunk that it read.
+
+    The `prompt` of a chunk is empty where the context was deleted before the session.
+    """
+
+    id: int
+    parent: str | None
+    kind: str
+    role: Literal["root", "sub"]
+    model: str
+    chunk: int | None
+    prompt: list[PromptMessage]
+    response: str
+    input_tokens: int
+    output_tokens: int
+    estimated: bool
+    cost_usd: float
+    duration_ms: int
+    started_at: str
+
+
+class Trajectory(Answer):
+    """Every model call of a session, in the order in which they were finished."""
+
+    session_id: str
+    calls: list[TrajectoryCall]

@@ -1,0 +1,109 @@
+"""A key's books: what is handed out never passes the cap, and what was booked is what was spent."""
+
+from __future__ import annotations
+
+import pytest
+
+from rlm_worker.budget.account import FIRST_LEASE_SECONDS, LEASE_SECONDS, Account, AccountLimits
+from rlm_worker.errors import RateLimited
+from rlm_worker.testing import SqliteDatabase
+
+NOON = 1_700_049_600.0  # 2023-11-15 12:00 UTC
+MIDNIGHT = NOON + 43_200
+
+
+def account(daily: float | None = 1.0, runs: int | None = 2, database: SqliteDatabase | None = None) -> Account:
+    return Account(database or SqliteDatabase(), AccountLimits(daily, runs))
+
+
+def test_slots_are_counted() -> None:
+    books = account(runs=2)
+    books.open("a", 0.1, NOON)
+    books.open("b", 0.1, NOON)
+    with pytest.raises(RateLimited, match="2 runs"):
+        books.open("c", 0.1, NOON)
+    books.close("a", 0.05, NOON)
+    assert books.open("c", 0.1, NOON) == 0.1
+
+
+def test_opening_twice_is_once() -> None:
+    books = account(runs=1)
+    assert books.open("a", 0.1, NOON) == books.open("a", 0.1, NOON) == 0.1
+    assert books.state(NOON)["runs"] == 1
+
+
+def test_closing_twice_is_once() -> None:
+    books = account()
+    books.open("a", 0.5, NOON)
+    books.close("a", 0.2, NOON)
+    books.close("a", 0.2, NOON)
+    assert books.state(NOON)["spentTodayUsd"] == 0.2
+
+
+def test_grants_share_the_day() -> None:
+    books = account(daily=1.0, runs=None)
+    assert books.open("a", 0.7, NOON) == 0.7
+    assert books.open("b", 0.7, NOON) == pytest.approx(0.3)
+    with pytest.raises(RateLimited, match="for today"):
+        books.open("c", 0.1, NOON)
+    assert books.extend("a", 0.8, NOON) == 0.7
+    books.close("b", 0.0, NOON)
+    assert books.extend("a", 0.8, NOON) == pytest.approx(0.8)
+
+
+def test_refusal_names_midnight() -> None:
+    books = account(daily=0.1)
+    books.open("a", 0.1, NOON)
+    books.close("a", 0.1, NOON)
+    with pytest.raises(RateLimited) as refusal:
+        books.open("b", 0.1, NOON)
+    assert NOON + refusal.value.retry_after == pytest.approx(MIDNIGHT, abs=1)
+    assert books.open("b", 0.1, MIDNIGHT + 1) == 0.1
+
+
+def test_lost_run_frees_slot() -> None:
+    books = account(runs=1)
+    books.open("a", 0.4, NOON)
+    later = NOON + FIRST_LEASE_SECONDS + 1
+    assert books.open("b", 0.4, later) == 0.4
+    assert books.state(later)["spentTodayUsd"] == 0.4
+    books.close("a", 0.1, later)
+    assert books.state(later)["spentTodayUsd"] == pytest.approx(0.1)
+
+
+def test_renewal_keeps_slot() -> None:
+    books = account(runs=1)
+    books.open("a", 0.4, NOON)
+    books.extend("a", 0.0, NOON + 20)
+    with pytest.raises(RateLimited):
+        books.open("b", 0.1, NOON + LEASE_SECONDS)
+
+
+def test_resumed_run_books_the_rest() -> None:
+    books = account()
+    books.open("a", 0.5, NOON)
+    books.close("a", 0.2, NOON)
+    assert books.open("a", 0.5, NOON) == pytest.approx(0.7)
+    books.close("a", 0.3, NOON)
+    assert books.state(NOON)["spentTodayUsd"] == pytest.approx(0.3)
+
+
+def test_resumption_needs_no_slot() -> None:
+    books = account(runs=1)
+    books.open("a", 0.1, NOON)
+    books.open("b", 0.1, NOON, resumed=True)
+    assert books.state(NOON)["runs"] == 2
+
+
+def test_books_survive_restart() -> None:
+    database = SqliteDatabase()
+    account(runs=1, database=database).open("a", 0.4, NOON)
+    again = account(runs=1, database=database)
+    with pytest.raises(RateLimited):
+        again.open("b", 0.1, NOON)
+
+
+def test_no_cap_grants_freely() -> None:
+    books = account(daily=None, runs=None)
+    assert books.open("a", 1_000.0, NOON) == 1_000.0
+    assert books.extend("a", 5_000.0, NOON) >= 5_000.0
