@@ -11,7 +11,7 @@ import pytest
 from scripts.local.paths import LocalPaths, local_paths
 from scripts.local.runtime.run_config import Upstreams, write_run_config
 
-DEVELOPMENT = {"python_workers_development", "experimental"}
+DEVELOPMENT = {"python_workers_development", "experimental", "disable_python_dedicated_snapshot"}
 DEPLOYED = tomllib.loads((local_paths().root / "wrangler.toml").read_text(encoding="utf-8"))
 
 

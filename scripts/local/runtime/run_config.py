@@ -11,9 +11,10 @@ from pathlib import Path
 
 from scripts.local.paths import LocalPaths
 from scripts.local.setup.components import node_environment, uses_official_bundle
+from scripts.local.setup.snapshot import BASELINE_FLAG, SNAPSHOT_NAME
 
-# `experimental` lets Dynamic Workers carry development flags, and the local bundle needs the other one.
-_LOCAL_FLAGS = ("python_workers_development", "experimental")
+# `experimental` lets Dynamic Workers carry development flags; the local bundle needs the first, its snapshot the last.
+_LOCAL_FLAGS = ("python_workers_development", "experimental", BASELINE_FLAG)
 # A module that tests put before the Worker's own entry: it imports that and may change what it is given.
 FRONT_VARIABLE = "RLM_FRONT_MODULE"
 # The client lies beside the Worker's code and is no part of it.
@@ -79,7 +80,14 @@ def runner_environment(paths: LocalPaths, state: Path) -> dict[str, str]:
         "RLM_WORKERD": str(paths.workerd),
         "RLM_WORKERD_PID_FILE": str(state / "workerd.pid"),
         "RLM_BUNDLE": str(paths.bundle),
+        **_snapshot(paths),
         "WRANGLER_LOG": "error",
         "NO_COLOR": "1",
         "FORCE_COLOR": "0",
     }
+
+
+def _snapshot(paths: LocalPaths) -> dict[str, str]:
+    """What isolates open from; where there is none, each of them starts Python anew."""
+    there = (paths.snapshot / SNAPSHOT_NAME).exists()
+    return {"RLM_SNAPSHOT": SNAPSHOT_NAME, "RLM_SNAPSHOTS": str(paths.snapshot)} if there else {}
