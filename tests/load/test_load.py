@@ -1,4 +1,4 @@
-"""A quarter of a minute of the load run, a minute with --full; `python -m tests.load --minutes 30` is the whole of it."""
+"""Fifteen seconds of the load run, a minute with --full; `python -m tests.load --minutes 30` is the whole of it."""
 
 from __future__ import annotations
 

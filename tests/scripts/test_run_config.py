@@ -52,4 +52,7 @@ def test_remote_has_no_upstream(tmp_path: Path) -> None:
 
 
 def test_client_stays_outside(tmp_path: Path) -> None:
-    assert derived(tmp_path)["leaveOut"] == ["rlm_client/"]
+    modules = derived(tmp_path)["modules"]
+    assert isinstance(modules, list)
+    assert modules[0] == "entry.py"
+    assert not [name for name in modules if name.startswith("rlm_client/")]
