@@ -172,6 +172,23 @@ class ContextStore(Protocol):
     async def exists(self, prefix: str) -> bool: ...
 
 
+async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
+    """What is there already, for who takes bytes as they come."""
+    for part in parts:
+        yield part
+
+
+class ObjectStubs(Protocol):
+    """Calls the Durable Objects of one class by name; raises what they raise, and `StorageUnavailable`.
+
+    `call` gives JSON as Python has it, `stream` a stream of the platform's that is passed through as it is.
+    """
+
+    async def call(self, name: str, method: str, *arguments: object) -> object: ...
+
+    async def stream(self, name: str, method: str, *arguments: object) -> object: ...
+
+
 class ResultCache(Protocol):
     """Keeps strings for a while; may forget, never fails."""
 

@@ -18,7 +18,7 @@ PLATFORM = {"js", "pyodide", "workers", "_cloudflare_compat_flags", "_pyodide_en
 # Top down: each may import what stands below it, and nothing above.
 ORDER = (
     *("durable_objects", "api", "openai", "batches", "sessions", "strategies", "repl", "runs", "settings", "journal"),
-    *("models", "budget", "text", "wire", "adapters", "sandbox", "log", "http", "timers", "ports", "errors"),
+    *("models", "budget", "text", "wire", "adapters", "sandbox", "http", "log", "timers", "ports", "errors"),
 )
 KNOW_THE_PLATFORM = ("adapters", "durable_objects", "sandbox")
 PURE = ("text/boundaries", "text/chunker", "text/chunks", "text/graphemes", "text/packing", "text/quotes")

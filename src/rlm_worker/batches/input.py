@@ -12,9 +12,9 @@ from rlm_worker.http import HttpRequest, in_time, read_body
 from rlm_worker.models.catalog import Catalog
 from rlm_worker.settings import Settings
 from rlm_worker.wire.requests import RunRequest, parse_request
-from rlm_worker.wire.results import ErrorBody
+from rlm_worker.wire.results import ErrorAnswer, ErrorBody
 
-from .batch import BatchEntry
+from .items import BatchEntry
 
 # The platform takes no larger body; lines pass one by one, an array is held whole.
 _MOST_BYTES = 100_000_000
@@ -77,11 +77,7 @@ def checked(text: bytes, settings: Settings) -> BatchEntry:
 
 def error_result(error: RLMError) -> str:
     """The JSON of a result for an item that has none, with the fields that were refused."""
-    body = ErrorBody(type=error.type, message=str(error))
-    if isinstance(error, InvalidRequest):
-        problems = [{"path": problem.path, "message": problem.message} for problem in error.problems]
-        body = body.model_copy(update={"detail": problems})
-    return json.dumps({"success": False, "error": body.model_dump(by_alias=True, exclude_none=True)})
+    return ErrorAnswer(error=ErrorBody.of(error)).to_json()
 
 
 def _check_models(request: RunRequest, catalog: Catalog) -> None:

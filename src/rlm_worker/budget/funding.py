@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from rlm_worker.errors import RateLimited, UsageLimitExceeded
+from rlm_worker.errors import RateLimited, RLMError, UsageLimitExceeded
 from rlm_worker.ports import Accounts, DeltaSink, Journal, Model, ModelReply, ModelRequest
 
 from .ledger import Ledger
@@ -16,6 +17,7 @@ from .ledger import Ledger
 FIRST_GRANT_USD = 0.02
 UNLIMITED_USD = 1e12
 _RETRY_SECONDS = 3_600
+_SETTLE_SECONDS = 5.0
 
 
 class Unlimited:
@@ -126,3 +128,29 @@ class Funded:
 
     def _spent(self) -> float:
         return self._ledger.usage.cost_usd + self._journal.cut_off_usd()
+
+
+class RunAccount:
+    """What a session settles with its key's account: a slot and dollars when a run begins, its cost at the end."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+
+    async def open(self, owner: str, run: str, max_cost_usd: float | None) -> float:
+        """Takes a slot; gives the dollars granted, no more than the run may spend. Raises `RateLimited`."""
+        return await self._accounts.open(owner, run, min(FIRST_GRANT_USD, max_cost_usd or FIRST_GRANT_USD))
+
+    async def renew(self, owner: str, run: str) -> None:
+        """Keeps the run's slot: a lease is longer than an alarm lasts."""
+        with suppress(RLMError, TimeoutError):
+            async with asyncio.timeout(_SETTLE_SECONDS):
+                await self._accounts.extend(owner, run, 0.0)
+
+    async def close(self, owner: str, run: str, total_usd: float) -> bool:
+        """Books what the run has cost; False where the account cannot be reached, which may be tried again."""
+        try:
+            async with asyncio.timeout(_SETTLE_SECONDS):
+                await self._accounts.close(owner, run, total_usd)
+        except (RLMError, TimeoutError):
+            return False
+        return True

@@ -19,13 +19,13 @@ from .contexts import oldest_kept, stored_context_key, stored_manifest
 
 # Longer contexts are kept in R2 and read by ranges.
 INLINE_CHARACTERS = 100_000
-_MOST_KEY_CHARACTERS = 255
-_MOST_SCHEMA_CHARACTERS = 32_000
+_MAX_KEY_CHARACTERS = 255
+_MAX_SCHEMA_CHARACTERS = 32_000
 # What does not change the answer does not change the session's name.
 _IRRELEVANT = frozenset({"use_cache"})
 
 
-async def admit(
+async def prepare_job(
     request: RunRequest, owner: str, settings: Settings, store: ContextStore, idempotency_key: str | None, *, now: float
 ) -> tuple[Job, list[bytes]]:
     """The job of a request, and the bytes to store where its context does not travel with it.
@@ -57,11 +57,6 @@ async def admit(
         cancel_on_disconnect=request.cancel_on_disconnect,
     )
     return job, ([] if inline else content)
-
-
-def digest_of(job: Job) -> str:
-    """What tells a job from any other of the same session's name."""
-    return job.digest
 
 
 def _digest(request: RunRequest, config: RunConfig, manifest: ContextManifest, owner: str) -> str:
@@ -96,14 +91,14 @@ def _resolved(config: RunConfig, settings: Settings) -> RunConfig:
 
 def check_idempotency_key(idempotency_key: str | None) -> None:
     """Raises `InvalidRequest` for a key that is empty or too long."""
-    if idempotency_key is not None and not 1 <= len(idempotency_key) <= _MOST_KEY_CHARACTERS:
-        raise InvalidRequest.at("Idempotency-Key", f"must have 1 to {_MOST_KEY_CHARACTERS} characters")
+    if idempotency_key is not None and not 1 <= len(idempotency_key) <= _MAX_KEY_CHARACTERS:
+        raise InvalidRequest.at("Idempotency-Key", f"must have 1 to {_MAX_KEY_CHARACTERS} characters")
 
 
 def _check_schema(schema: dict[str, object] | None) -> None:
     """It is part of prompts, so each call would pay for it."""
-    if schema is not None and len(json.dumps(schema)) > _MOST_SCHEMA_CHARACTERS:
-        raise InvalidRequest.at("responseSchema", f"must have at most {_MOST_SCHEMA_CHARACTERS:,} characters")
+    if schema is not None and len(json.dumps(schema)) > _MAX_SCHEMA_CHARACTERS:
+        raise InvalidRequest.at("responseSchema", f"must have at most {_MAX_SCHEMA_CHARACTERS:,} characters")
     if schema is not None:
         check_schema(schema)
 

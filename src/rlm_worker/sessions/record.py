@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 
 from rlm_worker.errors import NotFound
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.runs.job import Job
+from rlm_worker.wire.base import timestamp
 from rlm_worker.wire.results import RunResult, SessionState, SessionStatus
 
 
@@ -93,8 +93,8 @@ class SessionRecord:
             iterations=sum(1 for role, _, _ in paid if role == "root"),
             sub_calls=sum(1 for role, _, _ in paid if role == "sub"),
             cost_usd=round(self._journal.paid_usd() if result is None else result.cost_usd, 10),
-            started_at=_timestamp(job.started_at),
-            updated_at=_timestamp(self.updated_at() or job.started_at),
+            started_at=timestamp(job.started_at),
+            updated_at=timestamp(self.updated_at() or job.started_at),
         )
 
     def _phase(self, plan: dict[str, object], last: dict[str, object]) -> str:
@@ -103,10 +103,6 @@ class SessionRecord:
         if plan.get("strategy") != "map_reduce":
             return "answering" if plan else "starting"
         return "answering" if last and last.get("done") == last.get("chunks") else "reading"
-
-
-def _timestamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _number(value: object) -> int:

@@ -7,13 +7,11 @@ starts or resumes the run; all others wait for the same one.
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 
-from rlm_worker.budget.funding import FIRST_GRANT_USD
-from rlm_worker.errors import Conflict, NotFound, RLMError, StorageUnavailable
+from rlm_worker.budget.funding import RunAccount
+from rlm_worker.errors import Cancelled, Conflict, NotFound, RLMError
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.log import log_failure
 from rlm_worker.ports import Alarm, ContextStore, Eraser, Metrics
@@ -21,19 +19,18 @@ from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.strategies.execute import execute
 from rlm_worker.strategies.note_cache import MapCache
-from rlm_worker.text.context import ContextManifest, ContextReader, InlineReader, StoredReader
-from rlm_worker.wire.results import RunResult, SessionState
+from rlm_worker.wire.events import AnswerEvent, SessionEvent
+from rlm_worker.wire.results import ErrorAnswer, ErrorBody, RunResult, SessionState
 
-from .contexts import lease_key
+from .contexts import JobContext
 from .record import SessionRecord
-from .results import as_cache_hit, cancelled, failed, metrics_point, result_key, worth_keeping
+from .results import CachedResult, as_cache_hit, cancelled, failed, metrics_point, result_key, worth_keeping
 from .trajectory import call_rows
 
 RESULT_TTL_SECONDS = 3_600
 WATCH_SECONDS = 20.0
 # An alarm may last 15 minutes of wall time; leave in time to set the next one.
 _ALARM_SECONDS = 14 * 60.0
-_SETTLE_SECONDS = 5.0
 
 
 class Session:
@@ -43,7 +40,7 @@ class Session:
         self,
         journal: SessionJournal,
         ports: Callable[[SessionJournal], RunPorts],
-        store: ContextStore | None,
+        store: ContextStore,
         metrics: Metrics,
         *,
         alarm: Alarm,
@@ -53,7 +50,8 @@ class Session:
         self._journal = journal
         self._record = SessionRecord(journal)
         self._ports = ports(journal)
-        self._store = store
+        self._context = JobContext(store)
+        self._account = RunAccount(self._ports.accounts)
         self._metrics = metrics
         self._alarm = alarm
         self._eraser = eraser
@@ -130,7 +128,8 @@ class Session:
     async def trajectory(self) -> list[dict[str, object]]:
         """Every paid call, prompts included."""
         job = self._record.required_job()
-        return [row async for row in call_rows(self._journal.calls(), job.query, self._reader(job))]
+        rows = call_rows(self._journal.calls(), job.query, self._context.reader(job))
+        return [row.model_dump(mode="json", by_alias=True) async for row in rows]
 
     async def follow(self, after: int) -> AsyncIterator[tuple[int, str, str]]:
         """Events with an id above `after`, those to come included, until the run has ended: id, kind, JSON."""
@@ -171,8 +170,7 @@ class Session:
     async def _delete(self) -> None:
         job = self._record.required_job()
         await self._stop()
-        if job.context_key is not None and job.context_owned and self._store is not None:
-            await self._store.delete(job.context_key)
+        await self._context.delete(job)
         await self._ports.cache.delete(result_key(job.session_id))
         await self._ports.cache.delete(MapCache.key_of(job.owner, job.query, job.config.sub_model))
         await self._eraser.erase()
@@ -204,8 +202,8 @@ class Session:
 
     async def _begin(self, job: Job, *, anew: bool) -> None:
         run_id = self._run_id(anew=anew)
-        granted = await self._ports.accounts.open(job.owner, run_id, _first_grant(job))
-        await self._drop_replaced(job)
+        granted = await self._account.open(job.owner, run_id, job.config.max_cost_usd)
+        await self._context.replace(self._record.job(), job)
         now = self._now()
         if anew:
             self._journal.forget_run()
@@ -215,29 +213,10 @@ class Session:
         job = job.model_copy(update={"started_at": now, "deadline": deadline, "run_id": run_id, "granted_usd": granted})
         self._record.note_asker(job.batch_id)
         self._record.begin(job)
-        self._journal.emit("session", {"sessionId": job.session_id})
+        self._journal.emit("session", SessionEvent(session_id=job.session_id).to_wire())
         await self._alarm.set(now + WATCH_SECONDS)
-        await self._lease(job)
+        await self._context.hold(job)
         await self._resume()
-
-    async def _drop_replaced(self, job: Job) -> None:
-        """Deletes the text that an earlier run was sent where this one reads the same text from elsewhere."""
-        known = self._record.job()
-        if known is None or known.context_key in (None, job.context_key) or not known.context_owned:
-            return
-        if self._store is not None:
-            with suppress(RLMError):  # it grows old in the bucket, whose own rules take it along
-                await self._store.delete(known.context_key or "")
-
-    async def _lease(self, job: Job) -> None:
-        """Holds a context that others may delete, as long as this run reads it."""
-        if job.context_key is not None and not job.context_owned and self._store is not None:
-            await self._store.write(lease_key(job.context_key, job.session_id), _nothing())
-
-    async def _release(self, job: Job) -> None:
-        if job.context_key is not None and not job.context_owned and self._store is not None:
-            with suppress(RLMError):  # the context's own retention takes a lease along that could not be given back
-                await self._store.delete(lease_key(job.context_key, job.session_id))
 
     def _run_id(self, *, anew: bool) -> str:
         """The name under which the key's account knows this run: the same as long as nothing paid is forgotten."""
@@ -250,12 +229,8 @@ class Session:
         if job is None or self._record.settled(job):
             return
         total = self._journal.paid_usd() + self._journal.cut_off_usd()
-        try:
-            async with asyncio.timeout(_SETTLE_SECONDS):
-                await self._ports.accounts.close(job.owner, job.run_id, total)
-        except (RLMError, TimeoutError):
-            return
-        self._record.set_settled(job)
+        if await self._account.close(job.owner, job.run_id, total):
+            self._record.set_settled(job)
 
     async def _resume(self) -> None:
         if self._task is None or self._task.done():
@@ -264,9 +239,9 @@ class Session:
 
     async def _run(self, job: Job) -> None:
         if self._journal.last_event("answer"):  # an earlier life was cut off in the middle of its answer
-            self._journal.emit("answer", {"delta": "", "restart": True})
+            self._journal.emit("answer", AnswerEvent(delta="", restart=True).to_wire())
         try:
-            result = await execute(job, self._reader(job), self._ports)
+            result = await execute(job, self._context.reader(job), self._ports)
         except asyncio.CancelledError:
             raise
         except RLMError as error:
@@ -277,27 +252,25 @@ class Session:
         await self._finish(job, result)
 
     async def _finish(self, job: Job, result: RunResult) -> None:
-        await self._release(job)
+        await self._context.release(job)
         await self._settle()  # before anyone hears of the end: the next run may want the slot
         self._record.set_result(result)
         self._record.set_status("completed" if result.success else "failed", self._now())
-        self._journal.emit("result" if result.success else "error", json.loads(result.to_json()))
+        self._journal.emit("result" if result.success else "error", result.to_wire())
         self._finished.set()
         self._metrics.record(metrics_point(job, result))
         if worth_keeping(result) and job.config.use_cache:
-            kept = json.dumps({"digest": job.digest, "result": json.loads(result.to_json())}, ensure_ascii=False)
+            kept = CachedResult(digest=job.digest, result=result).to_json()
             await self._ports.cache.put(result_key(job.session_id), kept)
         await self._alarm.set(self._expires_at())
 
     async def _stop(self) -> None:
         self._record.set_status("cancelled", self._now())
         await self._end_task()
-        await self._release(self._record.required_job())
+        await self._context.release(self._record.required_job())
         await self._settle()
         self._finished.set()
-        self._journal.emit(
-            "error", {"success": False, "error": {"type": "cancelled", "message": "the run was cancelled"}}
-        )
+        self._journal.emit("error", ErrorAnswer(error=ErrorBody.of(Cancelled("the run was cancelled"))).to_wire())
 
     async def _end_task(self) -> None:
         """A run that goes on is cancelled; one that has ended and still puts things away does that first."""
@@ -307,14 +280,6 @@ class Session:
         if not self._finished.is_set():
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-    async def _renew(self, job: Job) -> None:
-        """Keeps the run's slot: a lease is longer than an alarm lasts."""
-        try:
-            async with asyncio.timeout(_SETTLE_SECONDS):
-                await self._ports.accounts.extend(job.owner, job.run_id, 0.0)
-        except (RLMError, TimeoutError):
-            return
 
     async def _expire(self) -> None:
         """Deletes a session that is old; one that was begun anew or deleted meanwhile is let be."""
@@ -328,7 +293,7 @@ class Session:
 
     async def _watch(self, job: Job) -> None:
         await self._resume()
-        await self._renew(job)
+        await self._account.renew(job.owner, job.run_id)
         if not self.running:
             return  # whatever has ended or deleted it meanwhile has seen to the alarm too
         # It fires when this handler has ended; or, should a crash end the handler first, soon after the crash.
@@ -342,14 +307,6 @@ class Session:
         except TimeoutError:
             await self._alarm.set(self._now() + 1)
 
-    def _reader(self, job: Job) -> ContextReader:
-        manifest = ContextManifest.from_json(job.manifest)
-        if job.context_key is None:
-            return InlineReader(manifest, (job.context_text or "").encode())
-        if self._store is None:
-            raise StorageUnavailable("the binding RLM_CONTEXT_STORAGE is missing")
-        return StoredReader(manifest, self._store, job.context_key)
-
     def _fresh_result(self) -> RunResult | None:
         result = self._record.result()
         if result is None or not worth_keeping(result) or self._now() - self._record.updated_at() > RESULT_TTL_SECONDS:
@@ -361,13 +318,3 @@ class Session:
 
     def _now(self) -> float:
         return self._ports.clock.now()
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    for piece in (b"",):
-        yield piece
-
-
-def _first_grant(job: Job) -> float:
-    """Dollars to ask for at once: no more than the run may spend."""
-    return min(FIRST_GRANT_USD, job.config.max_cost_usd or FIRST_GRANT_USD)

@@ -39,11 +39,18 @@ class SubcallEvent(Answer):
 
 
 class IterationEvent(Answer):
-    """The root model took a turn; in the REPL, the code that it wrote and what that printed."""
+    """The root model took a turn: in the REPL, the code that it wrote and what that printed.
+
+    `costUsd` holds the turn and what its cell has asked, `durationMs` the cell's time; `parent` names the cell that
+    asked for a child run, and is missing in the run's own turns.
+    """
 
     iteration: int
     code: str | None = None
     output: str | None = None
+    cost_usd: float = 0.0
+    duration_ms: int = 0
+    parent: str | None = None
 
 
 class AnswerEvent(Answer):
