@@ -20,6 +20,7 @@ RLMError
 ├── SandboxLost                 the isolate of a REPL is gone
 │   └── SandboxForgot           … and another one, that knows nothing, has taken its place
 ├── NothingRead                 no chunk could be read
+├── RunAbandoned                it ended its host again and again
 ├── Cancelled                   the session was deleted while it ran
 └── ModelError                  the model call failed
     ├── RetryableError              may succeed when asked again
@@ -221,6 +222,12 @@ class Cancelled(RLMError):
 
     type = "cancelled"
     status = 409
+
+
+class RunAbandoned(RLMError):
+    """The run has ended its host again and again at the same point, and is not taken up any more."""
+
+    type = "run_abandoned"
 
 
 class ModelError(RLMError):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from rlm_worker.ports import CallRecord, CallUsage, Cell, Database, EventKind, Message, Role, Span
 
@@ -124,14 +125,32 @@ class SessionJournal:
         rows = self._read("SELECT data FROM events WHERE kind = ? ORDER BY id DESC LIMIT 1", kind)
         return dict(json.loads(str(rows[0][0]))) if rows else {}
 
-    def watch(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Calls `wake` after each event; gives a function that ends this."""
+    def begin_events(self, kind: EventKind, data: Mapping[str, object]) -> None:
+        """Begins a new run's events: those of the last one go, and numbers count on, so that none is met twice."""
+        newest = self._read("SELECT MAX(id) FROM events")
+        self._write("DELETE FROM events")
+        number, text = _int(newest[0][0]) + 1 if newest else 1, json.dumps(data, ensure_ascii=False)
+        self._write("INSERT INTO events VALUES (?, ?, ?, ?)", number, kind, text, _identity(kind, data))
+        for wake in tuple(self._watchers):
+            wake()
+
+    @contextmanager
+    def watching(self, wake: Callable[[], None]) -> Iterator[None]:
+        """Calls `wake` after each event."""
         self._watchers.add(wake)
-        return lambda: self._watchers.discard(wake)
+        try:
+            yield
+        finally:
+            self._watchers.discard(wake)
+
+    def progress(self) -> int:
+        """A number that grows with every call that was paid and every cell that was begun or has ended."""
+        rows = self._read("SELECT (SELECT COUNT(*) FROM calls), (SELECT TOTAL(starts) FROM cells)")
+        return sum(_int(count) for count in rows[0]) if rows else 0
 
     def forget_run(self) -> None:
-        """Empties everything but the facts, for a run from the beginning."""
-        for table in ("calls", "spans", "events", *repl_journal.TABLES):
+        """Empties everything but facts and events, for a run from the beginning."""
+        for table in ("calls", "spans", *repl_journal.TABLES):
             self._write(f"DELETE FROM {table}")  # noqa: S608 - the names stand right above
         self._keys = None
 

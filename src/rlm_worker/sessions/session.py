@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from rlm_worker.budget.funding import RunAccount
-from rlm_worker.errors import Cancelled, Conflict, NotFound, RLMError
+from rlm_worker.errors import Cancelled, Conflict, NotConfigured, NotFound, RLMError, RunAbandoned, StorageUnavailable
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.log import log_failure
 from rlm_worker.ports import Alarm, ContextStore, Eraser, Metrics
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
-from rlm_worker.strategies.execute import execute
+from rlm_worker.strategies.execute import execute, failed_run
 from rlm_worker.strategies.note_cache import MapCache
 from rlm_worker.wire.events import AnswerEvent, SessionEvent
 from rlm_worker.wire.results import ErrorAnswer, ErrorBody, RunResult, SessionState
@@ -29,6 +30,12 @@ from .trajectory import call_rows
 
 RESULT_TTL_SECONDS = 3_600
 WATCH_SECONDS = 20.0
+# A page that is loaded anew is back by then.
+RELOAD_SECONDS = 2.0
+# So often may a run end its host at one point before it is given up.
+MAX_DEATHS = 3
+# When an account that could not be reached is asked again: at first, and from then on.
+SETTLE_AGAIN_SECONDS, SETTLE_LATER_SECONDS = 30.0, 300.0
 # An alarm may last 15 minutes of wall time; leave in time to set the next one.
 _ALARM_SECONDS = 14 * 60.0
 
@@ -59,6 +66,9 @@ class Session:
         self._task: asyncio.Task[None] | None = None
         self._finished = asyncio.Event()
         self._starting = asyncio.Lock()
+        # Who waits for the run here or reads its events, and when somebody last came.
+        self._listeners = 0
+        self._joined_at = 0.0
 
     # What callers ask for.
 
@@ -76,9 +86,12 @@ class Session:
         known = self._record.job()
         if known is not None and known.digest != job.digest:
             raise Conflict("this Idempotency-Key was used for a different request")
+        self._joined_at = self._now()
         if known is not None and self.running:
             self._record.note_asker(job.batch_id)
-            await self._resume()
+            if not job.cancel_on_disconnect:
+                self._record.keep_running()
+            self._resume()
             return "running"
         reusable = job.config.use_cache or job.named_by_key
         if known is not None and reusable and (fresh := self._fresh_result()) is not None:
@@ -94,14 +107,15 @@ class Session:
         if self._record.job() is None:
             raise NotFound("there is no such session")
         if self.running:
-            await self._resume()
-            await self._finished.wait()
+            self._resume()
+            with self._listening():
+                await self._finished.wait()
         return self._record.result() or cancelled(self._record.job())
 
     async def revive(self) -> None:
         """Takes up a run that a crash has stopped, without waiting for the alarm."""
         if self._record.job() is not None and self.running:
-            await self._resume()
+            self._resume()
 
     def state(self) -> SessionState:
         """Where the run stands; raises `NotFound` for a session that never was or is gone."""
@@ -113,10 +127,27 @@ class Session:
             raise NotFound("there is no such session")
 
     async def reader_left(self) -> None:
-        """Someone who followed the events has gone; stops the run only if its request asked for that."""
-        job = self._record.job()
-        if job is not None and job.cancel_on_disconnect and self.running:
-            await self._stop()
+        """A reader of the events has gone: stops the run if its request asked for that and nobody else is there.
+
+        A page that is loaded anew leaves and comes back, in whichever order the platform notices.
+        """
+        while True:
+            await self._ports.clock.sleep(RELOAD_SECONDS)
+            async with self._starting:
+                if self._now() - self._joined_at < RELOAD_SECONDS:
+                    continue
+                job = self._record.job()
+                if job is not None and self.running and not self._listeners and self._record.stops_unread(job):
+                    await self._stop()
+                return
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        self._listeners += 1
+        try:
+            yield
+        finally:
+            self._listeners -= 1
 
     def result(self) -> RunResult | None:
         """The result; None while the run goes on."""
@@ -135,10 +166,9 @@ class Session:
         """Events with an id above `after`, those to come included, until the run has ended: id, kind, JSON."""
         self._record.required_job()
         if self.running:
-            await self._resume()
+            self._resume()
         news = asyncio.Event()
-        unwatch = self._journal.watch(news.set)
-        try:
+        with self._listening(), self._journal.watching(news.set):
             while True:
                 news.clear()
                 ended = not self.running
@@ -149,8 +179,6 @@ class Session:
                     return
                 if not ended:
                     await news.wait()
-        finally:
-            unwatch()
 
     async def leave(self, batch_id: str) -> None:
         """Deletes the session for a batch that goes; one that others have asked for too is left to them."""
@@ -201,6 +229,7 @@ class Session:
     # How it is done.
 
     async def _begin(self, job: Job, *, anew: bool) -> None:
+        await self._end_task()
         run_id = self._run_id(anew=anew)
         granted = await self._account.open(job.owner, run_id, job.config.max_cost_usd)
         await self._context.replace(self._record.job(), job)
@@ -213,10 +242,10 @@ class Session:
         job = job.model_copy(update={"started_at": now, "deadline": deadline, "run_id": run_id, "granted_usd": granted})
         self._record.note_asker(job.batch_id)
         self._record.begin(job)
-        self._journal.emit("session", SessionEvent(session_id=job.session_id).to_wire())
+        self._journal.begin_events("session", SessionEvent(session_id=job.session_id).to_wire())
         await self._alarm.set(now + WATCH_SECONDS)
         await self._context.hold(job)
-        await self._resume()
+        self._resume()
 
     def _run_id(self, *, anew: bool) -> str:
         """The name under which the key's account knows this run: the same as long as nothing paid is forgotten."""
@@ -232,7 +261,7 @@ class Session:
         if await self._account.close(job.owner, job.run_id, total):
             self._record.set_settled(job)
 
-    async def _resume(self) -> None:
+    def _resume(self) -> None:
         if self._task is None or self._task.done():
             self._finished.clear()
             self._task = asyncio.create_task(self._run(self._record.required_job()))
@@ -240,29 +269,61 @@ class Session:
     async def _run(self, job: Job) -> None:
         if self._journal.last_event("answer"):  # an earlier life was cut off in the middle of its answer
             self._journal.emit("answer", AnswerEvent(delta="", restart=True).to_wire())
+        await self._finish(job, await self._result_of(job))
+
+    async def _result_of(self, job: Job) -> RunResult:
+        """What comes of the run; whatever goes wrong is in the result, so that those who wait hear of it."""
+        if self._record.count_deaths(self._journal.progress()) >= MAX_DEATHS:
+            return self._failed(job, RunAbandoned(f"given up: its host ended {MAX_DEATHS} times at the same point"))
         try:
-            result = await execute(job, self._context.reader(job), self._ports)
-        except asyncio.CancelledError:
-            raise
+            return await execute(job, self._context.reader(job), self._ports)
         except RLMError as error:
-            result = failed(job, error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            return self._failed(job, error)
+        except Exception as error:  # noqa: BLE001 - a defect of ours, as the log says
             log_failure(job.session_id, error)
-            result = failed(job, RLMError(f"something went wrong on our side ({type(error).__name__})"))
-        await self._finish(job, result)
+            return self._failed(job, RLMError(f"something went wrong on our side ({type(error).__name__})"))
+
+    def _failed(self, job: Job, error: RLMError) -> RunResult:
+        """The result of a run that did not come to its end, with what it has paid."""
+        try:
+            return failed_run(job, self._context.reader(job), self._ports, error)
+        except NotConfigured:  # a model that it paid for is not in the catalogue any more
+            return failed(job, error)
 
     async def _finish(self, job: Job, result: RunResult) -> None:
-        await self._context.release(job)
-        await self._settle()  # before anyone hears of the end: the next run may want the slot
+        await self._attempt(job, self._context.release(job))
+        await self._attempt(job, self._settle())  # before anyone hears of the end: the next run may want the slot
+        self._conclude(job, result)
+        await self._attempt(job, self._put_away(job, result))
+        await self._alarm.set(self._look_again_at(SETTLE_AGAIN_SECONDS))
+
+    def _conclude(self, job: Job, result: RunResult) -> None:
+        """Writes down how the run has ended and wakes all who wait, whatever happens."""
+        try:
+            self._keep(result)
+        except Exception as error:  # noqa: BLE001 - the storage's own errors
+            log_failure(job.session_id, error)
+            self._keep(failed(job, StorageUnavailable("the result could not be written down")))
+        finally:
+            self._finished.set()
+
+    def _keep(self, result: RunResult) -> None:
         self._record.set_result(result)
         self._record.set_status("completed" if result.success else "failed", self._now())
         self._journal.emit("result" if result.success else "error", result.to_wire())
-        self._finished.set()
+
+    async def _put_away(self, job: Job, result: RunResult) -> None:
         self._metrics.record(metrics_point(job, result))
         if worth_keeping(result) and job.config.use_cache:
             kept = CachedResult(digest=job.digest, result=result).to_json()
             await self._ports.cache.put(result_key(job.session_id), kept)
-        await self._alarm.set(self._expires_at())
+
+    async def _attempt(self, job: Job, work: Awaitable[None]) -> None:
+        """Does what belongs to the end of a run and must not keep anyone from hearing of it."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            log_failure(job.session_id, error)
 
     async def _stop(self) -> None:
         self._record.set_status("cancelled", self._now())
@@ -289,10 +350,10 @@ class Session:
             if self._now() >= self._expires_at():
                 await self._delete()
             else:
-                await self._alarm.set(self._expires_at())
+                await self._alarm.set(self._look_again_at(SETTLE_LATER_SECONDS))
 
     async def _watch(self, job: Job) -> None:
-        await self._resume()
+        self._resume()
         await self._account.renew(job.owner, job.run_id)
         if not self.running:
             return  # whatever has ended or deleted it meanwhile has seen to the alarm too
@@ -312,6 +373,13 @@ class Session:
         if result is None or not worth_keeping(result) or self._now() - self._record.updated_at() > RESULT_TTL_SECONDS:
             return None
         return as_cache_hit(result)
+
+    def _look_again_at(self, unsettled_seconds: float) -> float:
+        """When the alarm has something to do: soon where the run's costs are not booked yet, else when it is old."""
+        job = self._record.job()
+        if job is None or self._record.settled(job):
+            return self._expires_at()
+        return min(self._expires_at(), self._now() + unsettled_seconds)
 
     def _expires_at(self) -> float:
         return self._record.updated_at() + self._retention_seconds

@@ -24,6 +24,13 @@ async def execute(job: Job, reader: ContextReader, ports: RunPorts) -> RunResult
     return _result(run, strategy, outcome)
 
 
+def failed_run(job: Job, reader: ContextReader, ports: RunPorts, error: RLMError) -> RunResult:
+    """The result of a run that was cut off by an error, with what the journal says was paid until then."""
+    run = start_run(job, reader, ports)
+    strategy = "" if job.config.strategy == "auto" else job.config.strategy
+    return _result(run, strategy, None).model_copy(update={"error": ErrorBody.of(error)})
+
+
 async def _strategy(run: Run) -> str:
     asked = run.job.config.strategy
     if asked != "auto":
