@@ -159,7 +159,7 @@ async def test_last_failure_is_told() -> None:
     keeper = await sealed(world, 1)
     keeper.batch.take(0, world.clock.now())
     failure = {"success": False, "error": {"type": "model_unavailable", "message": "busy"}}
-    keeper.batch.deferred(0, 0.1, json.dumps(failure), world.clock.now())
+    keeper.batch.deferred(0, 0.1, json.dumps(failure), counted=True, now=world.clock.now())
     keeper.batch.give_up(0, world.clock.now())
     line = json.loads("".join(keeper.batch.lines()))
     assert (line["index"], line["status"], line["error"]["type"]) == (0, "failed", "model_unavailable")
@@ -256,3 +256,16 @@ async def test_pieces_do_not_matter(size: int) -> None:
 async def test_broken_array_is_no_batch() -> None:
     with pytest.raises(MalformedBody):
         await entries(b'[{"query": "q"}', 100)
+
+
+async def test_own_limits_bury_nothing() -> None:
+    """A key that has run out of dollars or slots is refused for as long as it takes; its items wait."""
+    world = World()
+    keeper = await sealed(world, 1)
+    refused = json.dumps({"success": False, "error": {"type": "rate_limited", "message": "later"}})
+    for _ in range(5 * MAX_ATTEMPTS):
+        taken = keeper.batch.take(0, world.clock.now())
+        assert taken is not None
+        assert taken.attempt == 1
+        keeper.batch.deferred(0, 0.0, refused, counted=False, now=world.clock.now())
+    assert keeper.batch.unfinished

@@ -114,11 +114,14 @@ class Batch:
         self._items.set_session(number, session)
         return True
 
-    def deferred(self, number: int, cost: float, result: str, now: float) -> bool:
+    def deferred(self, number: int, cost: float, result: str, *, counted: bool, now: float) -> bool:
         """Notes that an attempt failed and another one may not; keeps the failure in case that there is none.
 
-        False where the batch is gone, so that nobody will ever ask for what the item has left.
+        One that the key's own limits have refused is not `counted`. False where the batch is gone, so that nobody will
+        ever ask for what the item has left.
         """
+        if not counted:
+            self._items.uncount(number)
         return self._keep(number, "queued", cost, result, now)
 
     def finished(self, number: int, cost: float, result: str, *, success: bool, now: float) -> bool:

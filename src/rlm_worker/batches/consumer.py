@@ -97,13 +97,7 @@ class BatchConsumer:
         return known or await self.runner.outcome(job, content, waits=True)
 
     async def _report(self, message: ItemMessage, taken: TakenItem, result: RunResult) -> Again | None:
-        arguments = (message.number, result.cost_usd, result.to_json())
-        again = None
-        if not result.success and result.error is not None and result.error.type in _PASSING:
-            wanted = await self.batches.call(message.batch_id, "deferred", *arguments)
-            again = self._again(taken, result.error)
-        else:
-            wanted = await self.batches.call(message.batch_id, "finished", *arguments, result.success)
+        again, wanted = await self._end(message, taken, result.error, result.cost_usd, result.to_json())
         if wanted:
             return again
         # The batch was deleted while its item began to run, and may not have found this session.
@@ -113,10 +107,19 @@ class BatchConsumer:
 
     async def _refused(self, message: ItemMessage, taken: TakenItem, error: RLMError) -> Again | None:
         """What went wrong before there was a run."""
-        method = "deferred" if error.type in _PASSING else "finished"
-        arguments: tuple[object, ...] = (message.number, 0.0, error_result(error))
-        await self.batches.call(message.batch_id, method, *arguments, *(() if method == "deferred" else (False,)))
-        return self._again(taken, ErrorBody.of(error)) if method == "deferred" else None
+        again, _ = await self._end(message, taken, ErrorBody.of(error), 0.0, error_result(error))
+        return again
+
+    async def _end(
+        self, message: ItemMessage, taken: TakenItem, error: ErrorBody | None, cost_usd: float, result: str
+    ) -> tuple[Again | None, bool]:
+        """Ends an attempt: whether and when there is another one, and whether the batch still wants to know."""
+        number, batch_id = message.number, message.batch_id
+        if error is None or error.type not in _PASSING:
+            success = error is None
+            return None, bool(await self.batches.call(batch_id, "finished", number, cost_usd, result, success))
+        again = self._again(taken, error)
+        return again, bool(await self.batches.call(batch_id, "deferred", number, cost_usd, result, again.counted))
 
     def _again(self, taken: TakenItem, error: ErrorBody) -> Again:
         """Waits twice as long each time; a key's own limits are nobody's failure."""

@@ -70,6 +70,10 @@ class BatchItems:
         self._tables.execute("UPDATE items SET attempts = attempts + 1 WHERE number = ?", number)
         return int(self._tables.number("SELECT attempts FROM items WHERE number = ?", number))
 
+    def uncount(self, number: int) -> None:
+        """Takes an attempt back that came to nothing through no fault of the item's."""
+        self._tables.execute("UPDATE items SET attempts = MAX(0, attempts - 1) WHERE number = ?", number)
+
     def body(self, number: int) -> str:
         return self._tables.text(number, "body")
 

@@ -75,8 +75,10 @@ class BatchMethods(Streaming):
     async def started(self, number: int, session: str) -> str:
         return await answered_now(lambda: self._keeper.batch.started(int(number), session))
 
-    async def deferred(self, number: int, cost: float, result: str) -> str:
-        return await answered_now(lambda: self._keeper.batch.deferred(int(number), float(cost), result, _now()))
+    async def deferred(self, number: int, cost: float, result: str, counted: bool) -> str:
+        return await answered_now(
+            lambda: self._keeper.batch.deferred(int(number), float(cost), result, counted=bool(counted), now=_now())
+        )
 
     async def finished(self, number: int, cost: float, result: str, success: bool) -> str:
         return await answered_now(

@@ -44,6 +44,11 @@ def lease_key(context_key: str, session_id: str) -> str:
     return f"{context_key}.read-by/{session_id}"
 
 
+def session_prefix(session_id: str) -> str:
+    """Where the texts lie that were sent with the requests of a session."""
+    return f"sessions/{session_id}/"
+
+
 async def stored_manifest(context_key: str, store: ContextStore, *, kept_since: float) -> ContextManifest:
     """The table of a stored context; raises `NotFound` where there is none.
 
@@ -100,6 +105,11 @@ class JobContext:
         """Deletes a text that was sent with the job; raises `StorageUnavailable`."""
         if job.context_key is not None and job.context_owned:
             await self.store.delete(job.context_key)
+
+    async def delete_all(self, job: Job) -> None:
+        """Deletes every text that was sent to the job's session, those included that it has refused."""
+        if job.context_key is not None and job.context_owned:
+            await self.store.delete(session_prefix(job.session_id))
 
     async def replace(self, known: Job | None, job: Job) -> None:
         """Deletes the text that an earlier run was sent where this one reads the same text from elsewhere."""

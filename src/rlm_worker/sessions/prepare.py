@@ -15,7 +15,7 @@ from rlm_worker.strategies.prompts import PROMPT_VERSION
 from rlm_worker.text.context import ContextManifest, gather_documents
 from rlm_worker.wire.requests import Document, RunConfig, RunRequest
 
-from .contexts import oldest_kept, stored_context_key, stored_manifest
+from .contexts import oldest_kept, session_prefix, stored_context_key, stored_manifest
 
 # Longer contexts are kept in R2 and read by ranges.
 INLINE_CHARACTERS = 100_000
@@ -40,7 +40,8 @@ async def prepare_job(
     digest = _digest(request, config, manifest, owner)
     session_id = digest[:32] if idempotency_key is None else _sha256(["key", owner, idempotency_key])[:32]
     inline = stored_key is None and manifest.characters <= INLINE_CHARACTERS
-    own_key = None if inline else f"sessions/{session_id}/context"
+    # The digest tells two bodies apart that come under one Idempotency-Key at once.
+    own_key = None if inline else f"{session_prefix(session_id)}{digest[:32]}"
     job = Job(
         session_id=session_id,
         owner=owner,
@@ -61,7 +62,7 @@ async def prepare_job(
 
 def _digest(request: RunRequest, config: RunConfig, manifest: ContextManifest, owner: str) -> str:
     decides = config.model_dump(exclude=set(_IRRELEVANT))
-    return _sha256([owner, manifest.sha256, request.query, decides, request.response_schema, _prompt_version(config)])
+    return _sha256([owner, manifest.identity, request.query, decides, request.response_schema, _prompt_version(config)])
 
 
 def _prompt_version(config: RunConfig) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from rlm_worker.errors import NotFound
+from rlm_worker.errors import Conflict, NotFound
 from rlm_worker.log import RequestRecord
 from rlm_worker.ports import Clock, ContextStore, Metrics, ObjectStubs, ResultCache, pieces
 from rlm_worker.runs.job import Job
@@ -64,8 +64,13 @@ class Runner:
         sent = job.to_json()
         answer = await self.sessions.call(job.session_id, method, sent, job.context_key is None)
         if answer == "needs_context":
-            await self.store.write(job.context_key or "", pieces(*content))
-            answer = await self.sessions.call(job.session_id, method, sent, True)
+            key = job.context_key or ""
+            await self.store.write(key, pieces(*content))
+            try:
+                answer = await self.sessions.call(job.session_id, method, sent, True)
+            except Conflict:  # another body came under the same name meanwhile
+                await self.store.delete(key)
+                raise
         return RunResult.model_validate(answer) if isinstance(answer, dict) else None
 
     async def _cached(self, job: Job) -> RunResult | None:

@@ -198,7 +198,7 @@ class Session:
     async def _delete(self) -> None:
         job = self._record.required_job()
         await self._stop()
-        await self._context.delete(job)
+        await self._context.delete_all(job)
         await self._ports.cache.delete(result_key(job.session_id))
         await self._ports.cache.delete(MapCache.key_of(job.owner, job.query, job.config.sub_model))
         await self._eraser.erase()

@@ -31,6 +31,8 @@ class DocumentInfo:
 class ContextManifest:
     """The documents of a context in order; their texts stand one after another with nothing between.
 
+    `sha256` is that of the bytes; where documents were sent with names, of bytes, names and lengths.
+
     `stored_at` is when a context that was put was complete, in seconds since the epoch; None for any other.
     """
 
@@ -45,6 +47,14 @@ class ContextManifest:
     @property
     def bytes(self) -> int:
         return sum(document.bytes for document in self.documents)
+
+    @property
+    def identity(self) -> str:
+        """Hex SHA-256 of the texts and the documents' names, which a model sees too."""
+        if self.stored_at is None or self.documents[0].name is None:
+            return self.sha256  # names that were sent with their texts are in there
+        named = json.dumps([self.sha256, [document.name for document in self.documents]])
+        return hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()
 
     def to_json(self) -> str:
         rows = [[document.name, document.characters, document.bytes] for document in self.documents]
