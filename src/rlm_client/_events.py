@@ -5,12 +5,12 @@ from __future__ import annotations
 import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from ._errors import Failure, ProtocolError, api_error
-from ._models import RLMResult, Wire, parse, read_json
+from ._models import Name, RLMResult, Wire, parse, read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +92,21 @@ class _LineSplitter:
 class Event(Wire):
     """Anything that an event stream brings; `event_id` is what a later `Last-Event-ID` refers to."""
 
-    event_id: str | None = Field(default=None, exclude=True)
+    # The alias is no name of the wire, so that no later field of an event is taken for it.
+    event_id: str | None = Field(default=None, alias="event_id", exclude=True)
 
 
 class SessionEvent(Event):
     """The run has a session; its id serves to follow, resume and cancel it."""
 
-    kind: Literal["session"] = "session"
+    kind: ClassVar[Literal["session"]] = "session"
     session_id: str
 
 
 class PlanEvent(Event):
     """How the context will be read; sizes are in characters."""
 
-    kind: Literal["plan"] = "plan"
+    kind: ClassVar[Literal["plan"]] = "plan"
     strategy: str
     characters: int = 0
     chunks: int = 0
@@ -117,7 +118,7 @@ class PlanEvent(Event):
 class SubcallEvent(Event):
     """A sub-model has read a chunk; `done` of `chunks` are through. `status` is ok, none, failed or cached."""
 
-    kind: Literal["subcall"] = "subcall"
+    kind: ClassVar[Literal["subcall"]] = "subcall"
     chunk: int = 0
     chunks: int = 0
     done: int = 0
@@ -130,27 +131,32 @@ class SubcallEvent(Event):
 
 
 class IterationEvent(Event):
-    """The root model took a turn: in the REPL, the code it wrote and what that printed."""
+    """A root model took a turn: in the REPL, the code it wrote and what that printed.
 
-    kind: Literal["iteration"] = "iteration"
+    `parent` names the cell that asked, as `3.1`, when the turn is a child run's; those count from 1 again.
+    """
+
+    kind: ClassVar[Literal["iteration"]] = "iteration"
     iteration: int = 0
     code: str | None = None
     output: str | None = None
     cost_usd: float = 0.0
     duration_ms: float = 0.0
+    parent: Name | None = None
 
 
 class AnswerEvent(Event):
-    """A further piece of the answer, as the root model writes it."""
+    """A further piece of the answer, as the root model writes it; with `restart` every piece before it is void."""
 
-    kind: Literal["answer"] = "answer"
+    kind: ClassVar[Literal["answer"]] = "answer"
     delta: str = ""
+    restart: bool = False
 
 
 class ResultEvent(Event):
     """The run has ended with this result; it is the last event of a stream."""
 
-    kind: Literal["result"] = "result"
+    kind: ClassVar[Literal["result"]] = "result"
     result: RLMResult
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-from tests.client.played import HEALTHY, MODELS, TRAJECTORY, played, run_result
+from tests.client.played import HEALTHY, MODELS, TRAJECTORY, played, retried, run_result
 
 KEY = "rlm-test-key-0123456789"
 NEVER = 1_000_000
@@ -103,6 +103,8 @@ class FakeWorker:
         """How many events of the next runs happen before they stand still."""
         self.health: tuple[int, dict[str, object]] = (200, dict(HEALTHY))
         self.failure: dict[str, object] | None = None
+        self.answers_twice = False
+        """Whether the next runs break off their first answer and begin a second."""
         self.batch_stands = False
         self.url = ""
         self.changed = threading.Condition()
@@ -115,16 +117,18 @@ class FakeWorker:
         query = str(body.get("query"))
         session = Session(session_id, played(session_id, query, _strategy(body)), run_result(session_id, query))
         session.visible = self.next_visible
+        if self.answers_twice:
+            session.events = retried(session.events)
         if self.failure is not None:
             session.events[-1] = ("error", {"success": False, "error": self.failure, "sessionId": session_id})
         self.sessions[session_id] = session
         self.keys[key] = session_id
         return session
 
-    def release(self, session_id: str) -> None:
-        """Let a run that stands still go on to its end."""
+    def release(self, session_id: str, visible: int = NEVER) -> None:
+        """Let a run that stands still go on: to its end, or until so many events have happened."""
         with self.changed:
-            self.sessions[session_id].visible = NEVER
+            self.sessions[session_id].visible = visible
             self.changed.notify_all()
 
     def paths(self) -> list[str]:

@@ -103,7 +103,16 @@ def test_iterations_shown(shell: Shell) -> None:
     assert (
         '── iteration 1 · $0.0004 · 1.2 s\n  for name, text in context.documents():\n      if "needle"' in asked.stderr
     )
-    assert "\n    src/hay.py 1207\n── iteration 2" in asked.stderr
+    assert "\n    src/hay.py 1207\n── iteration 1.1/1 · $0 · 8 ms\n  FINAL(6)\n── iteration 2" in asked.stderr
+
+
+def test_second_answer_announced(shell: Shell) -> None:
+    shell.worker.answers_twice = True
+
+    asked = shell("ask", "q", "docs")
+
+    assert asked.stdout == "The answer to “q” is **42**.\n"
+    assert "writing the answer\nwriting the answer anew\n$0.0009" in asked.stderr
 
 
 def test_json_is_the_result(shell: Shell) -> None:

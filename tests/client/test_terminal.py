@@ -158,6 +158,23 @@ def test_terminal_has_colour_and_bar(worker: FakeWorker, folder: Path) -> None:
     assert re.search(r"The answer to “q” is 42\.", plain)
 
 
+def test_void_answer_cleared(worker: FakeWorker, folder: Path) -> None:
+    worker.answers_twice = True
+    # The session, the plan, four chunks and an unknown event come before the answer.
+    worker.next_visible = 8
+    with _terminal(worker, "ask", "q", "a.txt", folder=folder) as terminal:
+        terminal.read_until("A broken attempt")
+        worker.release("s1", 10)
+        terminal.read_until("The answer to")
+        last_frame = terminal.text.rpartition("answering")[2]
+        worker.release("s1")
+        code = terminal.end()
+
+    assert code == 0
+    assert "The answer to" in last_frame
+    assert "A broken attempt" not in last_frame
+
+
 def test_no_color_obeyed(worker: FakeWorker, folder: Path) -> None:
     with _terminal(worker, "ask", "q", "a.txt", folder=folder, NO_COLOR="1") as terminal:
         terminal.end()
