@@ -1,92 +1,16 @@
-"""What happens during a run, as typed events."""
+"""What happens during a run: its typed events, and the event stream that brings them."""
 
 from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from ._errors import Failure, ProtocolError, api_error
+from ._errors import APIError, ProtocolError, api_error, failure_of
 from ._models import Name, RLMResult, Wire, parse, read_json
-
-
-@dataclass(frozen=True, slots=True)
-class ServerSentEvent:
-    """One event; `id` is the last one that the stream named, also when this event named none."""
-
-    event: str
-    data: str
-    id: str | None
-
-
-@dataclass(slots=True)
-class _Draft:
-    """The fields seen since the last blank line."""
-
-    event: str = ""
-    data: list[str] = field(default_factory=list)
-
-
-class SSEDecoder:
-    """Turns bytes, cut anywhere, into events."""
-
-    def __init__(self, last_event_id: str | None = None) -> None:
-        self.last_event_id = last_event_id
-        self.retry_ms: int | None = None
-        self._text = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
-        self._lines = _LineSplitter()
-        self._draft = _Draft()
-
-    def feed(self, data: bytes) -> list[ServerSentEvent]:
-        """Return the events that these bytes complete."""
-        found = (self._take(line) for line in self._lines.feed(self._text.decode(data)))
-        return [event for event in found if event is not None]
-
-    def _take(self, line: str) -> ServerSentEvent | None:
-        if not line:
-            return self._dispatch()
-        name, _, value = line.partition(":")
-        self._set(name, value.removeprefix(" "))
-        return None
-
-    def _set(self, name: str, value: str) -> None:
-        if name == "data":
-            self._draft.data.append(value)
-        elif name == "event":
-            self._draft.event = value
-        elif name == "id" and "\0" not in value:
-            self.last_event_id = value
-        elif name == "retry" and value.isascii() and value.isdigit():
-            self.retry_ms = int(value)
-
-    def _dispatch(self) -> ServerSentEvent | None:
-        draft, self._draft = self._draft, _Draft()
-        if not draft.data:
-            return None
-        return ServerSentEvent(draft.event or "message", "\n".join(draft.data), self.last_event_id)
-
-
-class _LineSplitter:
-    """Cuts text at LF, CR and CRLF; a CR at the end of a piece may be half of a CRLF."""
-
-    def __init__(self) -> None:
-        self._pieces: list[str] = []
-        self._after_cr = False
-
-    def feed(self, text: str) -> list[str]:
-        if self._after_cr and text:
-            text, self._after_cr = text.removeprefix("\n"), False
-        self._after_cr = self._after_cr or text.endswith("\r")
-        *whole, rest = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        if whole:
-            whole[0] = "".join([*self._pieces, whole[0]])
-            self._pieces = []
-        if rest:
-            self._pieces.append(rest)
-        return whole
 
 
 class Event(Wire):
@@ -167,7 +91,9 @@ class UnknownEvent(Event):
     data: object = None
 
 
-RunEvent = SessionEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent | ResultEvent | UnknownEvent
+RunEvent: TypeAlias = (
+    SessionEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent | ResultEvent | UnknownEvent
+)
 
 _KINDS: Mapping[str, type[SessionEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent]] = {
     "session": SessionEvent,
@@ -178,41 +104,91 @@ _KINDS: Mapping[str, type[SessionEvent | PlanEvent | SubcallEvent | IterationEve
 }
 
 
+@dataclass(frozen=True, slots=True)
+class ServerSentEvent:
+    """One event; `id` is the last one that the stream named, also when this event named none."""
+
+    event: str
+    data: str
+    id: str | None
+
+
 def run_event(raw: ServerSentEvent) -> RunEvent:
     """Return the typed event; raises the `APIError` that an `error` event stands for."""
     if raw.event == "error":
-        raise api_error(event_failure(raw.data))
+        raise _error(raw.data)
+    if raw.event == "result":
+        return ResultEvent(event_id=raw.id, result=parse(RLMResult, raw.data))
     if raw.event in _KINDS:
         return parse(_KINDS[raw.event], raw.data).model_copy(update={"event_id": raw.id})
-    return (_result if raw.event == "result" else _unknown)(raw)
+    return UnknownEvent(event_id=raw.id, kind=raw.event, data=read_json(raw.data, raw.data))
 
 
-def _result(raw: ServerSentEvent) -> RunEvent:
-    return ResultEvent(event_id=raw.id, result=parse(RLMResult, raw.data))
+def _error(data: str) -> APIError | ProtocolError:
+    body = read_json(data)
+    failure = failure_of(body) if isinstance(body, Mapping) else None
+    return api_error(failure) if failure else ProtocolError("The stream ended in an error event without an error.")
 
 
-def _unknown(raw: ServerSentEvent) -> RunEvent:
-    return UnknownEvent(event_id=raw.id, kind=raw.event, data=read_json(raw.data, lambda: raw.data))
+class SSEDecoder:
+    """Turns bytes, cut anywhere, into events."""
+
+    def __init__(self, last_event_id: str | None = None) -> None:
+        self.last_event_id = last_event_id
+        self._text = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
+        self._lines = _LineSplitter()
+        self._draft = _Draft()
+
+    def feed(self, data: bytes) -> list[ServerSentEvent]:
+        """Return the events that these bytes complete."""
+        found = (self._take(line) for line in self._lines.feed(self._text.decode(data)))
+        return [event for event in found if event is not None]
+
+    def _take(self, line: str) -> ServerSentEvent | None:
+        if not line:
+            return self._dispatch()
+        name, _, value = line.partition(":")
+        self._set(name, value.removeprefix(" "))
+        return None
+
+    def _set(self, name: str, value: str) -> None:
+        if name == "data":
+            self._draft.data.append(value)
+        elif name == "event":
+            self._draft.event = value
+        elif name == "id" and "\0" not in value:
+            self.last_event_id = value
+
+    def _dispatch(self) -> ServerSentEvent | None:
+        draft, self._draft = self._draft, _Draft()
+        if not draft.data:
+            return None
+        return ServerSentEvent(draft.event or "message", "\n".join(draft.data), self.last_event_id)
 
 
-def event_failure(data: str) -> Failure:
-    """Read an `error` event's `{"success": false, "error": {…}}`."""
-    body = read_json(data, dict)
-    if not isinstance(body, Mapping) or not isinstance(body.get("error"), Mapping):
-        raise ProtocolError("The stream ended in an error event that names no error.")
-    return failure_of(body)
+@dataclass(slots=True)
+class _Draft:
+    """The fields seen since the last blank line."""
+
+    event: str = ""
+    data: list[str] = field(default_factory=list)
 
 
-def failure_of(body: Mapping[str, object], status: int | None = None) -> Failure:
-    """Return the facts in an error body; `body["error"]` must be an object."""
-    error = body["error"]
-    assert isinstance(error, Mapping)
-    session, cost = body.get("sessionId"), body.get("costUsd")
-    return Failure(
-        type=str(error.get("type", "error")),
-        message=str(error.get("message", "The Worker gave no reason.")),
-        detail=error.get("detail"),
-        status=status,
-        session_id=session if isinstance(session, str) else None,
-        cost_usd=float(cost) if isinstance(cost, int | float) else None,
-    )
+class _LineSplitter:
+    """Cuts text at LF, CR and CRLF; a CR at the end of a piece may be half of a CRLF."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._after_cr = False
+
+    def feed(self, text: str) -> list[str]:
+        if self._after_cr and text:
+            text, self._after_cr = text.removeprefix("\n"), False
+        self._after_cr = self._after_cr or text.endswith("\r")
+        *whole, rest = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        if whole:
+            whole[0] = "".join([*self._pieces, whole[0]])
+            self._pieces = []
+        if rest:
+            self._pieces.append(rest)
+        return whole

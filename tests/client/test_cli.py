@@ -154,7 +154,7 @@ def test_nothing_to_ask_about(shell: Shell) -> None:
     asked = shell("ask", "q", "docs", "--include", "*.bin")
 
     assert asked.exit_code == 2
-    assert "no text to ask about (1 binary, 2 not included)" in asked.stderr
+    assert "No text to ask about (1 binary, 2 not included)" in asked.stderr
     assert shell.worker.received == []
 
 
@@ -282,4 +282,4 @@ def test_serve_outside_checkout(shell: Shell) -> None:
     served = shell("serve", "--port", "1")
 
     assert served.exit_code == 2
-    assert "no checkout of rlm-worker" in served.stderr
+    assert "Not a checkout of rlm-worker" in served.stderr

@@ -14,6 +14,7 @@ from rlm_client import (
     Document,
     IterationEvent,
     PlanEvent,
+    ProtocolError,
     ResultEvent,
     RLMClient,
     RLMConfig,
@@ -27,7 +28,7 @@ from rlm_client import (
     run_rlm,
 )
 from rlm_client._events import ServerSentEvent, run_event
-from tests.client.fake_worker import KEY, FakeWorker
+from tests.client.fake_worker import KEY, FakeWorker, Fault
 
 
 def test_run_reads_result(client: RLMClient, worker: FakeWorker) -> None:
@@ -283,6 +284,14 @@ def test_batch_in_input_order(client: RLMClient, worker: FakeWorker) -> None:
     assert answers == [(0, "The answer to “one” is **42**."), (1, "The answer to “two” is **42**.")]
     client.cancel_batch(batch.batch_id)
     assert worker.batches == {}
+
+
+@pytest.mark.parametrize("line", [b'{"success": []}', b"[1]", b"no json"])
+def test_bad_batch_results_named(line: bytes, client: RLMClient, worker: FakeWorker) -> None:
+    worker.faults.append(Fault(200, line + b"\n"))
+
+    with pytest.raises(ProtocolError, match=r"BatchItem|Line 1"):
+        client.batch_results("b1")
 
 
 def test_key_never_shown(worker: FakeWorker, caplog: pytest.LogCaptureFixture) -> None:

@@ -78,9 +78,9 @@ def test_field_path_reported(client: RLMClient, worker: FakeWorker) -> None:
 def test_foreign_answers_named(client: RLMClient, worker: FakeWorker) -> None:
     worker.faults.extend([Fault(502, b"<html>"), Fault(302), Fault(200, b"<html>"), Fault(200, b'{"answer": 1}')])
 
-    with pytest.raises(RunFailedError, match="not in the API's error form"):
+    with pytest.raises(RunFailedError, match="without the API's error body"):
         client.run("text", "q")
-    for reason in ("HTTP 302", "not a RLMResult", "see answer, success|see success, answer"):
+    for reason in ("HTTP 302", "not a valid RLMResult", "check answer, success|check success, answer"):
         with pytest.raises(ProtocolError, match=reason):
             client.run("text", "q")
 
@@ -164,7 +164,7 @@ def test_slow_answer_times_out(worker: FakeWorker) -> None:
 
     client = RLMClient(worker.url, KEY, transport=httpx.MockTransport(slow))
 
-    with client, pytest.raises(ResponseTimeoutError, match="did not answer in time"):
+    with client, pytest.raises(ResponseTimeoutError, match="did not respond in time"):
         client.run("text", "q")
 
 
@@ -206,6 +206,22 @@ def test_busy_stream_waited_for(client: RLMClient, worker: FakeWorker) -> None:
 
     assert len(list(client.stream("text", "q"))) == 11
     assert time.monotonic() - started >= 1.0
+
+
+def test_late_result_waited_for() -> None:
+    paths: list[str] = []
+
+    def ended_without_result(request: httpx.Request) -> httpx.Response:
+        paths.append(request.url.path)
+        status = {"sessionId": "s", "status": "completed"}
+        return httpx.Response(
+            202 if paths == ["/session/s/status", "/session/s/result"] else 200, json=status | {"success": True}
+        )
+
+    with RLMClient(transport=httpx.MockTransport(ended_without_result)) as client:
+        assert client.wait("s", timeout=60).success
+
+    assert paths == ["/session/s/status", "/session/s/result", "/session/s/result"]
 
 
 def test_restarting_worker_waited_for(client: RLMClient, worker: FakeWorker) -> None:
@@ -258,7 +274,7 @@ def test_lone_surrogate_refused(text: str, client: RLMClient, worker: FakeWorker
 
 def test_unsendable_values_refused(client: RLMClient, worker: FakeWorker) -> None:
     for value in (float("nan"), object()):
-        with pytest.raises(RequestError, match="not JSON"):
+        with pytest.raises(RequestError, match="cannot be written as JSON"):
             client.run("text", "q", {"temperature": value})
 
     assert worker.received == []

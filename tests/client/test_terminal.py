@@ -147,6 +147,15 @@ def test_interrupted_batch_cancelled(worker: FakeWorker, folder: Path) -> None:
     assert worker.batches == {}
 
 
+def test_quiet_batch_shows_nothing(worker: FakeWorker, folder: Path) -> None:
+    (folder / "in.jsonl").write_text('{"context": "a", "query": "one"}\n')
+    with _terminal(worker, "batch", "-q", "in.jsonl", "-o", "out.jsonl", folder=folder) as terminal:
+        code = terminal.end()
+
+    assert (code, terminal.text) == (0, "")
+    assert '"index":0' in (folder / "out.jsonl").read_text()
+
+
 def test_terminal_has_colour_and_bar(worker: FakeWorker, folder: Path) -> None:
     with _terminal(worker, "ask", "q", "a.txt", folder=folder) as terminal:
         code = terminal.end()
