@@ -11,7 +11,7 @@ import httpx
 from . import _flows, _requests
 from ._context import Context, OnProgress, Source, UploadBody
 from ._drivers import Driver
-from ._flows import Flow, Place
+from ._flows import Cursor, Flow
 from ._models import (
     BatchItem,
     BatchStatus,
@@ -100,13 +100,13 @@ class RLMClient:
         With `cancel_on_disconnect` the run stops when this stream is closed early. It then stops just as well when the
         connection breaks, and the stream ends in a `RunFailedError` of type `cancelled` instead of resuming.
         """
-        place, request = Place(), RunRequest(context, query, config, response_schema, cancel_on_disconnect)
-        return self._follow(_flows.follow_run(request, idempotency_key, self._settings, place, on_upload), place)
+        cursor, request = Cursor(), RunRequest(context, query, config, response_schema, cancel_on_disconnect)
+        return self._follow(_flows.follow_run(request, idempotency_key, self._settings, cursor, on_upload), cursor)
 
     def events(self, session_id: str, *, after: str | None = None) -> EventStream:
         """Iterate over a session's events, from its beginning or from after an event id."""
-        place = Place(session_id, after)
-        return self._follow(_flows.follow_session(self._settings, place), place)
+        cursor = Cursor(session_id, after)
+        return self._follow(_flows.follow_session(self._settings, cursor), cursor)
 
     def submit(
         self,
@@ -191,8 +191,8 @@ class RLMClient:
     def _perform(self, operation: Operation[T]) -> T:
         return self._drive(_flows.perform(operation, self._settings))
 
-    def _follow(self, flow: Flow[None], place: Place) -> EventStream:
-        return EventStream(Driver(self._http), flow, place)
+    def _follow(self, flow: Flow[None], cursor: Cursor) -> EventStream:
+        return EventStream(Driver(self._http), flow, cursor)
 
     def _drive(self, flow: Flow[T]) -> T:
         return Driver(self._http).run(flow)

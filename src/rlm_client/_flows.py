@@ -62,7 +62,7 @@ Flow: TypeAlias = Generator[Step, Answer, T]
 
 
 @dataclass(slots=True)
-class Place:
+class Cursor:
     """How far a stream has been followed; what it takes to go on after a break."""
 
     session_id: str | None = None
@@ -70,7 +70,7 @@ class Place:
     result: RLMResult | None = field(default=None, repr=False)
     breaks: int = 0
 
-    def passed(self, event: RunEvent) -> None:
+    def advance(self, event: RunEvent) -> None:
         """Note an event; a stream that brings events is worth resuming again."""
         self.breaks = 0
         self.last_event_id = event.event_id
@@ -93,28 +93,28 @@ def submit(request: RunRequest, key: str | None, settings: Settings, on_upload: 
 
 
 def follow_run(
-    request: RunRequest, key: str | None, settings: Settings, place: Place, on_upload: OnProgress | None
+    request: RunRequest, key: str | None, settings: Settings, cursor: Cursor, on_upload: OnProgress | None
 ) -> Flow[None]:
     """Start a run and follow it; until its session is known, the same request leads back to it."""
     ready = yield from _prepared(request, settings, on_upload)
-    yield from _follow(_requests.stream(ready, key), settings, place)
+    yield from _follow(_requests.stream(ready, key), settings, cursor)
 
 
-def follow_session(settings: Settings, place: Place) -> Flow[None]:
-    """Follow a session that exists, from after the place's last event."""
-    assert place.session_id is not None
-    yield from _follow(_requests.events(place.session_id, place.last_event_id), settings, place)
+def follow_session(settings: Settings, cursor: Cursor) -> Flow[None]:
+    """Follow a session that exists, from after the cursor's last event."""
+    assert cursor.session_id is not None
+    yield from _follow(_requests.events(cursor.session_id, cursor.last_event_id), settings, cursor)
 
 
 def wait_for_session(
     session_id: str, timeout: float | None, settings: Settings, on_status: Callable[[SessionStatus], None] | None
 ) -> Flow[RLMResult]:
     """Poll a session until it ends and return its result; raises `WaitTimeoutError`."""
-    patience = _Patience(f"Session {session_id}", timeout)
-    yield from _poll(_requests.status(session_id), patience, settings, on_status)
+    timer = _PollTimer(f"Session {session_id}", timeout)
+    yield from _poll(_requests.status(session_id), timer, settings, on_status)
     while (result := (yield from perform(_requests.result(session_id), settings))) is None:
         # The status is written a moment before the result.
-        yield Sleep(patience.pause())
+        yield Sleep(timer.pause())
     return result
 
 
@@ -122,8 +122,8 @@ def wait_for_batch(
     batch_id: str, timeout: float | None, settings: Settings, on_status: Callable[[BatchStatus], None] | None
 ) -> Flow[BatchStatus]:
     """Poll a batch until all its items have ended and return its last status; raises `WaitTimeoutError`."""
-    patience = _Patience(f"Batch {batch_id}", timeout)
-    return (yield from _poll(_requests.batch_status(batch_id), patience, settings, on_status))
+    timer = _PollTimer(f"Batch {batch_id}", timeout)
+    return (yield from _poll(_requests.batch_status(batch_id), timer, settings, on_status))
 
 
 def perform(operation: Operation[T], settings: Settings) -> Flow[T]:
@@ -162,54 +162,54 @@ def _prepared(request: RunRequest, settings: Settings, on_upload: OnProgress | N
     return replace(request, context=stored)
 
 
-def _follow(opening: Call, settings: Settings, place: Place) -> Flow[None]:
-    while place.result is None:
-        call = _requests.events(place.session_id, place.last_event_id) if place.session_id else opening
+def _follow(opening: Call, settings: Settings, cursor: Cursor) -> Flow[None]:
+    while cursor.result is None:
+        call = _requests.events(cursor.session_id, cursor.last_event_id) if cursor.session_id else opening
         try:
-            at_least = yield from _follow_once(call, settings, place)
+            at_least = yield from _follow_once(call, settings, cursor)
         except httpx.RequestError as error:
-            yield Sleep(_pause(place, settings, error))
+            yield Sleep(_pause(cursor, settings, error))
         else:
-            if place.result is None:
-                yield Sleep(max(at_least, _pause(place, settings, None)))
+            if cursor.result is None:
+                yield Sleep(max(at_least, _pause(cursor, settings, None)))
 
 
-def _follow_once(call: Call, settings: Settings, place: Place) -> Flow[float]:
+def _follow_once(call: Call, settings: Settings, cursor: Cursor) -> Flow[float]:
     """Read one connection's events; returns the seconds that the Worker wants the next one to wait."""
     response = yield from _opened(settings.request(call))
     # A run that has begun is waited for as long as `resumptions` say; `_pause` counts.
-    failures = 0 if place.session_id else place.breaks
+    failures = 0 if cursor.session_id else cursor.breaks
     busy = settings.retries.after_response(response, call, failures)
     if busy is None:
-        yield from _read_events(check(response), place)
+        yield from _read_events(check(response), cursor)
     return busy or 0.0
 
 
-def _read_events(response: httpx.Response, place: Place) -> Flow[None]:
+def _read_events(response: httpx.Response, cursor: Cursor) -> Flow[None]:
     kind = response.headers.get("content-type", "nothing")
     if not kind.startswith("text/event-stream"):
         raise ProtocolError(f"Expected an event stream and got {kind}: is the base URL right?")
-    decoder = SSEDecoder(place.last_event_id)
-    while place.result is None and (data := (yield from _read())):
+    decoder = SSEDecoder(cursor.last_event_id)
+    while cursor.result is None and (data := (yield from _read())):
         for raw in decoder.feed(data):
             event = run_event(raw)
-            place.passed(event)
+            cursor.advance(event)
             yield Emit(event)
 
 
-def _pause(place: Place, settings: Settings, error: httpx.RequestError | None) -> float:
+def _pause(cursor: Cursor, settings: Settings, error: httpx.RequestError | None) -> float:
     policy = settings.retries
-    if place.breaks >= (policy.attempts - 1 if place.session_id is None else policy.resumptions):
-        raise _given_up(place, settings, error) from error
-    place.breaks += 1
-    return policy.delay(place.breaks - 1)
+    if cursor.breaks >= (policy.attempts - 1 if cursor.session_id is None else policy.resumptions):
+        raise _given_up(cursor, settings, error) from error
+    cursor.breaks += 1
+    return policy.delay(cursor.breaks - 1)
 
 
-def _given_up(place: Place, settings: Settings, error: httpx.RequestError | None) -> TransportError:
-    if error is not None and place.session_id is None:
+def _given_up(cursor: Cursor, settings: Settings, error: httpx.RequestError | None) -> TransportError:
+    if error is not None and cursor.session_id is None:
         return _connection_failed(error, settings)
     message = f"The event stream from {settings.origin} kept breaking; the run itself continues."
-    return StreamBrokenError(message, place.session_id, place.last_event_id)
+    return StreamBrokenError(message, cursor.session_id, cursor.last_event_id)
 
 
 def _connection_failed(error: httpx.RequestError, settings: Settings) -> TransportError:
@@ -225,8 +225,8 @@ def _connection_failed(error: httpx.RequestError, settings: Settings) -> Transpo
 
 
 @dataclass(slots=True)
-class _Patience:
-    """How long to wait between two polls, and in all."""
+class _PollTimer:
+    """The pauses between polls, and the deadline of them all."""
 
     what: str
     timeout: float | None
@@ -242,7 +242,7 @@ class _Patience:
 
 
 def _poll(
-    status_of: Operation[StatusT], patience: _Patience, settings: Settings, on_status: Callable[[StatusT], None] | None
+    status_of: Operation[StatusT], timer: _PollTimer, settings: Settings, on_status: Callable[[StatusT], None] | None
 ) -> Flow[StatusT]:
     while True:
         status = yield from perform(status_of, settings)
@@ -250,7 +250,7 @@ def _poll(
             on_status(status)
         if status.finished:
             return status
-        yield Sleep(patience.pause())
+        yield Sleep(timer.pause())
 
 
 def _sent(request: httpx.Request) -> Flow[httpx.Response]:

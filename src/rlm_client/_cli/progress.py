@@ -147,7 +147,7 @@ class PlainWatcher(SilentWatcher):
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
-        self._said = ""
+        self._last_line = ""
 
     def event(self, event: RunEvent) -> None:
         """Print what is new, at most about ten lines for all chunks together."""
@@ -155,22 +155,22 @@ class PlainWatcher(SilentWatcher):
         super().event(event)
         print_event(self._console, event)
         if isinstance(event, SubcallEvent) and state.chunks and self._tenth() != tenth:
-            self._say(f"read {state.done} of {count(state.chunks, 'chunk')} · {money(state.cost_usd)}")
+            self._print_once(f"read {state.done} of {count(state.chunks, 'chunk')} · {money(state.cost_usd)}")
         elif isinstance(event, AnswerEvent):
-            self._say("writing the answer anew" if state.voided else "writing the answer")
+            self._print_once("writing the answer anew" if state.voided else "writing the answer")
 
     def upload(self, progress: UploadProgress) -> None:
         """Print that an upload has ended."""
         if progress.sent == progress.total:
-            self._say(f"uploaded {count(progress.sent, 'byte')}")
+            self._print_once(f"uploaded {count(progress.sent, 'byte')}")
 
     def _tenth(self) -> int:
         return self.state.done * 10 // max(1, self.state.chunks)
 
-    def _say(self, line: str) -> None:
-        if line != self._said:
+    def _print_once(self, line: str) -> None:
+        if line != self._last_line:
             self._console.print(line)
-            self._said = line
+            self._last_line = line
 
 
 class LiveWatcher(SilentWatcher):
