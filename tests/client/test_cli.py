@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from rlm_client._cli.app import rlm
 from rlm_client._cli.errors import MEANINGS
+from tests.client.conftest import IMPATIENT
 from tests.client.fake_worker import KEY, FakeWorker, error_fault
 
 
@@ -20,8 +21,8 @@ class Shell:
         self.worker = worker
         self._runner = CliRunner(env={"RLM_BASE_URL": worker.url, "RLM_API_KEY": KEY})
 
-    def __call__(self, *arguments: str, stdin: str | None = None) -> Result:
-        return self._runner.invoke(rlm, arguments, input=stdin)
+    def __call__(self, *arguments: str, stdin: str | None = None, width: str = "80") -> Result:
+        return self._runner.invoke(rlm, arguments, input=stdin, obj=IMPATIENT, env={"COLUMNS": width})
 
 
 @pytest.fixture
@@ -262,6 +263,14 @@ def test_models_listed(shell: Shell) -> None:
         "2.253",
     ]
     assert json.loads(shell("models", "--json").stdout)[0]["inputPrice"] == 0.293
+
+
+def test_tables_whole_in_pipe(shell: Shell) -> None:
+    assert len(shell("models", width="40").stdout.splitlines()) == 3
+
+
+def test_version_printed(shell: Shell) -> None:
+    assert shell("--version").stdout.startswith("rlm, version ")
 
 
 def test_health_exit_code(shell: Shell) -> None:

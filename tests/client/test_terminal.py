@@ -201,12 +201,6 @@ def test_pipe_has_no_escapes(worker: FakeWorker, folder: Path) -> None:
     assert all(line == line.rstrip() for line in asked.stderr.splitlines())
 
 
-def test_tables_whole_in_pipe(worker: FakeWorker, folder: Path) -> None:
-    listed = _piped(worker, folder, "models", COLUMNS="40").stdout.splitlines()
-
-    assert len(listed) == 3
-
-
 def test_closed_pipe_is_no_error(worker: FakeWorker, folder: Path) -> None:
     command = f"{' '.join(COMMAND)} models --json | head -n 1"
     done = subprocess.run(
@@ -219,10 +213,6 @@ def test_closed_pipe_is_no_error(worker: FakeWorker, folder: Path) -> None:
     )
 
     assert (done.stdout, done.stderr) == ("[\n", "")
-
-
-def test_version_printed(worker: FakeWorker, folder: Path) -> None:
-    assert _piped(worker, folder, "--version").stdout.startswith("rlm, version ")
 
 
 def test_missing_extra_named(worker: FakeWorker, folder: Path) -> None:
