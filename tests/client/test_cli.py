@@ -221,6 +221,14 @@ def test_session_commands(shell: Shell) -> None:
     assert shell("status", session_id).exit_code == 5
 
 
+def test_watched_failure_exits_one(shell: Shell) -> None:
+    session_id = shell("ask", "q", "docs", "--background").stdout.strip()
+    session = shell.worker.sessions[session_id]
+    session.events[-1] = ("result", {**session.result, "success": False})
+
+    assert shell("status", session_id, "--watch").exit_code == 1
+
+
 def test_running_result_exits_six(shell: Shell) -> None:
     shell.worker.next_visible = 3
     session_id = shell("ask", "q", "docs", "--background").stdout.strip()
