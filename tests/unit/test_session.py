@@ -521,33 +521,51 @@ async def let_it_run() -> None:
         await asyncio.sleep(0)
 
 
-async def test_poisoned_run_is_given_up(storage: Storage) -> None:
-    """A run whose host dies at the same point each time is not resumed for ever."""
-    asked = 0
-
-    async def deadly(request: ModelRequest) -> ModelReply:
-        nonlocal asked
-        if request.role == "sub":
-            return answering(request)
-        asked += 1
-        await asyncio.sleep(3600)
-        raise AssertionError
-
-    session = open_session(storage, FunctionModel(deadly))
+async def lives_of(storage: Storage, model: FunctionModel, store: MemoryStore | None = None) -> tuple[int, RunResult]:
+    """How often a run begins whose host dies whenever it waits, and how it ends."""
+    session = open_session(storage, model, store=store)
     await session.start(await a_job(), context_stored=True)
-    for lives in range(1, 10):
+    for lives in range(1, 50):
         await let_it_run()
-        if session.result() is not None:
-            break
-        assert asked == lives
+        if (result := session.result()) is not None:
+            return lives - 1, result
         assert session._task is not None
         session._task.cancel()
         await asyncio.gather(session._task, return_exceptions=True)
-        session = open_session(storage, FunctionModel(deadly))
+        session = open_session(storage, model, store=store)
         await session.revive()
-    result = session.result()
-    assert asked == 3
-    assert result is not None
+    raise AssertionError("it goes on for ever")
+
+
+async def test_poisoned_run_is_given_up(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run whose host dies at the same point each time, with no call under way, is not resumed for ever."""
+    computed = 0
+
+    async def deadly(*_: object, **__: object) -> None:
+        nonlocal computed
+        computed += 1
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr("rlm_worker.strategies.map_reduce.synthesize", deadly)
+    model = FunctionModel(answering)
+    lives, result = await lives_of(storage, model)
+    assert (lives, computed) == (4, 4), "the first life got there from the beginning, three began there"
     assert result.error is not None
     assert result.error.type == "run_abandoned"
     assert result.cost_usd > 0, "what was paid is told all the same"
+    assert len(model.requests) == result.sub_calls
+
+
+async def test_waiting_run_outlives_more(storage: Storage) -> None:
+    """Dying while a model is asked is hardly the run's doing, but each life pays for the call."""
+
+    async def silent(request: ModelRequest) -> ModelReply:
+        if request.role == "sub":
+            return answering(request)
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    lives, result = await lives_of(storage, FunctionModel(silent))
+    assert 10 < lives <= 21
+    assert result.error is not None
+    assert result.error.type == "run_abandoned"

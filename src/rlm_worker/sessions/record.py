@@ -31,17 +31,9 @@ class SessionRecord:
     def begin(self, job: Job) -> None:
         """A run begins, or begins anew."""
         self._journal.set_fact("job", job.model_dump_json(by_alias=True, exclude_none=True))
-        for name in ("settled", "deaths", "kept", "result"):
+        for name in ("settled", "lives", "kept", "result"):
             self._journal.set_fact(name, "")
         self.set_status("running", job.started_at)
-
-    def count_deaths(self, progress: int) -> int:
-        """To be called when the run is started: how often its host has ended since it got as far as `progress`."""
-        known = self._journal.fact("deaths")
-        point, _, count = (known or "").partition(" ")
-        deaths = 0 if not known else int(count) + 1 if point == str(progress) else 1
-        self._journal.set_fact("deaths", f"{progress} {deaths}")
-        return deaths
 
     def keep_running(self) -> None:
         """Notes that somebody wants this run whose leaving would not stop it."""

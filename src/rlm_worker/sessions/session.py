@@ -10,6 +10,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from rlm_worker.budget.funding import RunAccount
 from rlm_worker.errors import Cancelled, Conflict, NotConfigured, NotFound, RLMError, RunAbandoned, StorageUnavailable
@@ -24,6 +25,7 @@ from rlm_worker.wire.events import AnswerEvent, SessionEvent
 from rlm_worker.wire.results import ErrorAnswer, ErrorBody, RunResult, SessionState
 
 from .contexts import JobContext
+from .lives import AskingModel, Lives
 from .record import SessionRecord
 from .results import CachedResult, as_cache_hit, cancelled, failed, metrics_point, result_key, worth_keeping
 from .trajectory import call_rows
@@ -32,8 +34,6 @@ RESULT_TTL_SECONDS = 3_600
 WATCH_SECONDS = 20.0
 # A page that is loaded anew is back by then.
 RELOAD_SECONDS = 2.0
-# So often may a run end its host at one point before it is given up.
-MAX_DEATHS = 3
 # When an account that could not be reached is asked again: at first, and from then on.
 SETTLE_AGAIN_SECONDS, SETTLE_LATER_SECONDS = 30.0, 300.0
 # An alarm may last 15 minutes of wall time; leave in time to set the next one.
@@ -56,6 +56,7 @@ class Session:
     ) -> None:
         self._journal = journal
         self._record = SessionRecord(journal)
+        self._lives = Lives(journal)
         self._ports = ports(journal)
         self._context = JobContext(store)
         self._account = RunAccount(self._ports.accounts)
@@ -273,10 +274,11 @@ class Session:
 
     async def _result_of(self, job: Job) -> RunResult:
         """What comes of the run; whatever goes wrong is in the result, so that those who wait hear of it."""
-        if self._record.count_deaths(self._journal.progress()) >= MAX_DEATHS:
-            return self._failed(job, RunAbandoned(f"given up: its host ended {MAX_DEATHS} times at the same point"))
+        if deaths := self._lives.begin():
+            return self._failed(job, RunAbandoned(f"given up: its host has ended {deaths} times at the same point"))
+        ports = replace(self._ports, model=AskingModel(self._ports.model, self._lives))
         try:
-            return await execute(job, self._context.reader(job), self._ports)
+            return await execute(job, self._context.reader(job), ports)
         except RLMError as error:
             return self._failed(job, error)
         except Exception as error:  # noqa: BLE001 - a defect of ours, as the log says
