@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from rlm_worker.budget.funding import UNLIMITED_USD
 from rlm_worker.wire.base import Wire
 from rlm_worker.wire.requests import RunConfig
@@ -31,6 +29,5 @@ class Job(Wire):
     cancel_on_disconnect: bool = False
     deadline: float | None = None
     started_at: float = 0.0
-    labels: dict[str, str] = Field(default_factory=dict)
     run_id: str = ""
     granted_usd: float = UNLIMITED_USD
