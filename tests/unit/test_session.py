@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -107,9 +108,8 @@ async def test_crash_pays_nothing_twice(storage: Storage) -> None:
     while survived < 9:  # noqa: ASYNC110 - the model counts, it signals nothing
         await asyncio.sleep(0.001)
     await asyncio.sleep(0.01)
-    assert first._task is not None
-    first._task.cancel()
-    await asyncio.gather(first._task, return_exceptions=True)
+    storage = Storage(storage.database.copy())  # what a crash leaves: nobody is told of it
+    await first.delete()
 
     journalled = {call.key for call in SessionJournal(storage.database).calls()}
     second_model = FunctionModel(answering)
@@ -368,6 +368,18 @@ async def test_trajectory_shows_prompts(storage: Storage) -> None:
     assert len(rows) == result.sub_calls + result.iterations
     sent = {request.messages[-1].content for request in model.requests}
     assert {row["prompt"][-1]["content"] for row in rows} == sent  # type: ignore[index]
+
+
+async def test_earlier_versions_job_goes_on(storage: Storage) -> None:
+    """A deploy does not lose the sessions that its predecessor has begun."""
+    job = await a_job()
+    session = open_session(storage, FunctionModel(answering))
+    session._record.begin(job.model_copy(update={"run_id": "r"}))
+    written = {**json.loads(session._journal.fact("job") or ""), "labels": {}}
+    session._journal.set_fact("job", json.dumps(written))
+    later = open_session(storage, FunctionModel(answering))
+    await later.on_alarm()
+    assert (await later.wait()).answer == "blue"
 
 
 # Races between who asks, who reads, who leaves and what crashes.

@@ -1,7 +1,7 @@
 """The `Model` port on the Workers AI binding.
 
 Two shapes of answer, three of streams, and errors whose message starts with a number: Cloudflare's Workers AI
-documentation, as summed up in `PLATFORM.md`; what is read here is what was seen.
+documentation; what is read here is what was seen.
 """
 
 from __future__ import annotations

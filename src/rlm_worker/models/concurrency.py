@@ -73,19 +73,19 @@ class CapacityLimiter:
             await self._clock.sleep(pause)
 
 
-class Relief:
-    """Whoever only waits, before asking again, says so here; each fan-out under way then takes on another worker."""
+class BackoffSignal:
+    """Whoever backs off before asking again says so here; each fan-out under way then takes on another worker."""
 
     def __init__(self) -> None:
         self._calls: set[Callable[[], None]] = set()
 
-    def waiting(self) -> None:
+    def notify(self) -> None:
         for call in tuple(self._calls):
             call()
 
     @contextmanager
-    def calling(self, call: Callable[[], None]) -> Iterator[None]:
-        """Calls that function for each one who waits."""
+    def subscribed(self, call: Callable[[], None]) -> Iterator[None]:
+        """Calls that function for each one who backs off."""
         self._calls.add(call)
         try:
             yield
@@ -98,13 +98,13 @@ async def fan_out(
     work: Callable[[Item], Awaitable[Result]],
     *,
     width: int,
-    relief: Relief | None = None,
+    backoff: BackoffSignal | None = None,
 ) -> list[Result]:
     """Applies `work` to each item, `width` at a time, and gives the results in the items' order.
 
-    `relief` adds workers, up to twice as many, for those that only wait. Items are drawn only when a worker is free, so
-    that a long input is never held whole. The first exception cancels the rest and is raised as it is; nothing is left
-    running.
+    `backoff` adds workers, up to twice as many, for those that only wait. Items are drawn only when a worker is free,
+    so that a long input is never held whole. The first exception cancels the rest and is raised as it is; nothing is
+    left running.
     """
     results: dict[int, Result] = {}
     drawing = asyncio.Lock()
@@ -137,7 +137,7 @@ async def fan_out(
             group.create_task(worker())
 
     try:
-        with (relief or Relief()).calling(take_on):
+        with (backoff or BackoffSignal()).subscribed(take_on):
             async with asyncio.TaskGroup() as group:
                 for _ in range(width):
                     take_on()

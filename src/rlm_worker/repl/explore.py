@@ -35,7 +35,7 @@ from .prompts import (
     system_message,
 )
 from .response_schema import accepted_value
-from .task import Found, OneAtATime, Task
+from .task import Found, Task
 from .transcript import Transcript, Turn
 
 # Shares of what is left: of the window for the prompt, of the time for turns, of the dollars for the last word.
@@ -48,7 +48,7 @@ _ENDS = ("FINAL", "FINAL_VAR", "SUBMIT", "print", "llm_query", "llm_query_batche
 async def run_repl(run: Run) -> Outcome:
     """Answers by exploring; raises `UsageLimitExceeded` when a limit left neither an answer nor a draft of one."""
     run.emit("plan", run.plan("repl", chunks=0, chunk_size=0))
-    task = Task(run, run.job.query, ContextText(run.reader), OneAtATime(run.model), explore)
+    task = Task(run, run.job.query, ContextText(run.reader), run.model, explore)
     task = replace(task, response_schema=run.job.response_schema)
     run.ledger.set_aside(_last_word_usd(run))
     found = await explore(task)

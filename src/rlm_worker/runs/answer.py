@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from rlm_worker.errors import UsageLimitExceeded
-from rlm_worker.ports import CallKind, Message, ModelRequest
+from rlm_worker.ports import CallKind, Message, ModelReply, ModelRequest
 
 from .run import Run
 
 # Fewer tokens than these are not worth calling an answer.
-_SHORTEST_ANSWER_TOKENS = 48
+_MIN_ANSWER_TOKENS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +34,24 @@ async def answer(run: Run, kind: CallKind, messages: tuple[Message, ...]) -> tup
     request = _affordable(run, run.request("root", kind, messages))
     deltas = AnswerEvents(run) if run.job.stream else None
     reply = await run.model.complete(request, deltas)
-    cut = reply.usage is not None and reply.usage.output_tokens >= request.max_output_tokens
-    if cut:
-        run.warn(f"the answer was cut at {request.max_output_tokens} tokens")
-    return reply.text.strip(), cut
+    if reply.is_cut:
+        run.warn(f"the answer was cut at {cut_at(reply, request)} tokens")
+    return reply.text.strip(), reply.is_cut
+
+
+def cut_at(reply: ModelReply, request: ModelRequest) -> int:
+    """How many tokens a reply has that was cut."""
+    return reply.usage.output_tokens if reply.usage is not None else request.max_output_tokens
 
 
 def _affordable(run: Run, request: ModelRequest) -> ModelRequest:
     remaining = run.ledger.remaining_usd()
     if remaining is None:
         return request
-    prompt = run.pricing.worst_usd(replace(request, max_output_tokens=0))
-    tokens = int((remaining - prompt) * 1_000_000 / request.model.output_price) - 1
+    tokens = run.pricing.affordable_output(request, remaining)
     if tokens >= request.max_output_tokens:
         return request
-    if tokens < _SHORTEST_ANSWER_TOKENS:
+    if tokens < _MIN_ANSWER_TOKENS:
         limit = run.ledger.limits.max_cost_usd or 0.0
         raise UsageLimitExceeded("maxCostUsd", limit, round(limit - remaining, 8))
     return replace(request, max_output_tokens=tokens)

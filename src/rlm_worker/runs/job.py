@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import model_validator
 
 from rlm_worker.budget.funding import UNLIMITED_USD
 from rlm_worker.wire.base import Wire
 from rlm_worker.wire.requests import RunConfig
+
+_NO_LONGER_READ = frozenset({"labels"})
 
 
 class Job(Wire):
@@ -31,6 +33,13 @@ class Job(Wire):
     cancel_on_disconnect: bool = False
     deadline: float | None = None
     started_at: float = 0.0
-    labels: dict[str, str] = Field(default_factory=dict)
     run_id: str = ""
     granted_usd: float = UNLIMITED_USD
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_earlier_versions(cls, written: object) -> object:
+        """A session that was begun by an earlier version goes on: what that wrote and nobody reads is dropped."""
+        if isinstance(written, dict):
+            return {name: value for name, value in written.items() if name not in _NO_LONGER_READ}
+        return written

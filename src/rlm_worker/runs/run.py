@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from rlm_worker.budget.funding import CutOff, Funded, Purse, Unlimited
+from rlm_worker.budget.funding import Grant, Unlimited
 from rlm_worker.budget.ledger import Ledger, UsageLimits
 from rlm_worker.errors import NotConfigured, UsageLimitExceeded
 from rlm_worker.journal.cells import CellTable
-from rlm_worker.models.calls import FallingBack, Journalled, Metered, Retrying, Throttled, Timed
 from rlm_worker.models.catalog import Catalog
-from rlm_worker.models.concurrency import CapacityLimiter, Item, Relief, Result, fan_out
+from rlm_worker.models.concurrency import BackoffSignal, Item, Result, fan_out
+from rlm_worker.models.latency import Latency
 from rlm_worker.models.pricing import Pricing
+from rlm_worker.models.stack import ModelStack
 from rlm_worker.ports import (
     Accounts,
     CallKind,
@@ -77,7 +78,8 @@ class Run:
     ledger: Ledger
     pricing: Pricing
     model: Model
-    relief: Relief = field(default_factory=Relief)
+    latency: Latency = field(default_factory=Latency)
+    backoff: BackoffSignal = field(default_factory=BackoffSignal)
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -106,7 +108,7 @@ class Run:
 
     async def fan_out(self, items: AsyncIterator[Item], work: Callable[[Item], Awaitable[Result]]) -> list[Result]:
         """Applies `work`, which calls a model, to each item, as many at a time as the deployment allows."""
-        return await fan_out(items, work, width=self.ports.deployment.max_concurrency, relief=self.relief)
+        return await fan_out(items, work, width=self.ports.deployment.max_concurrency, backoff=self.backoff)
 
     def emit(self, kind: EventKind, data: Mapping[str, object]) -> None:
         self.ports.events.emit(kind, data)
@@ -139,19 +141,10 @@ class Run:
 def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
     """Puts a run together, its ledger filled with what the journal says was paid."""
     ledger = Ledger(_limits(job), ports.clock.now)
-    for role, model_id, usage in ports.journal.paid():
-        ledger.restore(role, _found(ports.catalog, model_id), usage)
-    limiter = CapacityLimiter(
-        ports.clock, first=ports.deployment.first_concurrency, most=ports.deployment.max_concurrency
-    )
-    pricing = Pricing(ports.catalog)
-    noted = CutOff(ports.model, ports.journal, pricing.under_way_usd)
-    attempt = Throttled(Timed(noted, ports.deployment.call_timeout_seconds), limiter)
-    relief = Relief()
-    persistent = Retrying(FallingBack(attempt, ports.catalog), ports.clock, ports.deployment, relief)
-    metered = Metered(persistent, ledger, pricing, ports.catalog)
-    purse = Purse(ports.accounts, job.owner, job.run_id, job.granted_usd)
-    funded = Funded(metered, ledger, purse, pricing, ports.journal)
+    for paid in ports.journal.payments():
+        ledger.restore(paid.call, paid.role, _found(ports.catalog, paid.model), paid.usage, paid.at_most_usd)
+    stack = ModelStack(ports.model, ports.journal, ports.clock, ports.catalog, ports.deployment, ledger)
+    grant = Grant(ports.accounts, job.owner, job.run_id, job.granted_usd, ports.journal.cut_off_usd())
     return Run(
         job=job,
         reader=reader,
@@ -159,9 +152,10 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
         root=_found(ports.catalog, job.config.root_model),
         sub=_found(ports.catalog, job.config.sub_model),
         ledger=ledger,
-        pricing=pricing,
-        relief=relief,
-        model=Journalled(funded, ports.journal, ports.clock, ledger, ports.catalog),
+        pricing=stack.pricing,
+        model=stack.build(grant),
+        latency=stack.latency,
+        backoff=stack.backoff,
     )
 
 

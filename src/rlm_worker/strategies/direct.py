@@ -10,13 +10,13 @@ from rlm_worker.text.context import read_all
 from .prompts import direct_messages
 
 # No script packs more characters than this into a token on average; beyond it a look at the length alone is enough.
-_MOST_CHARACTERS_PER_TOKEN = 12
+_MAX_CHARACTERS_PER_TOKEN = 12
 
 
 async def fits(run: Run) -> bool:
     """Whether prompt and answer fit the root model's window together."""
     room = run.root.window - run.root_output
-    if run.reader.manifest.characters > room * _MOST_CHARACTERS_PER_TOKEN:
+    if run.reader.manifest.characters > room * _MAX_CHARACTERS_PER_TOKEN:
         return False
     pieces = await read_all(run.reader)
     estimator = run.pricing.estimator(run.root)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 
 from rlm_worker.errors import InputTooLarge, ModelError, NothingRead, RLMError, UsageLimitExceeded
-from rlm_worker.ports import ModelReply, ModelRequest, Span
+from rlm_worker.ports import ModelReply, Span
+from rlm_worker.runs.answer import cut_at
 from rlm_worker.runs.run import Outcome, Run
 from rlm_worker.text.chunker import Chunk, ChunkBudget, Chunker
 from rlm_worker.text.quotes import quoted
+from rlm_worker.text.tokens import byte_length
 
 from .note_cache import MapCache
 from .plan import MapPlan, chosen_chunks, plan_map
@@ -19,7 +21,7 @@ from .reduce import synthesize
 
 # The share of the time that is left which reading may take; the rest is for the answer.
 _READING_SHARE = 0.8
-_FEWEST_CHARACTERS_TO_SPLIT = 200
+_MIN_CHARACTERS_TO_SPLIT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class _ChunkReader:
     async def _ask(self, span: Span, chunk: Chunk) -> tuple[Reading, ModelReply | None, bool]:
         messages = map_messages(self.run.job.query, chunk)
         request = replace(self.run.request("sub", "map", messages, span), max_output_tokens=self.plan.output_tokens)
+        request = replace(request, call=request.key())
         known = self.cache.recall(request) if self.cache else None
         if known is not None:
             self.run.ledger.count_cached()
@@ -128,8 +131,11 @@ class _ChunkReader:
             return await self._split(span, chunk, error), None, False
         except ModelError as error:
             return Reading(span, error=error), None, False
-        self._remember(request, reply)
-        return Reading(span, self._evidence(reply.text, chunk), span.end - span.start), reply, False
+        if reply.is_cut:
+            self.run.warn(f"the note on chunk {span.index} was cut at {cut_at(reply, request)} tokens")
+        elif self.cache is not None:
+            self.cache.remember(request, reply.text)
+        return Reading(span, self._evidence(reply.text, chunk), span.end - span.start), reply, reply.repeated
 
     def _evidence(self, note: str, chunk: Chunk) -> str:
         if not self.run.ports.deployment.quoted_evidence:
@@ -138,19 +144,15 @@ class _ChunkReader:
 
     async def _split(self, span: Span, chunk: Chunk, error: InputTooLarge) -> Reading:
         """Reads a chunk in halves that turned out larger than the model's window."""
-        if span.end - span.start < _FEWEST_CHARACTERS_TO_SPLIT:
+        if span.end - span.start < _MIN_CHARACTERS_TO_SPLIT:
             return Reading(span, error=error)
-        halves = [(await self._ask(_part(span, half), half))[0] for half in _halves(chunk)]
+        halves = [(await self._ask(part, half))[0] for part, half in _halves(span, chunk)]
         texts = [half.text for half in halves if not is_no_evidence(half.text)]
         failed = next((half.error for half in halves if half.error), None)
         return Reading(span, "\n".join(texts), sum(half.read for half in halves), failed)
 
-    def _remember(self, request: ModelRequest, reply: ModelReply) -> None:
-        if self.cache is not None:
-            self.cache.remember(request, reply.text)
-
     def _announce(self, reading: Reading, reply: ModelReply | None, cached: bool, started: float) -> None:
-        usage = reply.usage if reply else None
+        usage = reply.usage if reply and not cached else None
         model = self.run.ports.catalog.find(reply.model) if reply else None
         cost = model.cost(usage.input_tokens, usage.output_tokens) if model and usage else 0.0
         self.run.emit(
@@ -178,7 +180,15 @@ def _status(reading: Reading, cached: bool) -> str:
     return "none" if is_no_evidence(reading.text) else "ok"
 
 
-def _halves(chunk: Chunk) -> list[Chunk]:
+def _halves(span: Span, chunk: Chunk) -> Iterator[tuple[Span, Chunk]]:
+    """The two parts of a chunk that was too large, and their places; what it repeated is left out."""
+    byte = span.byte_start
+    for half in _halved(chunk):
+        first, byte = byte, byte + byte_length(half.text)
+        yield Span(span.index, half.start, half.end, first, byte), half
+
+
+def _halved(chunk: Chunk) -> list[Chunk]:
     chunker = Chunker(
         ChunkBudget(max(1, -(-(chunk.end - chunk.start) * 5 // 8))), first_index=chunk.index, offset=chunk.start
     )
@@ -186,11 +196,6 @@ def _halves(chunk: Chunk) -> list[Chunk]:
     for piece in chunk.pieces:
         halves += [*chunker.begin_document(piece.name, index=piece.document), *chunker.feed(piece.text)]
     return [*halves, *chunker.finish()]
-
-
-def _part(span: Span, half: Chunk) -> Span:
-    """A half's place; its bytes are known only for the whole, which is what reading it again needs."""
-    return Span(span.index, half.start, half.end, span.byte_start, span.byte_end)
 
 
 def _note(reading: Reading) -> Note:

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from rlm_worker.errors import RLMError, UsageLimitExceeded
-from rlm_worker.runs.answer import answer
+from rlm_worker.runs.answer import answer, cut_at
 from rlm_worker.runs.run import Run
 
 from .prompts import Note, note_head, reduce_messages, synthesize_messages
 
 _WINDOW_SHARE = 0.9
 # Merging must shrink: below this many notes to a group another round would not end.
-_FEWEST_TO_MERGE = 2
+_MIN_TO_MERGE = 2
 
 
 async def synthesize(run: Run, notes: Sequence[Note], coverage: float) -> tuple[str, bool]:
@@ -36,7 +36,7 @@ async def synthesize(run: Run, notes: Sequence[Note], coverage: float) -> tuple[
 async def _reduced(run: Run, notes: Sequence[Note]) -> Sequence[Note]:
     """Merges neighbouring notes, round by round, until all fit one prompt of the root model."""
     while len(groups := _groups(run, notes)) > 1:
-        if len(groups) > len(notes) // _FEWEST_TO_MERGE or run.ledger.remaining_iterations() <= len(groups):
+        if len(groups) > len(notes) // _MIN_TO_MERGE or run.ledger.remaining_iterations() <= len(groups):
             raise UsageLimitExceeded("maxIterations", run.ledger.limits.max_iterations, run.ledger.usage.iterations)
         notes = await run.fan_out(_each(groups), lambda group: _merged(run, group))
     return notes
@@ -47,6 +47,11 @@ async def _merged(run: Run, group: Sequence[Note]) -> Note:
         return group[0]
     request = run.request("root", "reduce", reduce_messages(run.job.query, group))
     reply = await run.model.complete(request)
+    if reply.is_cut:
+        run.warn(
+            f"the merged notes on characters {group[0].start} to {group[-1].end} were cut at "
+            f"{cut_at(reply, request)} tokens"
+        )
     return Note(group[0].start, group[-1].end, reply.text)
 
 

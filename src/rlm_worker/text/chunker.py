@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from .boundaries import LONGEST_CLUSTER, LOOKAHEAD, find_cut, forced_cut, repeated_tail
-from .chunks import Chunk, ChunkBudget, Piece
+from .chunks import Chunk, ChunkBudget, Piece, further_head
 from .packing import Cost, Shelf, rank_of
 from .tokens import TokenEstimator, weigh, weighed_prefix
 
@@ -45,8 +45,6 @@ class ArrivingText:
 
 __all__ = ["Chunk", "ChunkBudget", "Chunker", "Piece", "chunk_documents"]
 
-# What a prompt adds around the name of each further document in a chunk.
-_HEADER = Cost(characters=24, weight=weigh('<document name="">\n\n</document>\n'))
 # A document is begun in the rest of a chunk only if at least this share of the chunk is left for it.
 _WORTHWHILE = 1 / 16
 _LARGEST_OVERLAP = 1 / 4
@@ -103,7 +101,8 @@ class Chunker:
         chunks = self._end_document()
         self._document = self._document + 1 if index is None else index
         self._name, self._continued = name, continued
-        self._header = _HEADER + Cost(len(name or ""), self._weight(name or ""))
+        head = further_head(name)
+        self._header = Cost(len(head), self._weight(head))
         if continued:
             self._overlap = self._repeated(preceding)
         self._measure()
@@ -205,12 +204,9 @@ class Chunker:
 
     def _measure(self) -> None:
         """Finds out how much room the chunk that is being filled has for the open document."""
+        self._taken = Cost(len(self._overlap), self._weight(self._overlap)) if self._overlap else _NOTHING
         if self._shelf.waiting:
-            self._taken = self._shelf.cost + self._header
-        elif self._overlap:
-            self._taken = Cost(len(self._overlap), self._weight(self._overlap))
-        else:
-            self._taken = _NOTHING
+            self._taken = self._taken + self._shelf.cost + self._header
         self._room = max(0, self._budget.characters - self._taken.characters)
         self._enough = self._room + LOOKAHEAD
 

@@ -120,6 +120,11 @@ def _prefix_in_block(encoded: bytes, start: int, weight: int) -> int:
     return len(encoded)
 
 
+def byte_length(text: str) -> int:
+    """Bytes of UTF-8: no vocabulary makes more tokens of a text."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
 class TokenEstimator:
     """Estimates the tokens of texts for one model, and learns from what that model reports.
 
