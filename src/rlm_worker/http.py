@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from .errors import BodyTooSlow, MalformedBody, PayloadTooLarge, UnsupportedMediaType
+from .json_scan import check_depth
 from .log import RequestRecord
 from .timers import SharedTimer
 
@@ -145,9 +146,10 @@ def _require_plain_utf8(headers: Mapping[str, str]) -> None:
 
 
 def check_json_bytes(body: bytes) -> None:
-    """Raises `MalformedBody` for what is empty, not UTF-8 or not JSON, before anything is built from it."""
+    """Raises `MalformedBody` for what is empty, nested too deep or not UTF-8, before anything is built from it."""
     if not body.strip():
         raise MalformedBody("the body is empty: send a JSON object")
+    check_depth(body)
     try:
         body.decode()
     except UnicodeDecodeError as error:

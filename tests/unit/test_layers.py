@@ -18,11 +18,12 @@ PLATFORM = {"js", "pyodide", "workers", "_cloudflare_compat_flags", "_pyodide_en
 # Top down: each may import what stands below it, and nothing above.
 ORDER = (
     *("durable_objects", "api", "openai", "batches", "sessions", "strategies", "repl", "runs", "settings", "journal"),
-    *("models", "budget", "text", "wire", "adapters", "sandbox", "http", "log", "timers", "ports", "errors"),
+    *("models", "budget", "text", "wire", "adapters", "sandbox", "http", "log", "timers", "json_scan", "ports"),
+    "errors",
 )
 KNOW_THE_PLATFORM = ("adapters", "durable_objects", "sandbox")
 PURE = ("text/boundaries", "text/chunker", "text/chunks", "text/graphemes", "text/packing", "text/quotes")
-PURE_TOO = ("text/relevance", "text/tokens", "strategies/prompts", "repl/code_blocks", "models/pricing")
+PURE_TOO = ("text/relevance", "text/tokens", "strategies/prompts", "repl/code_blocks", "models/pricing", "json_scan")
 MAX_MODULES = 12
 
 

@@ -57,7 +57,7 @@ class DynamicWorkers:
         try:
             isolate = _Isolate(self._env.RLM_LOADER.load(code), lambda: self._calls.pop(token, None))
         except (JsException, OSError, AttributeError) as error:
-            raise StorageUnavailable(f"the sandbox did not start: {_told(str(error))}") from None
+            raise StorageUnavailable(f"the sandbox did not start: {_loss_reason(str(error))}") from None
         self._calls[token] = call
         try:
             async with asyncio.timeout(_OPEN_SECONDS):
@@ -119,7 +119,7 @@ class _Isolate:
         except (JsException, OSError) as error:
             if FORGOTTEN in str(error):
                 raise SandboxForgot("the platform restarted it") from None
-            raise SandboxLost(_told(str(error))) from None
+            raise SandboxLost(_loss_reason(str(error))) from None
 
 
 class HostMethods:
@@ -136,7 +136,7 @@ class HostMethods:
         return str(await session.sandbox_call(props.token, request))
 
 
-def _told(error: str) -> str:
+def _loss_reason(error: str) -> str:
     """The platform's words for the end of an isolate, as a model can understand them."""
     if "hung" in error or "internal error" in error or "memory" in error.lower():
         return "it ended the Python process (out of memory, endless recursion, or an exit)"

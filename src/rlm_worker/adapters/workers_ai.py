@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import js
+from pydantic_core import from_json
 from pyodide.ffi import JsException, to_js
 
 from rlm_worker.errors import InputTooLarge, ModelError, RetryableError, TerminalError
@@ -85,7 +86,10 @@ def _inputs(request: ModelRequest, stream: bool) -> Any:
 def _as_python(answer: Any) -> object:
     """An answer as JSON would give it; None for what JSON cannot hold."""
     text = js.JSON.stringify(answer)
-    return json.loads(text) if isinstance(text, str) else None
+    try:
+        return from_json(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def _reply(answer: object, request: ModelRequest) -> ModelReply:
@@ -155,7 +159,7 @@ async def _event_data(stream: Any) -> AsyncIterator[str]:
 
 def _parsed(data: str) -> Mapping[str, object]:
     try:
-        parsed = json.loads(data)
+        parsed = from_json(data)
     except ValueError:
         return {}
     if not isinstance(parsed, dict):

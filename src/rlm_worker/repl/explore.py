@@ -131,8 +131,8 @@ async def _turns(exploration: Exploration) -> Found:
             value, problem = accepted_value(outcome.final, exploration.task.response_schema)
             if not problem:
                 return exploration.found(value)
-        told = NO_CODE if code is None else feedback(outcome, problem)
-        exploration.transcript.add(Turn(reply.text, told, outcome.variables or exploration.transcript.variables))
+        said = NO_CODE if code is None else feedback(outcome, problem)
+        exploration.transcript.add(Turn(reply.text, said, outcome.variables or exploration.transcript.variables))
     raise AssertionError("counting has no end")
 
 

@@ -21,13 +21,13 @@ from rlm_worker.ports import Interval, ModelRequest, ModelSpec
 from .passages import Coverage, Excerpt, GivenText, Passage
 from .prompts import sub_messages
 from .protocol import (
-    MOST_READ_CHARACTERS,
-    BudgetAsked,
-    ChildAsked,
-    QueryAsked,
+    MAX_READ_CHARACTERS,
+    BudgetRequest,
+    LlmQueryRequest,
     QueryItem,
-    ReadAsked,
-    parse_asked,
+    ReadRequest,
+    RlmQueryRequest,
+    parse_host_request,
     whole_text,
 )
 from .task import Task
@@ -35,7 +35,7 @@ from .task import Task
 # How often reading alone shows that a cell is alive, in seconds.
 _SIGN_OF_LIFE_SECONDS = 2.0
 _WINDOW_SHARE = 0.95
-_MOST_JOINED_CHARACTERS = 4_000_000
+_MAX_JOINED_CHARACTERS = 4_000_000
 
 Limit = tuple[str, float, float]
 
@@ -119,32 +119,32 @@ class CellCalls:
         return self._waiting > 0
 
     async def _answered(self, request: str) -> str:
-        asked = parse_asked(request)
+        asked = parse_host_request(request)
         if asked.cell != self.number:
             raise InvalidRequest.at("cell", "is not the one that runs")
-        if isinstance(asked, ReadAsked):
+        if isinstance(asked, ReadRequest):
             return json.dumps({"value": await self._text(asked)})
         with self._answering():
             answers = await self._answers(asked)
-        if isinstance(asked, QueryAsked):
+        if isinstance(asked, LlmQueryRequest):
             return json.dumps({"value": [answer.to_wire() for answer in answers]})
         (answer,) = answers
         if answer.text is None:
             return _error(answer.error)
-        return json.dumps({"value": json.loads(answer.text) if isinstance(asked, BudgetAsked) else answer.text})
+        return json.dumps({"value": json.loads(answer.text) if isinstance(asked, BudgetRequest) else answer.text})
 
-    async def _text(self, asked: ReadAsked) -> str:
+    async def _text(self, asked: ReadRequest) -> str:
         if not asked.start <= asked.end <= self.task.passage.characters:
             raise InvalidRequest.at("range", "lies outside of the context")
-        if asked.end - asked.start > MOST_READ_CHARACTERS:
-            raise InvalidRequest.at("range", f"has more than {MOST_READ_CHARACTERS:,} characters")
+        if asked.end - asked.start > MAX_READ_CHARACTERS:
+            raise InvalidRequest.at("range", f"has more than {MAX_READ_CHARACTERS:,} characters")
         now = self.task.run.ports.clock.now()
         if now - self._life_at > _SIGN_OF_LIFE_SECONDS:
             self._life_at = now
             self.cells.wait(self.task.path, self.number, waiting=self.is_waiting)
         return await self.task.passage.read(asked.start, asked.end)
 
-    async def _answers(self, asked: QueryAsked | ChildAsked | BudgetAsked) -> list[Answer]:
+    async def _answers(self, asked: LlmQueryRequest | RlmQueryRequest | BudgetRequest) -> list[Answer]:
         """New answers, or those that this cell was given when it ran before."""
         digest = self._numbered(asked.model_dump_json())
         known = self.cells.answer(self.task.path, self.number, digest)
@@ -174,10 +174,10 @@ class CellCalls:
         self.limits += [limit for limit in answer.limits if limit not in self.limits]
         self.cost_usd += answer.cost_usd
 
-    async def _new_answers(self, asked: QueryAsked | ChildAsked | BudgetAsked) -> list[Answer]:
-        if isinstance(asked, BudgetAsked):
+    async def _new_answers(self, asked: LlmQueryRequest | RlmQueryRequest | BudgetRequest) -> list[Answer]:
+        if isinstance(asked, BudgetRequest):
             return [Answer(json.dumps(self._budget()))]
-        if isinstance(asked, ChildAsked):
+        if isinstance(asked, RlmQueryRequest):
             self._children += 1
             return [await (self._child(asked) if self.task.may_recurse else self._reply(asked, self._salt(asked)))]
         salted = [(item, self._salt(item)) for item in asked.items]
@@ -228,7 +228,7 @@ class CellCalls:
         if not item.slices:
             return item.text
         self._check(item.slices)
-        if sum(end - start for start, end in item.slices) > _MOST_JOINED_CHARACTERS:
+        if sum(end - start for start, end in item.slices) > _MAX_JOINED_CHARACTERS:
             raise InvalidRequest.at("context_slice", "is too long for any model: use chunks, or rlm_query")
         return "\n".join([await self.task.passage.read(start, end) for start, end in item.slices])
 
@@ -240,7 +240,7 @@ class CellCalls:
         """Where the text that a model was given lies in the context; what the sandbox says is cut to the context."""
         return placed(self.task.passage, [*item.slices, *item.shown])
 
-    async def _child(self, asked: ChildAsked) -> Answer:
+    async def _child(self, asked: RlmQueryRequest) -> Answer:
         passage = await self._passage(asked)
         path = f"{self.task.cell_name(self.number)}.{self._children}"
         child = replace(
@@ -259,7 +259,7 @@ class CellCalls:
             return Answer(error=str(error))
         return Answer(whole_text(found.as_text()), read=found.read)
 
-    async def _passage(self, asked: ChildAsked) -> Passage:
+    async def _passage(self, asked: RlmQueryRequest) -> Passage:
         """What a child run is about: the slice, the text, or all that this run has."""
         if len(asked.slices) == 1:
             self._check(asked.slices)

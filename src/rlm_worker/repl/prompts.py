@@ -15,7 +15,7 @@ from .passages import Passage
 # Part of what names a session, as `prompts.PROMPT_VERSION` is.
 REPL_PROMPT_VERSION = "1"
 PREVIEW_CHARACTERS = 600
-_MOST_NAMES = 20
+_MAX_NAMES = 20
 _LONGEST_NAME = 80
 
 _SYSTEM = """\
@@ -168,8 +168,6 @@ def _documents(passage: Passage) -> str:
     documents = passage.documents()
     if len(documents) == 1 and documents[0][0] is None:
         return ""
-    shown = [
-        f"{(name or f'#{n}')[:_LONGEST_NAME]} ({size:,})" for n, (name, size) in enumerate(documents[:_MOST_NAMES])
-    ]
-    more = f", and {len(documents) - _MOST_NAMES:,} more" if len(documents) > _MOST_NAMES else ""
+    shown = [f"{(name or f'#{n}')[:_LONGEST_NAME]} ({size:,})" for n, (name, size) in enumerate(documents[:_MAX_NAMES])]
+    more = f", and {len(documents) - _MAX_NAMES:,} more" if len(documents) > _MAX_NAMES else ""
     return f" in {len(documents):,} documents: {', '.join(shown)}{more}"

@@ -19,7 +19,7 @@ from .values import plain, summaries
 
 Call = Callable[[str], str]
 _CELL = "<cell"
-_MOST_TRACEBACK = 4_000
+_MAX_TRACEBACK = 4_000
 # Time for what the REPL itself does after a cell, which may run methods of the cell's own objects.
 _SUMMARY_SECONDS = 2.0
 
@@ -147,7 +147,7 @@ class Repl:
         """Understands `answer`: a dictionary with `content` and `ready`, or simply a draft."""
         answer = self._variables.get("answer")
         if not isinstance(answer, dict):
-            report["draft"] = str(plain(answer))[:_MOST_TRACEBACK]
+            report["draft"] = str(plain(answer))[:_MAX_TRACEBACK]
             return
         content = plain(answer.get("content", ""))
         report["draft"] = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
@@ -185,10 +185,10 @@ def _wire(message: Mapping[str, object]) -> str:
 
 def _traceback(error: BaseException) -> str:
     """A traceback of the cells' own lines: what lies between is none of the model's business."""
-    told = traceback.TracebackException.from_exception(error, limit=-60)
-    told.__cause__ = told.__context__ = None
-    told.stack = traceback.StackSummary.from_list([frame for frame in told.stack if frame.filename.startswith(_CELL)])
-    text = "".join(told.format())
-    if len(text) <= _MOST_TRACEBACK:
+    shown = traceback.TracebackException.from_exception(error, limit=-60)
+    shown.__cause__ = shown.__context__ = None
+    shown.stack = traceback.StackSummary.from_list([frame for frame in shown.stack if frame.filename.startswith(_CELL)])
+    text = "".join(shown.format())
+    if len(text) <= _MAX_TRACEBACK:
         return text
-    return f"{text[: _MOST_TRACEBACK // 2]}\n…\n{text[-_MOST_TRACEBACK // 2 :]}"
+    return f"{text[: _MAX_TRACEBACK // 2]}\n…\n{text[-_MAX_TRACEBACK // 2 :]}"
