@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Iterable
 
 import pytest
 
-from rlm_worker.batches.items import BatchEntry
 from rlm_worker.batches.input import BatchInput, LineCutter
+from rlm_worker.batches.items import BatchEntry
 from rlm_worker.errors import MalformedBody, PayloadTooLarge
 from rlm_worker.http import HttpRequest
 from tests.unit.conftest import settings
