@@ -120,8 +120,8 @@ def _usable(text: str, usage: CallUsage | None, finish_reason: str, request: Mod
     reply = ModelReply(text, request.model.id, usage, finish_reason).with_finish_reason(request)
     if text.strip():
         return reply
-    if reply.is_cut:
-        allowed = request.max_output_tokens
+    allowed = request.max_output_tokens
+    if reply.is_cut or (usage is not None and usage.output_tokens >= allowed):
         message = f"{request.model.id} used all {allowed} tokens that it may write before it began to answer"
         raise OutputExhausted(f"{message}: raise maxOutputTokens", usage)
     raise UnusableReply(f"{request.model.id} answered with nothing", usage=usage)
