@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from .errors import RetryableError, TerminalError
@@ -134,6 +134,12 @@ class ModelReply:
     def is_cut(self) -> bool:
         """Whether the answer ended at the limit on its length."""
         return self.finish_reason == "length"
+
+    def with_finish_reason(self, request: ModelRequest) -> ModelReply:
+        """The same, sure to say whether it was cut: one that says nothing and has all the tokens it may have, was."""
+        if self.finish_reason or self.usage is None or self.usage.output_tokens < request.max_output_tokens:
+            return self
+        return replace(self, finish_reason="length")
 
 
 class UnusableReply(RetryableError):

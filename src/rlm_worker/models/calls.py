@@ -90,7 +90,7 @@ class Journalled:
         self._count_repeated(request)
         if deltas is not None:
             deltas.write(reply.text)
-        return with_finish_reason(reply, request)
+        return reply.with_finish_reason(request)
 
     def _count_repeated(self, request: ModelRequest) -> None:
         """The same prompt twice in one run is asked once."""
@@ -241,10 +241,3 @@ class Timed:
         except TimeoutError:
             message = f"no answer from {request.model.id} in {self._timer.seconds:g} s"
             raise RetryableError(message, _TIMED_OUT) from None
-
-
-def with_finish_reason(reply: ModelReply, request: ModelRequest) -> ModelReply:
-    """A reply that says why it ended: one that does not, and has all the tokens it may have, was cut."""
-    if reply.finish_reason or reply.usage is None or reply.usage.output_tokens < request.max_output_tokens:
-        return reply
-    return replace(reply, finish_reason="length")

@@ -21,7 +21,7 @@ from rlm_worker.ports import (
     UnusableReply,
 )
 
-from .calls import NO_CAPACITY, with_finish_reason
+from .calls import NO_CAPACITY
 from .catalog import Catalog
 from .latency import Latency
 from .pricing import Pricing
@@ -62,7 +62,7 @@ class Metered:
         self, reservation: Reservation, request: ModelRequest, reply: ModelReply, started: float
     ) -> ModelReply:
         usage = reply.usage or self.pricing.estimated_usage(request, reply.text)
-        reply = with_finish_reason(replace(reply, usage=usage), request)
+        reply = replace(reply, usage=usage).with_finish_reason(request)
         model = self.catalog.find(reply.model) or request.model
         seconds = self.clock.now() - started
         at_most = self._at_most(request, usage)

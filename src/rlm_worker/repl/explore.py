@@ -16,7 +16,7 @@ from itertools import count
 from rlm_worker.errors import InputTooLarge, RLMError, UsageLimitExceeded
 from rlm_worker.journal.cells import CellOutcome
 from rlm_worker.ports import Message, ModelReply, ModelRequest
-from rlm_worker.runs.answer import answer
+from rlm_worker.runs.answer import answer, is_affordable
 from rlm_worker.runs.run import Outcome, Run
 from rlm_worker.sandbox.text import EAGER
 from rlm_worker.text.tokens import TokenEstimator
@@ -161,6 +161,8 @@ def _keep_last_word(task: Task, request: ModelRequest) -> None:
     kept = min(task.depth + 1, limits.max_iterations - 1)
     if ledger.remaining_iterations() <= kept:
         raise UsageLimitExceeded("maxIterations", limits.max_iterations, ledger.usage.iterations)
+    if not task.run.has_time_for("root", calls=2):
+        raise UsageLimitExceeded("timeoutSeconds", task.run.job.config.timeout_seconds or 0, 0)
     remaining = ledger.remaining_usd()
     if remaining is not None and remaining - task.run.pricing.worst_usd(request) < _last_word_usd(task.run):
         raise UsageLimitExceeded("maxCostUsd", limits.max_cost_usd or 0, round(ledger.usage.cost_usd, 8))
@@ -170,7 +172,8 @@ async def _last_word(exploration: Exploration, stopped: UsageLimitExceeded) -> F
     """The best answer from the state, with one more call if there is anything left for it; else the draft."""
     task, transcript = exploration.task, exploration.transcript
     last = extract_message(transcript.variables, exploration.draft, exploration.facts)
-    messages = transcript.messages(_fitting(task.run, _WINDOW_SHARE), last)
+    fits = _fitting(task.run, _WINDOW_SHARE)
+    messages = transcript.messages(lambda said: fits(said) and is_affordable(task.run, "extract", said), last)
     try:
         async with asyncio.timeout(_seconds_for_last_word(task)):
             text = await _extracted(task, messages)

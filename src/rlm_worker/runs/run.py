@@ -37,6 +37,8 @@ from .job import Job
 
 ROOT_OUTPUT_TOKENS = 1024
 SUB_OUTPUT_TOKENS = 512
+# A call may be so much quicker than expected.
+_QUICK = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,11 @@ class Run:
             kind=kind,
             span=span,
         )
+
+    def has_time_for(self, role: Role, *, calls: int = 1) -> bool:
+        """Whether so many further calls, one after the other, may well end before the run's deadline."""
+        left = self.ledger.remaining_seconds()
+        return left is None or (left > 0 and left >= calls * self.latency.expected(role) * _QUICK)
 
     async def fan_out(self, items: AsyncIterator[Item], work: Callable[[Item], Awaitable[Result]]) -> list[Result]:
         """Applies `work`, which calls a model, to each item, as many at a time as the deployment allows."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rlm_worker.errors import ContextTooLarge
-from rlm_worker.runs.answer import answer
+from rlm_worker.runs.answer import answer, is_affordable
 from rlm_worker.runs.run import Outcome, Run
 from rlm_worker.text.context import read_all
 
@@ -21,6 +21,13 @@ async def fits(run: Run) -> bool:
     pieces = await read_all(run.reader)
     estimator = run.pricing.estimator(run.root)
     return sum(estimator.estimate(message.content) for message in direct_messages(run.job.query, pieces)) <= room
+
+
+async def is_payable(run: Run) -> bool:
+    """Whether the run's dollars cover one call about the whole context, which is known to fit."""
+    if run.ledger.limits.max_cost_usd is None:
+        return True
+    return is_affordable(run, "direct", direct_messages(run.job.query, await read_all(run.reader)))
 
 
 async def run_direct(run: Run) -> Outcome:

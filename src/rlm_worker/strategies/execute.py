@@ -9,7 +9,7 @@ from rlm_worker.runs.run import Outcome, Run, RunPorts, start_run
 from rlm_worker.text.context import ContextReader
 from rlm_worker.wire.results import ErrorBody, ModelUsage, RunResult
 
-from .direct import fits, run_direct
+from .direct import fits, is_payable, run_direct
 from .map_reduce import run_map_reduce
 
 
@@ -36,7 +36,9 @@ async def _strategy(run: Run) -> str:
     if asked != "auto":
         return asked
     short = run.reader.manifest.characters <= run.job.config.chunk_size
-    return "direct" if short and await fits(run) else "map_reduce"
+    if not short or not await fits(run):
+        return "map_reduce"
+    return "direct" if await is_payable(run) else "map_reduce"
 
 
 async def _outcome(run: Run, strategy: str) -> Outcome:

@@ -17,10 +17,11 @@ from rlm_worker.text.tokens import byte_length
 from .note_cache import MapCache
 from .plan import MapPlan, chosen_chunks, plan_map
 from .prompts import Note, is_no_evidence, map_messages
+from .reading_time import ReadingTime
 from .reduce import synthesize
 
-# The share of the time that is left which reading may take; the rest is for the answer.
-_READING_SHARE = 0.8
+# The share of the time that is left after which reading ends although nothing was read yet.
+_LONGEST_SHARE = 0.95
 _MIN_CHARACTERS_TO_SPLIT = 200
 
 
@@ -36,15 +37,18 @@ class Reading:
 
 @dataclass(slots=True)
 class _Progress:
-    """Readings so far, the chunks that there are at least, and the limit that ended reading."""
+    """Readings so far, the chunks that there are at least, the limit that ended reading, and the time for it."""
 
     readings: list[Reading] = field(default_factory=list)
     chunks: int = 0
     stopped: UsageLimitExceeded | None = None
+    time: ReadingTime | None = None
 
     def add(self, reading: Reading) -> None:
         self.readings.append(reading)
         self.chunks = max(self.chunks, reading.span.index + 1)
+        if self.time is not None:
+            self.time.correct()
 
 
 async def run_map_reduce(run: Run) -> Outcome:
@@ -75,23 +79,33 @@ async def _map_cache(run: Run) -> MapCache | None:
 
 
 async def _read_within_time(run: Run, plan: MapPlan, cache: MapCache | None, progress: _Progress) -> None:
-    left = run.ledger.remaining_seconds()
+    whole = run.ledger.remaining_seconds()
+    if whole is None:
+        await _read_all(run, plan, cache, progress)
+        return
     try:
-        async with asyncio.timeout(None if left is None else max(0.0, left * _READING_SHARE)):
+        async with asyncio.timeout(max(0.0, whole * _LONGEST_SHARE)) as timeout:
+            progress.time = ReadingTime(run, whole, timeout)
             await _read_all(run, plan, cache, progress)
     except TimeoutError:
-        progress.stopped = UsageLimitExceeded("timeoutSeconds", run.job.config.timeout_seconds or 0, 0)
+        progress.stopped = progress.stopped or _out_of_time(run)
 
 
 async def _read_all(run: Run, plan: MapPlan, cache: MapCache | None, progress: _Progress) -> None:
     reader = _ChunkReader(run, cache, plan, progress)
-    await run.fan_out(_until_stopped(chosen_chunks(run, plan), progress), reader.read)
+    await run.fan_out(_until_stopped(run, chosen_chunks(run, plan), progress), reader.read)
+
+
+def _out_of_time(run: Run) -> UsageLimitExceeded:
+    return UsageLimitExceeded("timeoutSeconds", run.job.config.timeout_seconds or 0, 0)
 
 
 async def _until_stopped(
-    chunks: AsyncIterator[tuple[Span, Chunk]], progress: _Progress
+    run: Run, chunks: AsyncIterator[tuple[Span, Chunk]], progress: _Progress
 ) -> AsyncIterator[tuple[Span, Chunk]]:
     async for placed in chunks:
+        if progress.stopped is None and progress.time is not None and not progress.time.allows_another():
+            progress.stopped = _out_of_time(run)
         if progress.stopped is not None:
             return
         yield placed

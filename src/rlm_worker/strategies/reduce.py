@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from rlm_worker.errors import RLMError, UsageLimitExceeded
+from rlm_worker.errors import UsageLimitExceeded
 from rlm_worker.runs.answer import answer, cut_at
 from rlm_worker.runs.run import Run
 
@@ -14,6 +14,7 @@ from .prompts import Note, note_head, reduce_messages, synthesize_messages
 _WINDOW_SHARE = 0.9
 # Merging must shrink: below this many notes to a group another round would not end.
 _MIN_TO_MERGE = 2
+_NO_NOTES = "No part of the text that was read holds anything that helps to answer the question."
 
 
 async def synthesize(run: Run, notes: Sequence[Note], coverage: float) -> tuple[str, bool]:
@@ -25,11 +26,13 @@ async def synthesize(run: Run, notes: Sequence[Note], coverage: float) -> tuple[
         run.limit_reached(limit)
         notes, shortened = _trimmed(run, notes), True
     try:
+        if not run.has_time_for("root"):
+            raise _out_of_time(run)
         async with asyncio.timeout(_seconds_left(run)):
             text, cut = await answer(run, "synthesize", synthesize_messages(run.job.query, notes, coverage))
     except (UsageLimitExceeded, TimeoutError) as limit:
-        run.limit_reached(_as_limit(run, limit))
-        return _unsynthesized(run, notes, _as_limit(run, limit)), True
+        run.limit_reached(limit if isinstance(limit, UsageLimitExceeded) else _out_of_time(run))
+        return _unsynthesized(run, notes), True
     return text, cut or shortened
 
 
@@ -38,6 +41,8 @@ async def _reduced(run: Run, notes: Sequence[Note]) -> Sequence[Note]:
     while len(groups := _groups(run, notes)) > 1:
         if len(groups) > len(notes) // _MIN_TO_MERGE or run.ledger.remaining_iterations() <= len(groups):
             raise UsageLimitExceeded("maxIterations", run.ledger.limits.max_iterations, run.ledger.usage.iterations)
+        if not run.has_time_for("root", calls=2):
+            raise _out_of_time(run)
         notes = await run.fan_out(_each(groups), lambda group: _merged(run, group))
     return notes
 
@@ -94,18 +99,14 @@ def _seconds_left(run: Run) -> float | None:
     return None if left is None else max(0.0, left)
 
 
-def _as_limit(run: Run, error: UsageLimitExceeded | TimeoutError) -> UsageLimitExceeded:
-    if isinstance(error, UsageLimitExceeded):
-        return error
+def _out_of_time(run: Run) -> UsageLimitExceeded:
     return UsageLimitExceeded("timeoutSeconds", run.job.config.timeout_seconds or 0, 0)
 
 
-def _unsynthesized(run: Run, notes: Sequence[Note], limit: RLMError) -> str:
+def _unsynthesized(run: Run, notes: Sequence[Note]) -> str:
     """The notes themselves: the best that there is when the root model may not speak any more."""
-    if not notes:
-        raise limit
     run.warn("the answer is the evidence as it was found: no root call was left to put it into words")
-    return "\n\n".join(note.text.strip() for note in notes)
+    return "\n\n".join(note.text.strip() for note in notes) or _NO_NOTES
 
 
 async def _each(groups: Sequence[Sequence[Note]]) -> AsyncIterator[Sequence[Note]]:
