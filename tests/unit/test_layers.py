@@ -22,7 +22,7 @@ ORDER = (
     "errors",
 )
 KNOW_THE_PLATFORM = ("adapters", "durable_objects", "sandbox")
-PURE = ("text/boundaries", "text/chunker", "text/chunks", "text/graphemes", "text/packing", "text/quotes")
+PURE = ("text/boundaries", "text/chunker", "text/chunks", "text/graphemes", "text/names", "text/packing", "text/quotes")
 PURE_TOO = ("text/relevance", "text/tokens", "strategies/prompts", "repl/code_blocks", "models/pricing", "json_scan")
 MAX_MODULES = 12
 

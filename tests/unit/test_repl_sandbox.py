@@ -350,3 +350,12 @@ def test_endless_code_is_stopped(code: str) -> None:
     assert report["failed"]
     assert "TimeLimit" in report["output"] or "Recursion" in report["output"]
     assert session.run("kept")["output"] == "5\n"
+
+
+@needs_monitoring
+@pytest.mark.parametrize("padding", range(8))
+def test_swallowing_asker_is_stopped(padding: int) -> None:
+    """A loop that swallows every error and asks without end, whose events the hook may never meet at a good moment."""
+    asks = "budget()" + "; x = 1" * padding
+    code = f"while True:\n    try: {asks}\n    except BaseException: pass"
+    assert "TimeLimit" in Session("abc").run(code, seconds=0.2)["output"]

@@ -34,6 +34,7 @@ _MODULES = ("__init__", "entry", "guard", "output", "repl", "text", "tools", "va
 # What opening an isolate may take in CPU time beside the cell's own: Python has to start.
 _START_SECONDS = 10
 _OPEN_SECONDS = 60.0
+_CLOSED_SECONDS = 0.2
 
 Call = Callable[[str], Awaitable[str]]
 
@@ -74,6 +75,7 @@ class DynamicWorkers:
         """Answers a call of the isolate that was given this token."""
         call = self._calls.get(token)
         if call is None:
+            await asyncio.sleep(_CLOSED_SECONDS)  # whoever still asks is not answered at its own speed
             return json.dumps({"error": "this REPL is closed"})
         return await call(request)
 

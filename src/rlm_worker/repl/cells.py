@@ -15,7 +15,7 @@ from rlm_worker.errors import BindingMissing, SandboxForgot, SandboxLost
 from rlm_worker.journal.cells import CellOutcome, CellRecord, CellTable
 from rlm_worker.ports import Sandbox, SandboxRepl
 
-from .host import CellCalls, placed
+from .host import TURNED_AWAY_SECONDS, CellCalls, placed
 from .protocol import Report, parse_report
 from .task import Task
 
@@ -118,6 +118,7 @@ class DurableRepl:
 
     async def _answer(self, request: str) -> str:
         if self._calls is None:
+            await self.task.run.ports.clock.sleep(TURNED_AWAY_SECONDS)
             return json.dumps({"error": "no cell is running"})
         return await self._calls.answer(request)
 

@@ -58,12 +58,13 @@ class Repl:
         self._tools = Tools(self._ask, self._origin)
         self._variables: dict[str, object] = {"__name__": "__main__", "__builtins__": __builtins__}
         self._cell = 0
+        self._stopped = ""
         self._tool_names: dict[str, object] = {}
 
     def run(self, request: str) -> str:
         """Runs a cell: `{"cell", "code", "seconds"}` to what it printed, its final value, and the variables."""
         asked = json.loads(request)
-        self._cell = asked["cell"]
+        self._cell, self._stopped = asked["cell"], ""
         self._tools.finished, self._tools.final = False, None
         if not self._tool_names:
             self._tool_names = self._named()
@@ -102,9 +103,8 @@ class Repl:
                 self._guard.disarm()
             except CellTimeout:
                 self._guard.disarm()
-                output.write(
-                    f"\nTimeLimit: the cell was stopped after {seconds:g} s of computing; its variables stay\n"
-                )
+                limit = self._stopped or f"TimeLimit: the cell was stopped after {seconds:g} s of computing"
+                output.write(f"\n{limit}; its variables stay\n")
                 return True
             except BaseException as error:  # noqa: BLE001 - whatever model-written code raises is for the model to see
                 self._guard.disarm()
@@ -112,6 +112,7 @@ class Repl:
                 return True
             finally:
                 self._guard.disarm()
+                self._guard.rest()
         return False
 
     def _execute(self, code: str) -> None:
@@ -164,17 +165,28 @@ class Repl:
         return "\n".join(summaries(self._user_variables())) or "(no variables yet)"
 
     def _ask(self, request: Mapping[str, object]) -> object:
+        answer: Mapping[str, object] = {}
         self._guard.pause()
         try:
             answer = json.loads(self._call(_wire({"cell": self._cell, **request})))
         finally:
-            self._guard.resume()
+            self._guard.resume(_seconds(answer.get("waited")))
+        if answer.get("over"):
+            self._stopped = f"CallLimit: {answer['error']}"
+            self._guard.expire()
+        if self._guard.is_over:
+            self._guard.insist()
+            raise CellTimeout
         if "error" in answer:
             raise QueryError(answer["error"])
         return answer["value"]
 
     def _read(self, start: int, end: int) -> str:
         return str(self._ask({"op": "read", "start": start, "end": end}))
+
+
+def _seconds(waited: object) -> float:
+    return float(waited) if isinstance(waited, int | float) else 0.0
 
 
 def _wire(message: Mapping[str, object]) -> str:
