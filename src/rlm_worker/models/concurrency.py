@@ -7,7 +7,7 @@ burst of refusals (refusals of calls that began before the last halving say noth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -94,7 +94,7 @@ class BackoffSignal:
 
 
 async def fan_out(
-    items: AsyncIterator[Item],
+    items: AsyncIterator[Item] | Iterable[Item],
     work: Callable[[Item], Awaitable[Result]],
     *,
     width: int,
@@ -107,6 +107,7 @@ async def fan_out(
     left running.
     """
     results: dict[int, Result] = {}
+    source = items if isinstance(items, AsyncIterator) else _each(items)
     drawing = asyncio.Lock()
     drawn, workers, failed = 0, 0, False
 
@@ -114,7 +115,7 @@ async def fan_out(
         nonlocal drawn
         async with drawing:
             try:
-                item = await anext(items)
+                item = await anext(source)
             except StopAsyncIteration:
                 return None
             drawn += 1
@@ -144,3 +145,8 @@ async def fan_out(
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None  # the first; the others followed from it or say the same
     return [results[index] for index in sorted(results)]
+
+
+async def _each(items: Iterable[Item]) -> AsyncIterator[Item]:
+    for item in items:
+        yield item

@@ -20,6 +20,7 @@ from rlm_worker.runs.answer import answer, is_affordable
 from rlm_worker.runs.run import Outcome, Run
 from rlm_worker.sandbox.text import EAGER
 from rlm_worker.text.tokens import TokenEstimator
+from rlm_worker.wire.events import AnswerEvent, IterationEvent
 
 from .cells import DurableRepl, open_repl
 from .code_blocks import code_of
@@ -47,14 +48,14 @@ _ENDS = ("FINAL", "FINAL_VAR", "SUBMIT", "print", "llm_query", "llm_query_batche
 
 async def run_repl(run: Run) -> Outcome:
     """Answers by exploring; raises `UsageLimitExceeded` when a limit left neither an answer nor a draft of one."""
-    run.emit("plan", run.plan("repl", chunks=0, chunk_size=0))
+    run.announce_plan("repl", chunks=0, chunk_size=0)
     task = Task(run, run.job.query, ContextText(run.reader), run.model, explore)
     task = replace(task, response_schema=run.job.response_schema)
     run.ledger.set_aside(_last_word_usd(run))
     found = await explore(task)
     text = found.as_text()
     if run.job.stream:
-        run.emit("answer", {"delta": text, "restart": True})
+        run.emit(AnswerEvent(delta=text, restart=True))
     read = Coverage()
     for start, end in found.read:
         read.add(start, end)
@@ -198,14 +199,16 @@ async def _extracted(task: Task, messages: tuple[Message, ...]) -> str:
 
 
 def _announce(task: Task, number: int, code: str | None, outcome: CellOutcome, reply: ModelReply) -> None:
-    event: dict[str, object] = {
-        "iteration": number,
-        "code": code or "",
-        "output": f"(ended: {outcome.lost})" if outcome.lost else outcome.output,
-        "costUsd": round(task.cost_of(reply) + outcome.cost_usd, 10),
-        "durationMs": outcome.duration_ms,
-    }
-    task.run.emit("iteration", event | ({"parent": task.path} if task.path else {}))
+    task.run.emit(
+        IterationEvent(
+            iteration=number,
+            code=code or "",
+            output=f"(ended: {outcome.lost})" if outcome.lost else outcome.output,
+            cost_usd=round(task.cost_of(reply) + outcome.cost_usd, 10),
+            duration_ms=outcome.duration_ms,
+            parent=task.path or None,
+        )
+    )
 
 
 def _facts(task: Task) -> ReplFacts:

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -239,7 +239,7 @@ class CellCalls:
             recurses = self.task.may_recurse
             return [await (self._child(asked, work) if recurses else self._reply(asked, self._salt(asked), work))]
         salted = [(item, self._salt(item)) for item in asked.items]
-        return await self.task.run.fan_out(_each(salted), lambda pair: self._reply(*pair, work))
+        return await self.task.run.fan_out(salted, lambda pair: self._reply(*pair, work))
 
     def _salt(self, item: QueryItem) -> str:
         """Above temperature 0 the same question asked again is meant to be asked again; at 0 it is asked once."""
@@ -390,8 +390,3 @@ def placed(passage: Passage, ranges: Sequence[Sequence[int]]) -> tuple[Interval,
 
 def _error(message: str) -> dict[str, object]:
     return {"error": message}
-
-
-async def _each(items: Sequence[tuple[QueryItem, str]]) -> AsyncIterator[tuple[QueryItem, str]]:
-    for item in items:
-        yield item

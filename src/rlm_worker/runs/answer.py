@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from rlm_worker.errors import UsageLimitExceeded
 from rlm_worker.ports import CallKind, Message, ModelReply, ModelRequest
+from rlm_worker.wire.events import AnswerEvent
 
 from .run import Run
 
@@ -20,10 +21,10 @@ class AnswerEvents:
     run: Run
 
     def write(self, delta: str) -> None:
-        self.run.emit("answer", {"delta": delta})
+        self.run.emit(AnswerEvent(delta=delta))
 
     def restart(self) -> None:
-        self.run.emit("answer", {"delta": "", "restart": True})
+        self.run.emit(AnswerEvent(delta="", restart=True))
 
 
 async def answer(run: Run, kind: CallKind, messages: tuple[Message, ...]) -> tuple[str, bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from rlm_worker.budget.funding import Grant, Unlimited
@@ -19,7 +19,6 @@ from rlm_worker.ports import (
     CallKind,
     Clock,
     Deployment,
-    EventKind,
     EventSink,
     Journal,
     Message,
@@ -32,6 +31,7 @@ from rlm_worker.ports import (
     Span,
 )
 from rlm_worker.text.context import ContextReader
+from rlm_worker.wire.events import Event, PlanEvent
 
 from .job import Job
 
@@ -113,23 +113,27 @@ class Run:
         left = self.ledger.remaining_seconds()
         return left is None or (left > 0 and left >= calls * self.latency.expected(role) * _QUICK)
 
-    async def fan_out(self, items: AsyncIterator[Item], work: Callable[[Item], Awaitable[Result]]) -> list[Result]:
+    async def fan_out(
+        self, items: AsyncIterator[Item] | Iterable[Item], work: Callable[[Item], Awaitable[Result]]
+    ) -> list[Result]:
         """Applies `work`, which calls a model, to each item, as many at a time as the deployment allows."""
         return await fan_out(items, work, width=self.ports.deployment.max_concurrency, backoff=self.backoff)
 
-    def emit(self, kind: EventKind, data: Mapping[str, object]) -> None:
-        self.ports.events.emit(kind, data)
+    def emit(self, event: Event) -> None:
+        self.ports.events.emit(event.kind, event.to_wire())
 
-    def plan(self, strategy: str, *, chunks: int, chunk_size: int) -> dict[str, object]:
-        """What the `plan` event says."""
-        return {
-            "strategy": strategy,
-            "characters": self.reader.manifest.characters,
-            "chunks": chunks,
-            "chunkSize": chunk_size,
-            "rootModel": self.root.id,
-            "subModel": self.sub.id,
-        }
+    def announce_plan(self, strategy: str, *, chunks: int, chunk_size: int) -> None:
+        """Says how the context will be read; `chunk_size` in characters."""
+        self.emit(
+            PlanEvent(
+                strategy=strategy,
+                characters=self.reader.manifest.characters,
+                chunks=chunks,
+                chunk_size=chunk_size,
+                root_model=self.root.id,
+                sub_model=self.sub.id,
+            )
+        )
 
     def warn(self, warning: str) -> None:
         if warning not in self.warnings:

@@ -37,7 +37,7 @@ async def run_direct(run: Run) -> Outcome:
             f"{run.reader.manifest.characters:,} characters do not fit the window of {run.root.id} "
             f"({run.root.window:,} tokens, the answer included); use strategy auto or map_reduce"
         )
-    run.emit("plan", run.plan("direct", chunks=1, chunk_size=run.reader.manifest.characters))
+    run.announce_plan("direct", chunks=1, chunk_size=run.reader.manifest.characters)
     messages = direct_messages(run.job.query, await read_all(run.reader))
     text, cut = await answer(run, "direct", messages)
     return Outcome(text, chunks=1, read=run.reader.manifest.characters, truncated=cut)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from rlm_worker.errors import InputTooLarge, ModelError, NothingRead, RLMError, UsageLimitExceeded
 from rlm_worker.ports import ModelReply, Span
@@ -13,6 +14,7 @@ from rlm_worker.runs.run import Outcome, Run
 from rlm_worker.text.chunker import Chunk, ChunkBudget, Chunker
 from rlm_worker.text.quotes import quoted
 from rlm_worker.text.tokens import byte_length
+from rlm_worker.wire.events import SubcallEvent
 
 from .note_cache import MapCache
 from .plan import MapPlan, chosen_chunks, plan_map
@@ -54,7 +56,7 @@ class _Progress:
 async def run_map_reduce(run: Run) -> Outcome:
     """Reads what limits allow and answers from it; raises `NothingRead` when no chunk could be read."""
     plan = await plan_map(run)
-    run.emit("plan", run.plan("map_reduce", chunks=plan.expected, chunk_size=plan.budget.characters))
+    run.announce_plan("map_reduce", chunks=plan.expected, chunk_size=plan.budget.characters)
     cache = await _map_cache(run)
     progress = _Progress()
     await _read_within_time(run, plan, cache, progress)
@@ -170,23 +172,22 @@ class _ChunkReader:
         model = self.run.ports.catalog.find(reply.model) if reply else None
         cost = model.cost(usage.input_tokens, usage.output_tokens) if model and usage else 0.0
         self.run.emit(
-            "subcall",
-            {
-                "chunk": reading.span.index,
+            SubcallEvent(
+                chunk=reading.span.index,
                 # How many there are was an estimate, and those behind it may be read before those below.
-                "chunks": max(self.plan.expected, self.progress.chunks),
-                "done": len(self.progress.readings),
-                "status": _status(reading, cached),
-                "model": reply.model if reply else self.run.sub.id,
-                "inputTokens": usage.input_tokens if usage else 0,
-                "outputTokens": usage.output_tokens if usage else 0,
-                "costUsd": cost,
-                "durationMs": round((self.run.ports.clock.now() - started) * 1000),
-            },
+                chunks=max(self.plan.expected, self.progress.chunks),
+                done=len(self.progress.readings),
+                status=_status(reading, cached),
+                model=reply.model if reply else self.run.sub.id,
+                input_tokens=usage.input_tokens if usage else 0,
+                output_tokens=usage.output_tokens if usage else 0,
+                cost_usd=cost,
+                duration_ms=round((self.run.ports.clock.now() - started) * 1000),
+            )
         )
 
 
-def _status(reading: Reading, cached: bool) -> str:
+def _status(reading: Reading, cached: bool) -> Literal["ok", "none", "failed", "cached"]:
     if reading.error is not None:
         return "failed"
     if cached:

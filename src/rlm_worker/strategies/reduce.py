@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 from rlm_worker.errors import UsageLimitExceeded
 from rlm_worker.runs.answer import answer, cut_at
@@ -43,7 +43,7 @@ async def _reduced(run: Run, notes: Sequence[Note]) -> Sequence[Note]:
             raise UsageLimitExceeded("maxIterations", run.ledger.limits.max_iterations, run.ledger.usage.iterations)
         if not run.has_time_for("root", calls=2):
             raise _out_of_time(run)
-        notes = await run.fan_out(_each(groups), lambda group: _merged(run, group))
+        notes = await run.fan_out(groups, lambda group: _merged(run, group))
     return notes
 
 
@@ -107,8 +107,3 @@ def _unsynthesized(run: Run, notes: Sequence[Note]) -> str:
     """The notes themselves: the best that there is when the root model may not speak any more."""
     run.warn("the answer is the evidence as it was found: no root call was left to put it into words")
     return "\n\n".join(note.text.strip() for note in notes) or _NO_NOTES
-
-
-async def _each(groups: Sequence[Sequence[Note]]) -> AsyncIterator[Sequence[Note]]:
-    for group in groups:
-        yield group
