@@ -190,7 +190,7 @@ class SandboxForgot(SandboxLost):
 
 
 class NothingRead(RLMError):
-    """No chunk of the context could be read; `cause` is the last model error."""
+    """No chunk of the context could be read, and no model error says why."""
 
     type = "nothing_read"
 
