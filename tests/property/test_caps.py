@@ -142,6 +142,7 @@ def test_schedules_keep_caps(schedule: list[str], cap: float, equal: bool, sub: 
     texts: Texts = [("same.txt", text) for _ in range(6)] if equal else [(None, text)]
     result, journalled = run(provider, texts, {"maxCostUsd": cap, "subModel": sub, "chunkSize": 6_000})
     assert provider.usd <= cap + 1e-12
+    assert result.cost_usd <= cap + 1e-9
     assert journalled == pytest.approx(result.cost_usd, abs=1e-9)
     assert sum(totals.cost_usd for totals in result.models) == pytest.approx(result.cost_usd, abs=1e-9)
     if result.estimated:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from rlm_worker.errors import InputTooLarge
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.ports import ModelReply, ModelRequest, Span
+from rlm_worker.runs.job import Job
 from rlm_worker.strategies.prompts import map_messages
 from rlm_worker.testing import FunctionModel, SqliteDatabase, memory_ports
 from rlm_worker.text.chunks import Chunk, ChunkBudget, Piece, further_head
@@ -138,6 +140,13 @@ def test_old_tables_are_read() -> None:
     again = SessionJournal(database)
     assert again.spans()[1].overlap_bytes == 12
     assert [paid.call for paid in again.payments()] == ["k"]
+
+
+async def test_old_job_is_read() -> None:
+    """One that an earlier version has written, fields included that are gone."""
+    job = await a_job()
+    old = json.loads(job.model_dump_json(by_alias=True, exclude_none=True)) | {"labels": {}}
+    assert Job.model_validate_json(json.dumps(old)) == job
 
 
 @pytest.mark.parametrize("name", ["a.txt", 'quo"ted.txt', "عرض\u202e.txt", "üñ.md", "", None])

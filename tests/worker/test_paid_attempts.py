@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import httpx
@@ -53,6 +54,13 @@ def _price(entry: CallEntry) -> float:
     model = _CATALOG.find(entry.call.model)
     assert model is not None
     return model.cost(entry.call.prompt_tokens, max(1, count_tokens(str(entry.answer))))
+
+
+def billed_cut(entries: list[CallEntry], tokens: int) -> float:
+    """The same for calls whose answers were cut at so many tokens."""
+    return sum(
+        found.cost(entry.call.prompt_tokens, tokens) for entry in entries if (found := _CATALOG.find(entry.call.model))
+    )
 
 
 def charged(scripted: ScriptedModel) -> list[CallEntry]:
@@ -138,6 +146,39 @@ def test_cut_answer_is_truncated(impatient: DevProcess, scripted: ScriptedModel)
         result = ask(impatient, haystack(900), rootModel=model)
         assert result["truncated"] is True
         assert "the answer was cut at 1024 tokens" in str(result["warnings"])
+
+
+def streamed_result(worker: DevProcess, root: str) -> dict[str, object]:
+    body = {
+        "context": haystack(900),
+        "query": unheard("q"),
+        "stream": True,
+        "config": {"useCache": False, "rootModel": root, "maxOutputTokens": 64},
+    }
+    with httpx.stream("POST", f"{worker.url}/rlm", json=body, timeout=60) as answer:
+        lines = [*answer.iter_lines()]
+    result: dict[str, object] = json.loads(lines[lines.index("event: result") + 1].removeprefix("data: "))
+    return result
+
+
+@pytest.mark.parametrize("model", [ROOT, NEWER])
+def test_cut_stream_is_truncated(impatient: DevProcess, scripted: ScriptedModel, model: str) -> None:
+    scripted.rules = [fixed("blue " * 4_000)]
+    result = streamed_result(impatient, model)
+    assert result["truncated"] is True
+    assert usd(result) == pytest.approx(billed_cut(scripted.answered, 64), abs=1e-9)
+
+
+def test_broken_stream_is_booked(impatient: DevProcess, scripted: ScriptedModel) -> None:
+    scripted.rules = [fixed("blue " * 20)]
+    scripted.faults = [Fault("truncated", model=ROOT, times=1)]
+    result = streamed_result(impatient, ROOT)
+    assert [entry.outcome for entry in scripted.calls] == ["truncated", "ok"]
+    assert result["estimated"] is True
+    models = result["models"]
+    assert isinstance(models, list)
+    assert [totals["calls"] for totals in models] == [2]
+    assert usd(result) > billed(scripted.answered)
 
 
 @pytest.mark.parametrize("model", [ROOT, NEWER])

@@ -229,7 +229,10 @@ _CALL_COLUMNS = (
 def _call_row(call: CallRecord) -> tuple[Cell, ...]:
     # The prompt of a chunk can be built again from its span: the context is not kept twice.
     messages = None if call.span else json.dumps([[message.role, message.content] for message in call.messages])
-    span = json.dumps(_span_row(call.span)) if call.span else None
+    span = None
+    if call.span is not None:
+        row = _span_row(call.span)
+        span = json.dumps(row if call.span.overlap_bytes else row[:-1])  # as the first version has it
     usage = call.usage
     return (
         *(call.key, call.role, call.kind, call.model, messages, call.text),

@@ -26,9 +26,10 @@ class Pricing:
         return self._estimators.setdefault(model.id, TokenEstimator())
 
     def prompt_tokens(self, request: ModelRequest) -> int:
-        """About how many tokens a prompt has."""
+        """About how many tokens a prompt has, never more than it can have."""
         estimator = self.estimator(request.model)
-        return sum(estimator.estimate(message.content) + TOKENS_PER_MESSAGE for message in request.messages)
+        tokens = sum(estimator.estimate(message.content) + TOKENS_PER_MESSAGE for message in request.messages)
+        return min(tokens, max_prompt_tokens(request))
 
     def worst_usd(self, request: ModelRequest) -> float:
         """The most that an attempt can cost, in US dollars, whatever its text and its model's vocabulary."""
@@ -45,7 +46,7 @@ class Pricing:
 
     def estimated_usage(self, request: ModelRequest, text: str) -> CallUsage:
         """What an attempt has used whose model reported nothing."""
-        output = self.estimator(request.model).estimate(text)
+        output = min(self.estimator(request.model).estimate(text), byte_length(text), request.max_output_tokens)
         return CallUsage(self.prompt_tokens(request), output, estimated=True)
 
     def learn(self, request: ModelRequest, reply: ModelReply) -> None:

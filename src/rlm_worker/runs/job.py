@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from pydantic import model_validator
+from pydantic import ConfigDict
 
 from rlm_worker.budget.funding import UNLIMITED_USD
 from rlm_worker.wire.base import Wire
 from rlm_worker.wire.requests import RunConfig
 
-_NO_LONGER_READ = frozenset({"labels"})
-
 
 class Job(Wire):
     """A validated request on its way to its session: models resolved to ids, the context measured and placed.
 
-    `batch_id` names the batch whose item it is; empty for a request of its own.
+    `batch_id` names the batch whose item it is; empty for a request of its own. What another version has added is let
+    be: a session outlives its code.
     """
+
+    model_config = ConfigDict(extra="ignore")
 
     session_id: str
     owner: str
@@ -35,11 +36,3 @@ class Job(Wire):
     started_at: float = 0.0
     run_id: str = ""
     granted_usd: float = UNLIMITED_USD
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_earlier_versions(cls, written: object) -> object:
-        """A session that was begun by an earlier version goes on: what that wrote and nobody reads is dropped."""
-        if isinstance(written, dict):
-            return {name: value for name, value in written.items() if name not in _NO_LONGER_READ}
-        return written

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlm_worker.errors import ContextTooLarge, InputTooLarge, RLMError
+from rlm_worker.errors import ContextTooLarge, InputTooLarge, RateLimited, RLMError
 from rlm_worker.repl.explore import run_repl
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import Outcome, Run, RunPorts, start_run
@@ -51,7 +51,10 @@ async def _outcome(run: Run, strategy: str) -> Outcome:
     except (ContextTooLarge, InputTooLarge):
         if run.job.config.strategy == "direct":
             raise
-    run.warn("the context did not fit the root model's window after all; it was read in chunks")
+        run.warn("the context did not fit the root model's window after all; it was read in chunks")
+    except RateLimited:  # the key's dollars do not surely cover one long call; several short ones cost less
+        if run.job.config.strategy == "direct":
+            raise
     return await run_map_reduce(run)
 
 

@@ -23,7 +23,7 @@ from .reading_time import ReadingTime
 from .reduce import synthesize
 
 # The share of the time that is left after which reading ends although nothing was read yet.
-_LONGEST_SHARE = 0.95
+_MAX_READING_SHARE = 0.95
 _MIN_CHARACTERS_TO_SPLIT = 200
 
 
@@ -86,7 +86,7 @@ async def _read_within_time(run: Run, plan: MapPlan, cache: MapCache | None, pro
         await _read_all(run, plan, cache, progress)
         return
     try:
-        async with asyncio.timeout(max(0.0, whole * _LONGEST_SHARE)) as timeout:
+        async with asyncio.timeout(max(0.0, whole * _MAX_READING_SHARE)) as timeout:
             progress.time = ReadingTime(run, whole, timeout)
             await _read_all(run, plan, cache, progress)
     except TimeoutError:

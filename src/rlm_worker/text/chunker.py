@@ -43,11 +43,12 @@ class ArrivingText:
             self._held, self._position = "", 0
 
 
-__all__ = ["Chunk", "ChunkBudget", "Chunker", "Piece", "chunk_documents"]
+__all__ = ["MAX_OVERLAP", "Chunk", "ChunkBudget", "Chunker", "Piece", "chunk_documents"]
 
 # A document is begun in the rest of a chunk only if at least this share of the chunk is left for it.
 _WORTHWHILE = 1 / 16
-_LARGEST_OVERLAP = 1 / 4
+# The share of a chunk that may repeat the one before.
+MAX_OVERLAP = 1 / 4
 _NOTHING = Cost()
 
 
@@ -74,7 +75,7 @@ class Chunker:
     ) -> None:
         self._budget = budget
         self._estimator = estimator or TokenEstimator()
-        self._reach = min(overlap, int(budget.characters * _LARGEST_OVERLAP))
+        self._reach = min(overlap, int(budget.characters * MAX_OVERLAP))
         self._index = first_index
         self._shelf = Shelf()
         # The open document; `_offset` is that of its text's beginning in the context.
@@ -221,7 +222,7 @@ class Chunker:
         """The overlap that follows the text `before`."""
         reach = self._reach
         if limit := self._limits().weight:
-            reach = min(reach, weighed_prefix(before[: -reach - 1 : -1], int(limit * _LARGEST_OVERLAP)))
+            reach = min(reach, weighed_prefix(before[: -reach - 1 : -1], int(limit * MAX_OVERLAP)))
         return repeated_tail(before, reach) if reach else ""
 
     def _weight(self, text: str) -> int:
