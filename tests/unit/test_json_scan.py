@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rlm_worker.errors import MalformedBody
-from rlm_worker.json_scan import MAX_DEPTH, array_items, check_depth
+from rlm_worker.json_scan import MAX_BRACKETS, MAX_DEPTH, array_items, check_depth
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(alphabet='a\\"[]{},é😀\n', max_size=8),
@@ -33,6 +33,18 @@ def test_deeper_is_refused(depth: int) -> None:
     for text in (nested(depth), b"[" * depth, b'[{"a": ' + nested(depth) + b"}]", nested(depth).decode()):
         with pytest.raises(MalformedBody, match="64 levels"):
             check_depth(text)
+
+
+@pytest.mark.parametrize("part", [b"[],", b'{"a":1},', b"[[[[{}]]]],"])
+def test_many_brackets_are_refused(part: bytes) -> None:
+    """Each takes a parser's time, and a body of them takes everybody's."""
+    with pytest.raises(MalformedBody, match="arrays and objects"):
+        check_depth(b"[" + part * (MAX_BRACKETS + 1) + b"1]")
+
+
+def test_code_as_text_is_taken() -> None:
+    check_depth(json.dumps({"context": "if (a[0]) { b(); }\n" * MAX_BRACKETS}))
+    check_depth(json.dumps([{"name": "n", "text": '{"a": [1]}'}] * 100_000))
 
 
 @given(VALUES)

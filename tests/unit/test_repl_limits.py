@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import json
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -126,6 +128,36 @@ async def test_only_models_are_free(run_on: RunOn) -> None:
     played.model.answer = answer
     result = await run_on(ports, CONTEXT, "q", strategy="repl")
     assert json.loads(result.answer or "") == pytest.approx([0.8, 0, 0, 0], abs=1e-6)
+
+
+async def test_batch_ends_its_waiting(run_on: RunOn) -> None:
+    """What the journal says of a cell while it computes again: that it waits for nobody."""
+    seen: list[bool] = []
+    code = "llm_query_batched(['a', 'b', 'c'])\nimport builtins\nbuiltins.look()"
+    played = Played(cell(code), cell("FINAL('done')"))
+    ports = played.ports()
+    cells, play = ports.cells, played.answer
+    assert cells is not None
+
+    async def answer(request: ModelRequest) -> ModelReply:
+        await asyncio.sleep(0.01 if request.role == "sub" else 0)
+        return play(request)
+
+    played.model.answer = answer
+
+    def look() -> None:
+        record = cells.cell("", 1)
+        assert record is not None
+        seen.append(record.waiting)
+
+    loop = asyncio.get_running_loop()
+    builtins.look = lambda: asyncio.run_coroutine_threadsafe(_called(look), loop).result()  # type: ignore[attr-defined]
+    await run_on(ports, CONTEXT, "q", strategy="repl")
+    assert seen == [False]
+
+
+async def _called(work: Callable[[], None]) -> None:
+    work()
 
 
 async def test_clock_cannot_be_lost(run_on: RunOn) -> None:

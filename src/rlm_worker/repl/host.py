@@ -32,7 +32,7 @@ from .protocol import (
 )
 from .task import Found, Task
 
-# How often reading alone shows that a cell is alive, in seconds.
+# How often what a cell asks shows that it is alive, in seconds.
 _SIGN_OF_LIFE_SECONDS = 2.0
 _WINDOW_SHARE = 0.95
 _MAX_JOINED_CHARACTERS = 4_000_000
@@ -104,6 +104,7 @@ class CellCalls:
     _under_way: set[asyncio.Task[dict[str, object]]] = field(default_factory=set)
     _waiting: int = 0
     _waited_until: float = 0.0
+    _marked: bool = False
     _met: Counter[str] = field(default_factory=Counter)
     _calls: int = 0
     _questions: int = 0
@@ -179,7 +180,7 @@ class CellCalls:
         now = self.task.run.ports.clock.now()
         if now - self._life_at > _SIGN_OF_LIFE_SECONDS:
             self._life_at = now
-            self.cells.wait(self.task.path, self.number, waiting=self.is_waiting)
+            self._mark(waiting=self.is_waiting)
 
     async def _text(self, asked: ReadRequest) -> str:
         if not asked.start <= asked.end <= self.task.passage.characters:
@@ -371,15 +372,18 @@ class CellCalls:
         Once a limit was met most calls end where they begin, and nothing is written for them.
         """
         self._waiting += 1
-        written = self._waiting == 1 and not self.limits
-        if written:
-            self.cells.wait(self.task.path, self.number, waiting=True)
+        if not self._marked and not self.limits:
+            self._mark(waiting=True)
         try:
             yield
         finally:
             self._waiting -= 1
-            if not self._waiting and written and not self._closed:
-                self.cells.wait(self.task.path, self.number, waiting=False)
+            if self._marked and not self._waiting and not self._closed:
+                self._mark(waiting=False)
+
+    def _mark(self, *, waiting: bool) -> None:
+        self._marked = waiting
+        self.cells.wait(self.task.path, self.number, waiting=waiting)
 
 
 def placed(passage: Passage, ranges: Sequence[Sequence[int]]) -> tuple[Interval, ...]:

@@ -13,7 +13,7 @@ from rlm_worker.text.names import shown_name
 
 from .passages import Passage
 
-# Part of what names a session, as `prompts.PROMPT_VERSION` is.
+# Part of what names a session, as `strategies.prompts.PROMPT_VERSION` is.
 REPL_PROMPT_VERSION = "1"
 PREVIEW_CHARACTERS = 600
 _MAX_NAMES = 20
@@ -123,7 +123,7 @@ async def question_message(query: str, facts: ReplFacts, passage: Passage) -> Me
 
 
 def feedback(outcome: CellOutcome, problem: str = "") -> str:
-    """What the model is told about its cell."""
+    """What the model is shown of its cell."""
     if outcome.lost:
         return (
             f"That block was ended: {outcome.lost}. It will not be run again. The REPL was set up anew: variables from "
