@@ -22,6 +22,7 @@ import click
 from scripts.local.errors import LocalError
 from scripts.local.paths import LocalPaths, local_paths
 from scripts.local.processes import run_logged, say
+from scripts.local.runtime.worker_modules import staged_worker
 from scripts.local.setup.components import node, node_environment
 
 _KEYS = "RLM_API_KEYS"
@@ -160,7 +161,7 @@ def _dry_run(paths: LocalPaths) -> None:
     needs = wanted(paths.root)
     for line in Plan(needs.buckets, needs.queues, key=True, expiries=needs.expiries).lines(needs.worker):
         say(f"would {line}, if it is missing" if not line.startswith("deploy") else f"would {line}")
-    status = subprocess.run(_command(paths, ["deploy", "--dry-run"]), env=_environment(paths), check=False).returncode
+    status = upload(paths, "--dry-run")
     if status:
         raise LocalError(f"wrangler's dry run ended with status {status}", hint="its output above says why")
     say("dry run: nothing was changed")
@@ -192,7 +193,7 @@ def _perform(paths: LocalPaths, wrangler: Wrangler, todo: Plan, key_name: str) -
     key, entry = make_key(key_name)
     with _secrets_file({_KEYS: entry}) as file:
         secret = ["--secrets-file", str(file)] if todo.key else []
-        status = subprocess.run(_command(paths, ["deploy", *secret]), env=_environment(paths), check=False).returncode
+        status = upload(paths, *secret)
     if status:
         raise LocalError(f"wrangler deploy ended with status {status}", hint="mend what it says and run this again")
     if todo.key:
@@ -251,6 +252,14 @@ def _secrets_file(values: dict[str, str]) -> Iterator[Path]:
         file.touch(mode=0o600)
         file.write_text(json.dumps(values), encoding="utf-8")
         yield file
+
+
+def upload(paths: LocalPaths, *options: str, quiet: bool = False) -> int:
+    """The status of `wrangler deploy` with what the Worker imports and nothing that lies beside it."""
+    with staged_worker(paths.root) as entry:
+        command = _command(paths, ["deploy", str(entry), *options])
+        output = subprocess.DEVNULL if quiet else None
+        return subprocess.run(command, env=_environment(paths), stdout=output, check=False).returncode
 
 
 def _command(paths: LocalPaths, arguments: Sequence[str]) -> list[str]:

@@ -64,6 +64,10 @@ class LocalPaths:
         return self.parts / "bundle"
 
     @property
+    def snapshot(self) -> Path:
+        return self.parts / "snapshot"
+
+    @property
     def models(self) -> Path:
         return self.parts / "models"
 

@@ -18,8 +18,8 @@ import httpx
 from scripts.local.paths import local_paths
 from scripts.local.processes import end_group, start_group
 from scripts.local.runtime.deployment import free_port
-from scripts.local.runtime.run_config import runner_environment
-from scripts.local.setup.components import node, uses_official_bundle
+from scripts.local.runtime.run_config import development_flags, runner_environment
+from scripts.local.setup.components import node
 from tests.bench.environment import prepare_worker_modules
 from tests.bench.tables import Table
 from tests.bench.texts import MEGABYTE, unique_text
@@ -92,7 +92,9 @@ def _run_config(state: Path, port: int) -> Path:
     """What runner.mjs takes, for a Worker without bindings."""
     source = state / "source"
     shutil.copytree(Path(__file__).parent / "worker", source)
-    shutil.copytree(_PATHS.root / "src" / "rlm_worker", source / "rlm_worker")
+    no_platform = shutil.ignore_patterns("adapters", "durable_objects")
+    shutil.copytree(_PATHS.root / "src" / "rlm_worker", source / "rlm_worker", ignore=no_platform)
+    modules = sorted(path.relative_to(source).as_posix() for path in source.rglob("*.py"))
     toml = state / "wrangler.toml"
     toml.write_text(
         'name = "splitting"\nmain = "source/main.py"\ncompatibility_date = "2026-09-08"\n'
@@ -103,10 +105,10 @@ def _run_config(state: Path, port: int) -> Path:
         "name": "splitting",
         "main": "main.py",
         "source": str(source),
-        "leaveOut": ["rlm_worker/adapters/", "rlm_worker/durable_objects/"],
+        "modules": ["main.py", *(name for name in modules if name != "main.py")],
         "wranglerToml": str(toml),
         "compatibilityDate": "2026-09-08",
-        "flags": [] if uses_official_bundle(_PATHS) else ["python_workers_development", "experimental"],
+        "flags": development_flags(_PATHS),
         "npm": str(_PATHS.npm),
         "pythonModules": str(prepare_worker_modules()),
         "aiWorker": str(_PATHS.ai_worker),

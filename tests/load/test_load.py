@@ -1,4 +1,4 @@
-"""A minute of the load run; `python -m tests.load --minutes 30` is the whole of it."""
+"""Fifteen seconds of the load run, a minute with --full; `python -m tests.load --minutes 30` is the whole of it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from tests.load.run import run_load
 pytestmark = [pytest.mark.worker, pytest.mark.slow]
 
 
-async def test_mixed_load_keeps_promises(tmp_path: Path) -> None:
-    outcome = await run_load(tmp_path, minutes=1, callers=50)
+async def test_mixed_load_keeps_promises(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    minutes = 1.0 if pytestconfig.getoption("--full") else 0.25
+    outcome = await run_load(tmp_path, minutes=minutes, callers=50)
     print(report(outcome))
     assert outcome.problems() == []
     kinds = {kind for kind, _ in outcome.statuses}

@@ -11,7 +11,7 @@ import pytest
 from scripts.local.paths import LocalPaths, local_paths
 from scripts.local.runtime.run_config import Upstreams, write_run_config
 
-DEVELOPMENT = {"python_workers_development", "experimental"}
+DEVELOPMENT = {"python_workers_development", "experimental", "disable_python_dedicated_snapshot"}
 DEPLOYED = tomllib.loads((local_paths().root / "wrangler.toml").read_text(encoding="utf-8"))
 
 
@@ -52,4 +52,7 @@ def test_remote_has_no_upstream(tmp_path: Path) -> None:
 
 
 def test_client_stays_outside(tmp_path: Path) -> None:
-    assert derived(tmp_path)["leaveOut"] == ["rlm_client/"]
+    modules = derived(tmp_path)["modules"]
+    assert isinstance(modules, list)
+    assert modules[0] == "entry.py"
+    assert not [name for name in modules if name.startswith("rlm_client/")]

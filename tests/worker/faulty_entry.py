@@ -23,6 +23,8 @@ from rlm_worker.durable_objects.session_object import SessionSlot, open_session
 SandboxHost = entry.SandboxHost
 NAMESPACES = frozenset({"RLM_SESSIONS", "RLM_ACCOUNTS", "RLM_BATCHES"})
 FAULTS: dict[str, dict[str, Any]] = {}
+# Longer than the deployment of tests/worker/test_faults.py waits for a model.
+SLOW_SECONDS = 1.5
 
 
 class GarbledObject:
@@ -87,7 +89,7 @@ class FaultyBinding:
     async def _later(self, real: Any, arguments: tuple[Any, ...]) -> Any:
         mode = self._fault["mode"]
         if mode == "slow":
-            await asyncio.sleep(self._fault.get("seconds", 3))
+            await asyncio.sleep(self._fault.get("seconds", SLOW_SECONDS))
         elif mode == "wrong":
             return WRONG.get(self._name, _something_else)(*arguments)
         elif self._strikes():

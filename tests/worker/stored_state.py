@@ -1,4 +1,4 @@
-"""What a stopped deployment keeps, read from its state folder: exact, and without asking the code under test."""
+"""What a deployment keeps, read from its state folder: exact, and without asking the code under test."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NOTHING = StoredState(frozenset(), frozenset(), frozenset(), frozenset(), {})
 
 
 def stored_state(state: Path) -> StoredState:
-    """Lists all that lies in the state folder of a deployment that is not running."""
+    """Lists all that lies in the state folder of a deployment that does nothing at the moment, or has been stopped."""
     return StoredState(
         objects=_names(state / "r2", _OBJECTS, "key"),
         uploads=_names(state / "r2", _UPLOADS, "key", where="state = 0"),

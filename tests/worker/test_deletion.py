@@ -1,4 +1,4 @@
-"""What is deleted is gone: the state folder of the stopped deployment is read, R2, KV, Durable Objects and alarms."""
+"""What is deleted is gone: the deployment's state folder is read, R2, KV, Durable Objects and alarms."""
 
 from __future__ import annotations
 
@@ -24,10 +24,16 @@ SECONDS_PER_DAY = 86_400
 SETTLED = 1.5
 
 
+@pytest.fixture(scope="module")
+def shared(scripted_server: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevProcess]:
+    with DevProcess(tmp_path_factory.mktemp("state"), ai=scripted_server.url) as process:
+        yield process
+
+
 @pytest.fixture
-def worker(start_worker: StartWorker) -> DevProcess:
-    """A deployment with nothing in it yet."""
-    return start_worker()
+def worker(shared: DevProcess, start_worker: StartWorker) -> DevProcess:
+    """A deployment with nothing in it: the shared one, unless a test that failed has left something."""
+    return shared if stored_state(shared.state) == NOTHING else start_worker()
 
 
 @pytest.fixture
@@ -37,12 +43,9 @@ def http(worker: DevProcess) -> Iterator[httpx.Client]:
 
 
 def left(worker: DevProcess) -> StoredState:
-    """What lies in the deployment; it goes on afterwards."""
+    """What lies on the disk of the deployment: workerd answers nobody before it has written what it has done."""
     time.sleep(SETTLED)
-    worker.stop()
-    found = stored_state(worker.state)
-    worker.start()
-    return found
+    return stored_state(worker.state)
 
 
 def put(http: httpx.Client, text: str = LARGE) -> str:

@@ -25,6 +25,8 @@ BODY = {"context": CONTEXT, "query": "number for amber-fox?", "config": {"chunkS
 # So many calls are in flight at the most: what a crash may cost.
 WIDTH = 4
 FAST = {"MAX_CONCURRENCY": str(WIDTH), "FIRST_CONCURRENCY": str(WIDTH), "MODEL_BACKOFF_SECONDS": "0.05"}
+# One kill late, one early, one in the middle; the rest of the series with --full.
+SEEDS = [seed if seed in (0, 1, 5) else pytest.param(seed, marks=pytest.mark.full) for seed in range(10)]
 
 
 def submit(worker: DevProcess) -> str:
@@ -61,7 +63,7 @@ def undisturbed(scripted_server: ScriptedModel, tmp_path_factory: pytest.TempPat
         return result_of(worker, submit(worker))
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_power_failure_loses_nothing(
     start_worker: StartWorker, scripted: ScriptedModel, undisturbed: dict[str, object], seed: int
 ) -> None:

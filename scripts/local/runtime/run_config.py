@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.local.paths import LocalPaths
+from scripts.local.runtime.worker_modules import entry_file, worker_modules
 from scripts.local.setup.components import node_environment, uses_official_bundle
+from scripts.local.setup.snapshot import BASELINE_FLAG, SNAPSHOT_NAME
 
-# `experimental` lets Dynamic Workers carry development flags, and the local bundle needs the other one.
-_LOCAL_FLAGS = ("python_workers_development", "experimental")
+# `experimental` lets Dynamic Workers carry development flags; the local bundle needs the first, its snapshot the last.
+_LOCAL_FLAGS = ("python_workers_development", "experimental", BASELINE_FLAG)
 # A module that tests put before the Worker's own entry: it imports that and may change what it is given.
 FRONT_VARIABLE = "RLM_FRONT_MODULE"
-# The client lies beside the Worker's code and is no part of it.
-_NOT_IN_THE_WORKER = ("rlm_client/",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +37,17 @@ def write_run_config(
 ) -> Path:
     """Writes `state`/run.json for runner.mjs, returns its path; no `upstreams` means the account's own AI binding."""
     deployed = tomllib.loads((paths.root / "wrangler.toml").read_text(encoding="utf-8"))
-    main = Path(deployed["main"])
+    main = entry_file(paths.root)
     front = os.environ.get(FRONT_VARIABLE)
     config = {
         "name": deployed["name"],
         "main": Path(front).name if front else main.name,
         "front": front,
-        "source": str(paths.root / main.parent),
-        "leaveOut": _NOT_IN_THE_WORKER,
+        "source": str(main.parent),
+        "modules": worker_modules(main),
         "wranglerToml": str(paths.root / "wrangler.toml"),
         "compatibilityDate": deployed["compatibility_date"],
-        "flags": () if uses_official_bundle(paths) else _LOCAL_FLAGS,
+        "flags": development_flags(paths),
         "npm": str(paths.npm),
         "pythonModules": str(paths.python_modules),
         "aiWorker": str(paths.ai_worker),
@@ -60,6 +60,11 @@ def write_run_config(
     target = state / "run.json"
     target.write_text(json.dumps(config, indent=1), encoding="utf-8")
     return target
+
+
+def development_flags(paths: LocalPaths) -> tuple[str, ...]:
+    """Compatibility flags that Workers need on this machine only."""
+    return () if uses_official_bundle(paths) else _LOCAL_FLAGS
 
 
 def _local_variables(paths: LocalPaths) -> dict[str, str]:
@@ -79,7 +84,14 @@ def runner_environment(paths: LocalPaths, state: Path) -> dict[str, str]:
         "RLM_WORKERD": str(paths.workerd),
         "RLM_WORKERD_PID_FILE": str(state / "workerd.pid"),
         "RLM_BUNDLE": str(paths.bundle),
+        **_snapshot(paths),
         "WRANGLER_LOG": "error",
         "NO_COLOR": "1",
         "FORCE_COLOR": "0",
     }
+
+
+def _snapshot(paths: LocalPaths) -> dict[str, str]:
+    """What isolates open from; where there is none, each of them starts Python anew."""
+    there = (paths.snapshot / SNAPSHOT_NAME).exists()
+    return {"RLM_SNAPSHOT": SNAPSHOT_NAME, "RLM_SNAPSHOTS": str(paths.snapshot)} if there else {}

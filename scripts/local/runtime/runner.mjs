@@ -97,11 +97,10 @@ async function deployed() {
   return workerOptions;
 }
 
+// The first module is the entry.
 function ownModules() {
-  const names = files(run.source).filter((name) => name.endsWith(".py") && !run.leaveOut.some((out) => name.startsWith(out)));
-  names.sort((one, other) => (other === run.main) - (one === run.main)); // the first module is the entry
   const front = run.front ? [pythonModule(run.main, run.front)] : [];
-  return [...front, ...names.map((name) => pythonModule(name, join(run.source, name)))];
+  return [...front, ...run.modules.map((name) => pythonModule(name, join(run.source, name)))];
 }
 
 function vendoredModules() {

@@ -148,17 +148,19 @@ def _fetch_official(paths: LocalPaths) -> bool:
         cache = f"--pyodide-bundle-disk-cache-dir={paths.bundle}"
         process = start_group([paths.workerd, "serve", cache, probe], output)
         try:
-            return _wait_for_bundle(process, paths.bundle)
+            return wait_until_written(process, paths.bundle, "pyodide_*.capnp.bin")
         finally:
             end_group(process)
 
 
-def _wait_for_bundle(process: subprocess.Popen[bytes], folder: Path) -> bool:
+def wait_until_written(process: subprocess.Popen[bytes], folder: Path, pattern: str) -> bool:
+    """Waits until workerd has written such a file and it grows no more; false where none comes."""
     deadline, before = time.monotonic() + _FETCH_SECONDS, 0
-    while time.monotonic() < deadline and process.poll() is None:
-        size = sum(file.stat().st_size for file in folder.glob("pyodide_*.capnp.bin"))
-        if size and size == before:
-            return True
+    while time.monotonic() < deadline:
+        ended = process.poll() is not None
+        size = sum(file.stat().st_size for file in folder.glob(pattern))
+        if ended or (size and size == before):
+            return size > 0
         before = size
         time.sleep(_POLL_SECONDS)
     return False

@@ -19,7 +19,7 @@ _NPM_HINT = "check that an npm registry can be reached, then run it again"
 
 def runtime_steps(paths: LocalPaths) -> list[Step]:
     """What every command needs: tools, the Workers runtime, the Worker's packages, Pyodide."""
-    return [tools_step(paths), wrangler_step(paths), modules_step(paths), bundle_step(paths)]
+    return [tools_step(paths), wrangler_step(paths), modules_step(paths), bundle_step(paths), snapshot_step(paths)]
 
 
 def tools_step(paths: LocalPaths) -> Step:
@@ -67,6 +67,17 @@ def bundle_step(paths: LocalPaths) -> Step:
         outputs=(paths.bundle / "kind",),
         build=lambda: _choose_bundle(paths),
         hint="remove the `bundle` folder beside the logs and run it again",
+    )
+
+
+def snapshot_step(paths: LocalPaths) -> Step:
+    """Python that has just started, for isolates to open from; it goes with the bundle that is put together here."""
+    return Step(
+        name="Python snapshot",
+        inputs=node_packages(paths.root),
+        outputs=(paths.snapshot,),
+        build=lambda: _take_snapshot(paths),
+        hint="the log beside the others, snapshot.log, says what workerd had to say",
     )
 
 
@@ -137,6 +148,15 @@ def _choose_bundle(paths: LocalPaths) -> str:
     made = "the official one" if official else assemble_bundle(paths.pyodide, paths.bundle)
     (paths.bundle / "kind").write_text("official" if official else "assembled", encoding="utf-8")
     return made
+
+
+def _take_snapshot(paths: LocalPaths) -> str:
+    from scripts.local.setup.snapshot import take_snapshot  # noqa: PLC0415 -- late, for the same reason
+
+    if uses_official_bundle(paths):
+        paths.snapshot.mkdir(parents=True, exist_ok=True)
+        return "none beside the official bundle"
+    return take_snapshot(paths)
 
 
 def _size(folder: Path) -> str:

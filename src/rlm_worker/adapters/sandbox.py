@@ -28,6 +28,8 @@ from .bindings import binding, variable
 _MEMORY_BYTES = 96 * 1024 * 1024
 _COMPATIBILITY_DATE = "2026-09-08"
 _FLAGS = ("python_workers", "disable_python_external_sdk")
+# Locally an isolate needs the bundle for development, and opens from a snapshot of Python alone.
+_LOCAL_FLAGS = ("python_workers_development", "disable_python_dedicated_snapshot")
 _PACKAGE = "rlm_worker.sandbox"
 _MAIN = f"from {_PACKAGE}.entry import Default\n"
 _MODULES = ("__init__", "entry", "guard", "output", "repl", "text", "tools", "values")
@@ -85,7 +87,7 @@ class DynamicWorkers:
         return _object(
             {
                 "compatibilityDate": _COMPATIBILITY_DATE,
-                "compatibilityFlags": [*_FLAGS, *(["python_workers_development"] if local else [])],
+                "compatibilityFlags": [*_FLAGS, *(_LOCAL_FLAGS if local else ())],
                 **({"allowExperimental": True} if local else {}),
                 "mainModule": "main.py",
                 "modules": {name: {"py": source} for name, source in _sources().items()},
