@@ -1,4 +1,4 @@
-"""The Worker: exports the entrypoint and the Durable Object and wires ports to adapters; nothing else."""
+"""The Worker: exports the entrypoints and the Durable Object classes, and wires ports to adapters; nothing else."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from rlm_worker.adapters.analytics import AnalyticsEngine
 from rlm_worker.adapters.bindings import SystemClock, variable
 from rlm_worker.adapters.fetch import from_js, to_response
 from rlm_worker.adapters.kv import KVCache
+from rlm_worker.adapters.queue import BatchQueue
 from rlm_worker.adapters.r2 import R2Store
 from rlm_worker.adapters.rate_limiter import BindingRateLimiter
 from rlm_worker.adapters.sandbox import DynamicWorkers, HostMethods
-from rlm_worker.api.app import Api, error_response
+from rlm_worker.api.app import Api
+from rlm_worker.api.responses import error_response
 from rlm_worker.batches.consumer import BatchConsumer
+from rlm_worker.batches.delivery import consume
 from rlm_worker.durable_objects.account_object import AccountMethods, accounts_of, open_account
-from rlm_worker.durable_objects.batch_object import BatchMethods, BatchStubs, batches_of, consume, open_batch
+from rlm_worker.durable_objects.batch_object import BatchMethods, open_batch
 from rlm_worker.durable_objects.probes import BindingProbes
-from rlm_worker.durable_objects.rpc import SessionStubs
+from rlm_worker.durable_objects.rpc import batches, batches_of, sessions
 from rlm_worker.durable_objects.session_object import SessionMethods, SessionSlot, open_session
 from rlm_worker.errors import NotConfigured
+from rlm_worker.log import write_line
+from rlm_worker.sessions.runner import Runner
 from rlm_worker.settings import Settings
 
 
@@ -39,8 +44,8 @@ class Default(WorkerEntrypoint):
         return to_response(await api.handle(from_js(request)))
 
     async def queue(self, delivery: Any, *_: Any) -> None:
-        api = _api(self.env)
-        await consume(delivery, BatchConsumer(api, BatchStubs(self.env), api.log.write_line), self.env)
+        consumer = BatchConsumer(_runner(self.env), batches(self.env), write_line)
+        await consume(delivery, consumer, BatchQueue(self.env))
 
 
 class RLMSession(SessionMethods, DurableObject):
@@ -77,16 +82,22 @@ class RLMBatch(BatchMethods, DurableObject):
 
 
 def _api(env: Any) -> Api:
-    settings = Settings.from_vars(lambda name: variable(env, name))
+    runner = _runner(env)
     return Api(
-        settings=settings,
-        sessions=SessionStubs(env),
+        runner,
+        accounts=accounts_of(env, runner.settings),
+        limiter=BindingRateLimiter(env),
+        probes=BindingProbes(env, runner.settings.catalog),
+        batches=batches_of(env),
+    )
+
+
+def _runner(env: Any) -> Runner:
+    return Runner(
+        settings=Settings.from_vars(lambda name: variable(env, name)),
+        sessions=sessions(env),
         store=R2Store(env),
         cache=KVCache(env),
         metrics=AnalyticsEngine(env),
-        probes=BindingProbes(env, settings.catalog),
         clock=SystemClock(),
-        accounts=accounts_of(env, settings),
-        limiter=BindingRateLimiter(env),
-        batches=batches_of(env),
     )

@@ -1,18 +1,17 @@
-"""The asynchronous client: `RLMClient`, awaited."""
+"""The asynchronous client: `RLMClient` and `run_rlm`, awaited."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 import httpx
 
-from . import _flows as flows
-from . import _requests as operations
+from . import _flows, _requests
 from ._context import Context, OnProgress, Source, UploadBody
 from ._drivers import AsyncDriver
-from ._flows import Flow, Place, follow_run, follow_session
+from ._flows import Cursor, Flow
 from ._models import (
     BatchItem,
     BatchStatus,
@@ -27,11 +26,9 @@ from ._models import (
     Submitted,
     Trajectory,
 )
-from ._requests import Operation, RunRequest
+from ._requests import Operation, RunRequest, T
 from ._settings import RetryPolicy, settings
 from ._stream import AsyncEventStream
-
-T = TypeVar("T")
 
 
 class AsyncRLMClient:
@@ -52,8 +49,7 @@ class AsyncRLMClient:
         retries: RetryPolicy | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        policy = retries or RetryPolicy()
-        self._settings = settings(base_url, api_key, timeout=timeout, inline_limit=inline_limit, retries=policy)
+        self._settings = settings(base_url, api_key, timeout=timeout, inline_limit=inline_limit, retries=retries)
         self._http = httpx.AsyncClient(transport=transport)
 
     def __repr__(self) -> str:
@@ -86,8 +82,7 @@ class AsyncRLMClient:
         The same request, or the same `idempotency_key`, leads back to the same run and is paid once.
         """
         request = RunRequest(context, query, config, response_schema)
-        key = idempotency_key or operations.key_for(request)
-        return await self._drive(flows.run(request, key, self._settings, on_upload))
+        return await self._drive(_flows.run(request, idempotency_key, self._settings, on_upload))
 
     def stream(
         self,
@@ -105,16 +100,13 @@ class AsyncRLMClient:
         With `cancel_on_disconnect` the run stops when this stream is closed early. It then stops just as well when the
         connection breaks, and the stream ends in a `RunFailedError` of type `cancelled` instead of resuming.
         """
-        place, request = Place(), RunRequest(context, query, config, response_schema, cancel_on_disconnect)
-        key = idempotency_key or operations.key_for(request)
-        return AsyncEventStream(
-            AsyncDriver(self._http), follow_run(request, key, self._settings, place, on_upload), place
-        )
+        cursor, request = Cursor(), RunRequest(context, query, config, response_schema, cancel_on_disconnect)
+        return self._follow(_flows.follow_run(request, idempotency_key, self._settings, cursor, on_upload), cursor)
 
     def events(self, session_id: str, *, after: str | None = None) -> AsyncEventStream:
         """Iterate over a session's events, from its beginning or from after an event id."""
-        place = Place(session_id, after)
-        return AsyncEventStream(AsyncDriver(self._http), follow_session(self._settings, place), place)
+        cursor = Cursor(session_id, after)
+        return self._follow(_flows.follow_session(self._settings, cursor), cursor)
 
     async def submit(
         self,
@@ -128,16 +120,15 @@ class AsyncRLMClient:
     ) -> Submitted:
         """Ask, and return as soon as the run has begun; it goes on without this client."""
         request = RunRequest(context, query, config, response_schema)
-        key = idempotency_key or operations.key_for(request)
-        return await self._drive(flows.submit(request, key, self._settings, on_upload))
+        return await self._drive(_flows.submit(request, idempotency_key, self._settings, on_upload))
 
     async def status(self, session_id: str) -> SessionStatus:
         """Return how far a run is."""
-        return await self._perform(operations.status(session_id))
+        return await self._perform(_requests.status(session_id))
 
     async def result(self, session_id: str) -> RLMResult | None:
         """Return a run's result, or None while it goes on."""
-        return await self._perform(operations.result(session_id))
+        return await self._perform(_requests.result(session_id))
 
     async def wait(
         self,
@@ -147,33 +138,33 @@ class AsyncRLMClient:
         on_status: Callable[[SessionStatus], None] | None = None,
     ) -> RLMResult:
         """Return a run's result as soon as there is one; raises `WaitTimeoutError` after `timeout` seconds."""
-        return await self._drive(flows.wait_for_session(session_id, timeout, self._settings, on_status))
+        return await self._drive(_flows.wait_for_session(session_id, timeout, self._settings, on_status))
 
     async def cancel(self, session_id: str) -> Cancelled:
         """Stop a run and delete its session: its journal, its result, its stored context."""
-        return await self._perform(operations.cancel(session_id))
+        return await self._perform(_requests.cancel(session_id))
 
     async def trajectory(self, session_id: str) -> Trajectory:
         """Return every model call of a session: prompt, response, tokens, cost, time."""
-        return await self._perform(operations.trajectory(session_id))
+        return await self._perform(_requests.trajectory(session_id))
 
     async def upload(self, source: Source, *, on_progress: OnProgress | None = None) -> StoredContext:
         """Store a text for later questions: a string, UTF-8 bytes, a path, or an open binary file, read as it goes."""
-        return await self._perform(operations.upload(UploadBody(source, on_progress)))
+        return await self._perform(_requests.upload(UploadBody(source, on_progress)))
 
     async def batch(
         self, requests: Sequence[RunRequest | Mapping[str, object]], *, idempotency_key: str | None = None
     ) -> BatchSubmitted:
         """Ask many questions at once; each runs on its own, in the background."""
-        return await self._perform(operations.batch(requests, idempotency_key or operations.new_key()))
+        return await self._perform(_requests.batch(requests, idempotency_key))
 
     async def batch_status(self, batch_id: str) -> BatchStatus:
         """Return how far a batch is and what it has cost."""
-        return await self._perform(operations.batch_status(batch_id))
+        return await self._perform(_requests.batch_status(batch_id))
 
     async def batch_results(self, batch_id: str) -> list[BatchItem]:
         """Return the outcomes so far, in the order of the requests."""
-        return await self._perform(operations.batch_results(batch_id))
+        return await self._perform(_requests.batch_results(batch_id))
 
     async def wait_batch(
         self,
@@ -183,22 +174,25 @@ class AsyncRLMClient:
         on_status: Callable[[BatchStatus], None] | None = None,
     ) -> BatchStatus:
         """Return a batch's status once every item has ended; raises `WaitTimeoutError` after `timeout` seconds."""
-        return await self._drive(flows.wait_for_batch(batch_id, timeout, self._settings, on_status))
+        return await self._drive(_flows.wait_for_batch(batch_id, timeout, self._settings, on_status))
 
     async def cancel_batch(self, batch_id: str) -> Cancelled:
         """Stop what is left of a batch and delete it."""
-        return await self._perform(operations.cancel_batch(batch_id))
+        return await self._perform(_requests.cancel_batch(batch_id))
 
     async def models(self) -> list[ModelInfo]:
         """Return the models that the deployment knows, with windows and prices."""
-        return await self._perform(operations.models())
+        return await self._perform(_requests.models())
 
     async def health(self, *, deep: bool = False) -> Health:
-        """Return whether the Worker is well; `deep` has it exercise each of its bindings."""
-        return await self._perform(operations.health(deep=deep))
+        """Return whether the Worker is healthy; `deep` has it exercise each of its bindings."""
+        return await self._perform(_requests.health(deep=deep))
 
     async def _perform(self, operation: Operation[T]) -> T:
-        return await self._drive(flows.perform(operation, self._settings))
+        return await self._drive(_flows.perform(operation, self._settings))
+
+    def _follow(self, flow: Flow[None], cursor: Cursor) -> AsyncEventStream:
+        return AsyncEventStream(AsyncDriver(self._http), flow, cursor)
 
     async def _drive(self, flow: Flow[T]) -> T:
         return await AsyncDriver(self._http).run(flow)

@@ -1,4 +1,4 @@
-"""What can be asked about: text, documents, or a context that was uploaded before."""
+"""The context of a question: text, documents, or an upload; how it travels in a request, and how it is uploaded."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ import httpx
 from ._errors import RequestError
 from ._models import StoredContext
 
+BLOCK_SIZE = 256 * 1024
+"""Bytes (of a string: characters) read and sent at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -23,8 +26,51 @@ class Document:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class UploadProgress:
+    """How many bytes went out; `total` is None when the source does not know its length."""
+
+    sent: int
+    total: int | None
+
+
 Piece: TypeAlias = str | Document | Mapping[str, str]
 Context: TypeAlias = str | StoredContext | Document | Sequence[Piece]
+Source: TypeAlias = str | bytes | Path | BinaryIO
+OnProgress: TypeAlias = Callable[[UploadProgress], None]
+
+
+class UploadBody(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A source as the body of a request, for either kind of client; it starts over when it is sent again."""
+
+    def __init__(self, source: Source, on_progress: OnProgress | None = None) -> None:
+        self._source = source
+        self._on_progress = on_progress
+        self.length = _length(source)
+
+    @property
+    def replayable(self) -> bool:
+        """Whether the source can be read a second time."""
+        return isinstance(self._source, str | bytes | Path) or self._source.seekable()
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that announce the body's length, or that it has none."""
+        if self.length is None:
+            return {"Transfer-Encoding": "chunked"}
+        return {"Content-Length": str(self.length)}
+
+    def __iter__(self) -> Iterator[bytes]:
+        sent = 0
+        for block in _blocks(self._source):
+            yield block
+            sent += len(block)
+            if self._on_progress is not None:
+                self._on_progress(UploadProgress(sent, self.length))
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        # A quarter of a megabyte from a local disk is not worth a thread.
+        for block in self:
+            yield block
 
 
 def wire_context(context: Context) -> dict[str, object]:
@@ -48,8 +94,16 @@ def joined(context: Context) -> str:
     if isinstance(context, str):
         return context
     if isinstance(context, StoredContext):
-        raise RequestError("A stored context has no text here.")
+        raise RequestError("A stored context's text is not available to the client.")
     return "\n\n".join(_headed(piece) for piece in _pieces(context))
+
+
+def utf8(text: str, what: str) -> bytes:
+    """Return the text as UTF-8; raises `RequestError` for what it cannot encode."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise RequestError(f"The {what} contains a lone surrogate, which UTF-8 cannot encode.") from None
 
 
 def _pieces(context: Document | Sequence[Piece]) -> Sequence[Piece]:
@@ -75,60 +129,11 @@ def _headed(piece: Piece) -> str:
     return f"--- document {json.dumps(name, ensure_ascii=False)}\n{_text(piece)}"
 
 
-PIECE = 256 * 1024
-"""Bytes read and sent at a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class UploadProgress:
-    """How many bytes went out; `total` is None when the source does not know its length."""
-
-    sent: int
-    total: int | None
-
-
-OnProgress: TypeAlias = Callable[[UploadProgress], None]
-Source: TypeAlias = str | bytes | Path | BinaryIO
-
-
-class UploadBody(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A source as the body of a request, for either kind of client; it starts over when it is sent again."""
-
-    def __init__(self, source: Source, on_progress: OnProgress | None = None) -> None:
-        self._source = source
-        self._on_progress = on_progress
-        self.length = _length(source)
-
-    @property
-    def replayable(self) -> bool:
-        """Whether the source can be read a second time."""
-        return isinstance(self._source, str | bytes | Path) or self._source.seekable()
-
-    def headers(self) -> dict[str, str]:
-        """Return the headers that announce the body's length, or that it has none."""
-        if self.length is None:
-            return {"Transfer-Encoding": "chunked"}
-        return {"Content-Length": str(self.length)}
-
-    def __iter__(self) -> Iterator[bytes]:
-        sent = 0
-        for piece in _blocks(self._source):
-            yield piece
-            sent += len(piece)
-            if self._on_progress is not None:
-                self._on_progress(UploadProgress(sent, self.length))
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        # A quarter of a megabyte from a local disk is not worth a thread.
-        for piece in self:
-            yield piece
-
-
 def _blocks(source: Source) -> Iterator[bytes]:
     if isinstance(source, str):
-        yield from (_encoded(source[at : at + PIECE]) for at in range(0, len(source), PIECE))
+        yield from (utf8(source[at : at + BLOCK_SIZE], "context") for at in range(0, len(source), BLOCK_SIZE))
     elif isinstance(source, bytes):
-        yield from (source[at : at + PIECE] for at in range(0, len(source), PIECE))
+        yield from (source[at : at + BLOCK_SIZE] for at in range(0, len(source), BLOCK_SIZE))
     elif isinstance(source, Path):
         with source.open("rb") as file:
             yield from _read(file)
@@ -143,22 +148,15 @@ def _rewound(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _read(file: BinaryIO) -> Iterator[bytes]:
-    while piece := file.read(PIECE):
-        yield piece
-
-
-def _encoded(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        raise RequestError("The context holds half of a surrogate pair, which UTF-8 cannot express.") from None
+    while block := file.read(BLOCK_SIZE):
+        yield block
 
 
 def _length(source: Source) -> int | None:
     if isinstance(source, bytes):
         return len(source)
     if isinstance(source, str):
-        return sum(len(piece) for piece in _blocks(source))
+        return sum(map(len, _blocks(source)))
     if isinstance(source, Path):
         return source.stat().st_size
     return os.fstat(source.fileno()).st_size if _is_file(source) else None

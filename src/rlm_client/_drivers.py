@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import anyio
 import httpx
 
 from ._events import RunEvent
 from ._flows import Answer, Emit, Flow, Open, Read, Send, Sleep, Step
+from ._requests import T
 
-T = TypeVar("T")
 Outcome: TypeAlias = Answer | httpx.RequestError
-
-
-def _resumed(flow: Flow[T], outcome: Outcome) -> Step:
-    # Called from the loop itself: a StopIteration may not cross the edge of a coroutine.
-    return flow.throw(outcome) if isinstance(outcome, httpx.RequestError) else flow.send(outcome)
 
 
 class Driver:
@@ -149,3 +144,8 @@ class AsyncDriver:
             await response.aread()
         self._bytes = response.aiter_bytes()
         return response
+
+
+def _resumed(flow: Flow[T], outcome: Outcome) -> Step:
+    # Called from the loop itself: a StopIteration may not cross the edge of a coroutine.
+    return flow.throw(outcome) if isinstance(outcome, httpx.RequestError) else flow.send(outcome)

@@ -3,7 +3,7 @@
 RLMError
 ├── RequestError                 the arguments cannot be sent (also a ValueError)
 ├── TransportError               the Worker was not reached, or the connection broke
-│   ├── ResponseTimeoutError     it was reached, and took too long
+│   ├── ResponseTimeoutError     it was reached, and took too long to respond
 │   └── StreamBrokenError        an event stream broke more often than it was worth resuming
 ├── WaitTimeoutError             `wait()` gave up; the run goes on
 ├── ProtocolError                something answered, but not in this API's terms
@@ -39,7 +39,7 @@ class TransportError(RLMError):
 
 
 class ResponseTimeoutError(TransportError):
-    """The Worker took longer to answer than the client was told to wait."""
+    """The Worker took longer to respond than the client's `timeout`."""
 
 
 class StreamBrokenError(TransportError):
@@ -106,7 +106,7 @@ class APIError(RLMError):
     @property
     def problems(self) -> tuple[FieldProblem, ...]:
         """The fields that were refused, when the Worker named any."""
-        return field_problems(self.detail)
+        return _field_problems(self.detail)
 
     def __str__(self) -> str:
         where = self.type if self.status is None else f"{self.type}, HTTP {self.status}"
@@ -167,8 +167,6 @@ _BY_STATUS: Mapping[int, type[APIError]] = {
     503: RunFailedError,
     504: RunFailedError,
 }
-
-
 # Where the type says more than the status.
 _BY_TYPE: Mapping[str, type[APIError]] = {
     "cancelled": RunFailedError,
@@ -187,7 +185,23 @@ def api_error(failure: Failure) -> APIError:
     return _BY_STATUS.get(failure.status, fallback)(failure)
 
 
-def field_problems(detail: object) -> tuple[FieldProblem, ...]:
+def failure_of(body: Mapping[str, object], status: int | None = None) -> Failure | None:
+    """Return the facts of an error body, `{"success": false, "error": {"type", "message"}}`; None for any other."""
+    error = body.get("error")
+    if not isinstance(error, Mapping):
+        return None
+    session, cost = body.get("sessionId"), body.get("costUsd")
+    return Failure(
+        type=str(error.get("type", "error")),
+        message=str(error.get("message", "The Worker gave no reason.")),
+        detail=error.get("detail"),
+        status=status,
+        session_id=session if isinstance(session, str) else None,
+        cost_usd=float(cost) if isinstance(cost, int | float) else None,
+    )
+
+
+def _field_problems(detail: object) -> tuple[FieldProblem, ...]:
     """Read a 422's detail, `[{"path", "message"}, …]`; anything else names no field."""
     entries = detail if isinstance(detail, list) else []
     return tuple(

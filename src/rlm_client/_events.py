@@ -1,16 +1,107 @@
-"""What happens during a run, as typed events."""
+"""What happens during a run: its typed events, and the event stream that brings them."""
 
 from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from ._errors import Failure, ProtocolError, api_error
-from ._models import RLMResult, Wire, parse, read_json
+from ._errors import APIError, ProtocolError, api_error, failure_of
+from ._models import Name, RLMResult, Wire, parse, read_json
+
+
+class Event(Wire):
+    """Anything that an event stream brings; `event_id` is what a later `Last-Event-ID` refers to."""
+
+    # The alias is no name of the wire, so that no later field of an event is taken for it.
+    event_id: str | None = Field(default=None, alias="event_id", exclude=True)
+
+
+class SessionEvent(Event):
+    """The run has a session; its id serves to follow, resume and cancel it."""
+
+    kind: ClassVar[Literal["session"]] = "session"
+    session_id: str
+
+
+class PlanEvent(Event):
+    """How the context will be read; sizes are in characters."""
+
+    kind: ClassVar[Literal["plan"]] = "plan"
+    strategy: str
+    characters: int = 0
+    chunks: int = 0
+    chunk_size: int = 0
+    root_model: str | None = None
+    sub_model: str | None = None
+
+
+class SubcallEvent(Event):
+    """A sub-model has read a chunk; `done` of `chunks` are through. `status` is ok, none, failed or cached."""
+
+    kind: ClassVar[Literal["subcall"]] = "subcall"
+    chunk: int = 0
+    chunks: int = 0
+    done: int = 0
+    status: str = "ok"
+    model: str | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    duration_ms: float = 0.0
+
+
+class IterationEvent(Event):
+    """A root model took a turn: in the REPL, the code it wrote and what that printed.
+
+    `parent` names the cell that asked, as `3.1`, when the turn is a child run's; those count from 1 again.
+    """
+
+    kind: ClassVar[Literal["iteration"]] = "iteration"
+    iteration: int = 0
+    code: str | None = None
+    output: str | None = None
+    cost_usd: float = 0.0
+    duration_ms: float = 0.0
+    parent: Name | None = None
+
+
+class AnswerEvent(Event):
+    """A further piece of the answer, as the root model writes it; with `restart` every piece before it is void."""
+
+    kind: ClassVar[Literal["answer"]] = "answer"
+    delta: str = ""
+    restart: bool = False
+
+
+class ResultEvent(Event):
+    """The run has ended with this result; it is the last event of a stream."""
+
+    kind: ClassVar[Literal["result"]] = "result"
+    result: RLMResult
+
+
+class UnknownEvent(Event):
+    """An event of a kind that this client does not know."""
+
+    kind: str
+    data: object = None
+
+
+RunEvent: TypeAlias = (
+    SessionEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent | ResultEvent | UnknownEvent
+)
+
+_KINDS: Mapping[str, type[SessionEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent]] = {
+    "session": SessionEvent,
+    "plan": PlanEvent,
+    "subcall": SubcallEvent,
+    "iteration": IterationEvent,
+    "answer": AnswerEvent,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +113,21 @@ class ServerSentEvent:
     id: str | None
 
 
-@dataclass(slots=True)
-class _Draft:
-    """The fields seen since the last blank line."""
+def run_event(raw: ServerSentEvent) -> RunEvent:
+    """Return the typed event; raises the `APIError` that an `error` event stands for."""
+    if raw.event == "error":
+        raise _error(raw.data)
+    if raw.event == "result":
+        return ResultEvent(event_id=raw.id, result=parse(RLMResult, raw.data))
+    if raw.event in _KINDS:
+        return parse(_KINDS[raw.event], raw.data).model_copy(update={"event_id": raw.id})
+    return UnknownEvent(event_id=raw.id, kind=raw.event, data=read_json(raw.data, raw.data))
 
-    event: str = ""
-    data: list[str] = field(default_factory=list)
+
+def _error(data: str) -> APIError | ProtocolError:
+    body = read_json(data)
+    failure = failure_of(body) if isinstance(body, Mapping) else None
+    return api_error(failure) if failure else ProtocolError("The stream ended in an error event without an error.")
 
 
 class SSEDecoder:
@@ -35,7 +135,6 @@ class SSEDecoder:
 
     def __init__(self, last_event_id: str | None = None) -> None:
         self.last_event_id = last_event_id
-        self.retry_ms: int | None = None
         self._text = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
         self._lines = _LineSplitter()
         self._draft = _Draft()
@@ -59,14 +158,20 @@ class SSEDecoder:
             self._draft.event = value
         elif name == "id" and "\0" not in value:
             self.last_event_id = value
-        elif name == "retry" and value.isascii() and value.isdigit():
-            self.retry_ms = int(value)
 
     def _dispatch(self) -> ServerSentEvent | None:
         draft, self._draft = self._draft, _Draft()
         if not draft.data:
             return None
         return ServerSentEvent(draft.event or "message", "\n".join(draft.data), self.last_event_id)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The fields seen since the last blank line."""
+
+    event: str = ""
+    data: list[str] = field(default_factory=list)
 
 
 class _LineSplitter:
@@ -87,126 +192,3 @@ class _LineSplitter:
         if rest:
             self._pieces.append(rest)
         return whole
-
-
-class Event(Wire):
-    """Anything that an event stream brings; `event_id` is what a later `Last-Event-ID` refers to."""
-
-    event_id: str | None = Field(default=None, exclude=True)
-
-
-class SessionEvent(Event):
-    """The run has a session; its id serves to follow, resume and cancel it."""
-
-    kind: Literal["session"] = "session"
-    session_id: str
-
-
-class PlanEvent(Event):
-    """How the context will be read; sizes are in characters."""
-
-    kind: Literal["plan"] = "plan"
-    strategy: str
-    characters: int = 0
-    chunks: int = 0
-    chunk_size: int = 0
-    root_model: str | None = None
-    sub_model: str | None = None
-
-
-class SubcallEvent(Event):
-    """A sub-model has read a chunk; `done` of `chunks` are through. `status` is ok, none, failed or cached."""
-
-    kind: Literal["subcall"] = "subcall"
-    chunk: int = 0
-    chunks: int = 0
-    done: int = 0
-    status: str = "ok"
-    model: str | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: float = 0.0
-    duration_ms: float = 0.0
-
-
-class IterationEvent(Event):
-    """The root model took a turn: in the REPL, the code it wrote and what that printed."""
-
-    kind: Literal["iteration"] = "iteration"
-    iteration: int = 0
-    code: str | None = None
-    output: str | None = None
-    cost_usd: float = 0.0
-    duration_ms: float = 0.0
-
-
-class AnswerEvent(Event):
-    """A further piece of the answer, as the root model writes it."""
-
-    kind: Literal["answer"] = "answer"
-    delta: str = ""
-
-
-class ResultEvent(Event):
-    """The run has ended with this result; it is the last event of a stream."""
-
-    kind: Literal["result"] = "result"
-    result: RLMResult
-
-
-class UnknownEvent(Event):
-    """An event of a kind that this client does not know."""
-
-    kind: str
-    data: object = None
-
-
-RunEvent = SessionEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent | ResultEvent | UnknownEvent
-
-_KINDS: Mapping[str, type[SessionEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent]] = {
-    "session": SessionEvent,
-    "plan": PlanEvent,
-    "subcall": SubcallEvent,
-    "iteration": IterationEvent,
-    "answer": AnswerEvent,
-}
-
-
-def run_event(raw: ServerSentEvent) -> RunEvent:
-    """Return the typed event; raises the `APIError` that an `error` event stands for."""
-    if raw.event == "error":
-        raise api_error(event_failure(raw.data))
-    if raw.event in _KINDS:
-        return parse(_KINDS[raw.event], raw.data).model_copy(update={"event_id": raw.id})
-    return (_result if raw.event == "result" else _unknown)(raw)
-
-
-def _result(raw: ServerSentEvent) -> RunEvent:
-    return ResultEvent(event_id=raw.id, result=parse(RLMResult, raw.data))
-
-
-def _unknown(raw: ServerSentEvent) -> RunEvent:
-    return UnknownEvent(event_id=raw.id, kind=raw.event, data=read_json(raw.data, lambda: raw.data))
-
-
-def event_failure(data: str) -> Failure:
-    """Read an `error` event's `{"success": false, "error": {…}}`."""
-    body = read_json(data, dict)
-    if not isinstance(body, Mapping) or not isinstance(body.get("error"), Mapping):
-        raise ProtocolError("The stream ended in an error event that names no error.")
-    return failure_of(body)
-
-
-def failure_of(body: Mapping[str, object], status: int | None = None) -> Failure:
-    """Return the facts in an error body; `body["error"]` must be an object."""
-    error = body["error"]
-    assert isinstance(error, Mapping)
-    session, cost = body.get("sessionId"), body.get("costUsd")
-    return Failure(
-        type=str(error.get("type", "error")),
-        message=str(error.get("message", "The Worker gave no reason.")),
-        detail=error.get("detail"),
-        status=status,
-        session_id=session if isinstance(session, str) else None,
-        cost_usd=float(cost) if isinstance(cost, int | float) else None,
-    )

@@ -1,4 +1,4 @@
-"""What the Worker answers, typed."""
+"""What goes to the Worker and what comes back, as typed values: a run's options, results, sessions, batches, models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,40 @@ from pydantic.alias_generators import to_camel
 
 from ._errors import ProtocolError
 
+FINISHED = frozenset({"completed", "failed", "cancelled"})
+
 WireT = TypeVar("WireT", bound="Wire")
+Name = Annotated[str, Field(coerce_numbers_to_str=True)]
+
+
+class RLMConfig(pydantic.BaseModel):
+    """The options of a run; what is left out, the deployment decides.
+
+    `chunk_size`, `chunk_overlap` and `max_output_characters` (of a REPL cell) are in characters; `timeout_seconds` and
+    `max_cost_usd` bound the whole run, `max_output_tokens` each model call, `cell_timeout_seconds` each REPL cell.
+    A misspelt option is refused here, before anything is sent; the Worker checks the values.
+    """
+
+    model_config = pydantic.ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+    strategy: Literal["auto", "direct", "map_reduce", "repl"] | None = None
+    root_model: str | None = None
+    sub_model: str | None = None
+    max_iterations: int | None = None
+    max_sub_calls: int | None = None
+    max_depth: int | None = None
+    chunk_size: int | None = None
+    chunk_overlap: int | None = None
+    use_cache: bool | None = None
+    max_cost_usd: float | None = None
+    timeout_seconds: float | None = None
+    temperature: float | None = None
+    max_output_tokens: int | None = None
+    cell_timeout_seconds: float | None = None
+    max_output_characters: int | None = None
+
+
+Config: TypeAlias = RLMConfig | Mapping[str, object]
 
 
 class Wire(pydantic.BaseModel):
@@ -24,19 +57,6 @@ class Wire(pydantic.BaseModel):
     def to_json(self) -> dict[str, object]:
         """Return the value as the Worker sent it: camelCase names, plain JSON types, nothing that it left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
-
-
-def parse(model: type[WireT], text: str | bytes) -> WireT:
-    """Read one JSON object; raises `ProtocolError` when it is not what the contract promises."""
-    try:
-        return model.model_validate_json(text)
-    except pydantic.ValidationError as error:
-        # Inputs are left out: a context or an answer has no business in an error message.
-        places = ", ".join(".".join(map(str, item["loc"])) or "body" for item in error.errors(include_input=False))
-        raise ProtocolError(f"The Worker's answer is not a {model.__name__}: see {places}.") from None
-
-
-Name = Annotated[str, Field(coerce_numbers_to_str=True)]
 
 
 class ModelUsage(Wire):
@@ -98,9 +118,6 @@ class Submitted(Wire):
     status: str = "running"
 
 
-FINISHED = frozenset({"completed", "failed", "cancelled"})
-
-
 class SessionStatus(Wire):
     """How far a run is; `status` is running, completed, failed or cancelled."""
 
@@ -123,7 +140,7 @@ class SessionStatus(Wire):
 
 
 class Cancelled(Wire):
-    """A session that was stopped and deleted; `cost_usd` when the Worker said what it had spent."""
+    """A session or batch that was stopped and deleted; `cost_usd` when the Worker said what it had spent."""
 
     session_id: str | None = None
     status: str = "cancelled"
@@ -131,7 +148,7 @@ class Cancelled(Wire):
 
 
 class TrajectoryCall(Wire):
-    """One model call of a run; `parent` is the id of the call that asked for it, `chunk` the chunk that it read."""
+    """One model call of a run; `parent` is the id of the call that made it, `chunk` the chunk that it read."""
 
     id: Name
     parent: Name | None = None
@@ -164,54 +181,6 @@ class StoredContext(Wire):
     sha256: str | None = None
 
 
-class ModelInfo(Wire):
-    """A model of the catalogue: `window` in tokens, prices in dollars per million tokens as of `dated`."""
-
-    id: str
-    window: int | None = None
-    input_price: float | None = None
-    output_price: float | None = None
-    aliases: list[str] = Field(default_factory=list)
-    dated: str | None = None
-
-    def cost(self, input_tokens: float, output_tokens: float) -> float | None:
-        """Return what so many tokens cost, in dollars; None when the catalogue has no price."""
-        if self.input_price is None or self.output_price is None:
-            return None
-        return (input_tokens * self.input_price + output_tokens * self.output_price) / 1_000_000
-
-
-class RunDefaults(Wire):
-    """What a run gets that does not ask for something else; None where the Worker did not say."""
-
-    strategy: str | None = None
-    root_model: str | None = None
-    sub_model: str | None = None
-    chunk_size: int | None = None
-    max_sub_calls: int | None = None
-    max_output_tokens: int | None = None
-
-
-class Limits(Wire):
-    """A deployment's limits, as `README.md` lists them, and the defaults of its runs."""
-
-    defaults: RunDefaults = RunDefaults()
-
-
-class Health(Wire):
-    """Whether the Worker is well, and its limits for whom it knows; with `deep`, each binding's state as well."""
-
-    status: str
-    service: str | None = None
-    version: str | None = None
-    limits: Limits | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is reported to fail."""
-        return self.status == "ok"
-
-
 class BatchSubmitted(Wire):
     """A batch that was accepted."""
 
@@ -241,42 +210,76 @@ class BatchStatus(Wire):
         return self.completed + self.failed + self.cancelled
 
 
-def read_json(text: str | bytes, otherwise: Callable[[], object]) -> object:
-    """Return what the text holds as JSON, or `otherwise()` when it is none."""
+class BatchItem(RLMResult):
+    """The outcome of one item of a batch: a result, and the item's place in the input, counted from 0."""
+
+    index: int
+
+
+class ModelInfo(Wire):
+    """A model of the catalogue: `window` in tokens, prices in dollars per million tokens as of `dated`."""
+
+    id: str
+    window: int | None = None
+    input_price: float | None = None
+    output_price: float | None = None
+    aliases: list[str] = Field(default_factory=list)
+    dated: str | None = None
+
+    def cost(self, input_tokens: float, output_tokens: float) -> float | None:
+        """Return what so many tokens cost, in dollars; None when the catalogue has no price."""
+        if self.input_price is None or self.output_price is None:
+            return None
+        return (input_tokens * self.input_price + output_tokens * self.output_price) / 1_000_000
+
+
+class RunDefaults(Wire):
+    """The options that a run gets where its config is silent; None where the Worker did not say."""
+
+    strategy: str | None = None
+    root_model: str | None = None
+    sub_model: str | None = None
+    chunk_size: int | None = None
+    max_sub_calls: int | None = None
+    max_output_tokens: int | None = None
+
+
+class Limits(Wire):
+    """A deployment's limits, and the defaults of its runs."""
+
+    defaults: RunDefaults = RunDefaults()
+
+
+class Health(Wire):
+    """Whether the Worker is healthy, and its limits for callers with a key; with `deep`, each binding's state too."""
+
+    status: str
+    service: str | None = None
+    version: str | None = None
+    limits: Limits | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is reported to fail."""
+        return self.status == "ok"
+
+
+def parse(model: type[WireT], text: str | bytes) -> WireT:
+    """Read one JSON object; raises `ProtocolError` when it is not what the contract promises."""
+    return _validated(model, lambda: model.model_validate_json(text))
+
+
+def batch_items(lines: str) -> list[BatchItem]:
+    """Read results as JSONL, one line per item in input order; an item may hold its result or be it."""
+    return [_item(number, line) for number, line in enumerate(filter(str.strip, lines.split("\n")))]
+
+
+def read_json(text: str | bytes, otherwise: object = None) -> object:
+    """Return what the text holds as JSON, or `otherwise` when it is none."""
     try:
         return json.loads(text)
     except ValueError:
-        return otherwise()
-
-
-class RLMConfig(pydantic.BaseModel):
-    """The options of a run; what is left out, the deployment decides.
-
-    `chunk_size`, `chunk_overlap` and `max_output_characters` (of a REPL cell) are in characters; `timeout_seconds` and
-    `max_cost_usd` bound the whole run, `max_output_tokens` each model call, `cell_timeout_seconds` each REPL cell.
-    A misspelt option is refused here, before anything is sent; the Worker checks the values.
-    """
-
-    model_config = pydantic.ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
-
-    strategy: Literal["auto", "direct", "map_reduce", "repl"] | None = None
-    root_model: str | None = None
-    sub_model: str | None = None
-    max_iterations: int | None = None
-    max_sub_calls: int | None = None
-    max_depth: int | None = None
-    chunk_size: int | None = None
-    chunk_overlap: int | None = None
-    use_cache: bool | None = None
-    max_cost_usd: float | None = None
-    timeout_seconds: float | None = None
-    temperature: float | None = None
-    max_output_tokens: int | None = None
-    cell_timeout_seconds: float | None = None
-    max_output_characters: int | None = None
-
-
-Config: TypeAlias = RLMConfig | Mapping[str, object]
+        return otherwise
 
 
 def wire_config(config: Config | None) -> dict[str, object]:
@@ -286,21 +289,20 @@ def wire_config(config: Config | None) -> dict[str, object]:
     return dict(config or {})
 
 
-class BatchItem(RLMResult):
-    """The outcome of one item of a batch: a result, and the item's place in the input, counted from 0."""
-
-    index: int
-
-
-def batch_items(lines: str) -> list[BatchItem]:
-    """Read results as JSONL, one line per item in input order; an item may hold its result or be it."""
-    return [_item(number, line) for number, line in enumerate(filter(str.strip, lines.split("\n")))]
-
-
 def _item(number: int, line: str) -> BatchItem:
-    body = read_json(line, lambda: None)
+    body = read_json(line)
     if not isinstance(body, Mapping):
-        raise ProtocolError(f"Line {number + 1} of the batch's results is not a JSON object.")
+        raise ProtocolError(f"Line {number + 1} of the batch results is not a JSON object.")
     inner = body.get("result")
     fields = {"index": number, **body, **(inner if isinstance(inner, Mapping) else {})}
-    return BatchItem.model_validate({key: value for key, value in fields.items() if key != "result"})
+    fields.pop("result", None)
+    return _validated(BatchItem, lambda: BatchItem.model_validate(fields))
+
+
+def _validated(model: type[WireT], read: Callable[[], WireT]) -> WireT:
+    try:
+        return read()
+    except pydantic.ValidationError as error:
+        # Inputs are left out: a context or an answer has no business in an error message.
+        places = ", ".join(".".join(map(str, item["loc"])) or "body" for item in error.errors(include_input=False))
+        raise ProtocolError(f"The Worker's response is not a valid {model.__name__}: check {places}.") from None

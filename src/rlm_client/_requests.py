@@ -1,4 +1,4 @@
-"""Every route of the Worker that the client speaks to, one function each."""
+"""The Worker's routes as calls, and how their responses are read: sans I/O, one function for each route."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from typing import Generic, TypeVar
 import httpx
 import pydantic
 
-from ._context import Context, UploadBody, wire_context
-from ._errors import APIError, Failure, ProtocolError, RequestError, api_error
-from ._events import failure_of
+from ._context import Context, UploadBody, utf8, wire_context
+from ._errors import APIError, Failure, ProtocolError, RequestError, api_error, failure_of
 from ._models import (
     BatchItem,
     BatchStatus,
@@ -37,85 +36,11 @@ from ._models import (
     wire_config,
 )
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request before it has a host: path segments unquoted, `read_timeout` in seconds or the client's own."""
-
-    method: str
-    path: tuple[str, ...]
-    body: bytes | None = None
-    stream: httpx.SyncByteStream | httpx.AsyncByteStream | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    query: bytes = b""
-    repeatable: bool = True
-    read_timeout: float | None = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Operation(Generic[T]):
-    """A call and the reader of its answer; `accepts` are statuses beyond 2xx that the reader understands."""
-
-    call: Call
-    read: Callable[[httpx.Response], T]
-    accepts: frozenset[int] = frozenset()
-
-
-def expect(model: type[WireT]) -> Callable[[httpx.Response], WireT]:
-    """Return a reader of responses whose body is one such object."""
-
-    def read(response: httpx.Response) -> WireT:
-        return parse(model, response.content)
-
-    return read
-
-
-def check(response: httpx.Response, also: frozenset[int] = frozenset()) -> httpx.Response:
-    """Return a response that is a success or in `also`; raises what any other stands for. Its body must be read."""
-    if response.is_success or response.status_code in also:
-        return response
-    raise response_error(response)
-
-
-def response_error(response: httpx.Response) -> APIError | ProtocolError:
-    """Return the error that a response of another status than 2xx stands for."""
-    body = read_json(response.content, lambda: None)
-    if not isinstance(body, Mapping) or not isinstance(body.get("error"), Mapping):
-        return _foreign(response)
-    return api_error(_with_headers(failure_of(body, response.status_code), response))
-
-
-def _with_headers(failure: Failure, response: httpx.Response) -> Failure:
-    return replace(failure, request_id=response.headers.get("x-request-id"), retry_after=retry_after(response))
-
-
-def _foreign(response: httpx.Response) -> APIError | ProtocolError:
-    # Proxies and the platform answer in their own words; the status still says what to do.
-    status = f"HTTP {response.status_code} {response.reason_phrase}".strip()
-    if response.status_code < httpx.codes.BAD_REQUEST:
-        return ProtocolError(f"Expected an answer of the API and got {status}: is the base URL right?")
-    message = f"{status}, and not in the API's error form: something between here and the Worker may have answered."
-    failure = Failure("http", message, response.status_code)
-    return api_error(_with_headers(failure, response))
-
-
-def retry_after(response: httpx.Response) -> float | None:
-    """Return the seconds that a `Retry-After` header asks to wait, given as a number or as a date (RFC 9110)."""
-    value = response.headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (aware - datetime.now(UTC)).total_seconds())
-
-
+READ_TIMEOUT = 60.0
 STREAM_READ_TIMEOUT = 60.0
 """Seconds without a byte after which a stream counts as broken: the Worker sends a heartbeat every 15."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,20 +68,45 @@ class RunRequest:
         return {**wire_context(self.context), "query": self.query, **given}
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request before it has a host: path segments unquoted, `read_timeout` in seconds or the client's own."""
+
+    method: str
+    path: tuple[str, ...]
+    body: bytes | None = None
+    stream: httpx.SyncByteStream | httpx.AsyncByteStream | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: bytes = b""
+    repeatable: bool = True
+    read_timeout: float | None = READ_TIMEOUT
+
+
+@dataclass(frozen=True, slots=True)
+class Operation(Generic[T]):
+    """A call and the reader of its response; `accepts` are statuses beyond 2xx that the reader understands."""
+
+    call: Call
+    read: Callable[[httpx.Response], T]
+    accepts: frozenset[int] = frozenset()
+
+
 def run(request: RunRequest, key: str | None) -> Operation[RLMResult]:
     """`POST /rlm`, answered when the run has ended."""
-    return Operation(_post(("rlm",), request.wire(), key), expect(RLMResult))
+    return Operation(_post(("rlm",), request.wire(), _key(request, key)), _expect(RLMResult))
 
 
 def submit(request: RunRequest, key: str | None) -> Operation[Submitted]:
     """`POST /rlm`, answered when the run has begun."""
-    return Operation(_post(("rlm",), {**request.wire(), "background": True}, key, read_timeout=60.0), expect(Submitted))
+    body = {**request.wire(), "background": True}
+    return Operation(_post(("rlm",), body, _key(request, key), read_timeout=READ_TIMEOUT), _expect(Submitted))
 
 
 def stream(request: RunRequest, key: str | None) -> Call:
     """`POST /rlm`, answered with events."""
     body = {**request.wire(), "stream": True}
-    return _post(("rlm",), body, key, read_timeout=STREAM_READ_TIMEOUT, headers={"Accept": "text/event-stream"})
+    headers = {"Accept": "text/event-stream"}
+    return _post(("rlm",), body, _key(request, key), read_timeout=STREAM_READ_TIMEOUT, headers=headers)
 
 
 def events(session_id: str, after: str | None) -> Call:
@@ -168,7 +118,7 @@ def events(session_id: str, after: str | None) -> Call:
 
 def status(session_id: str) -> Operation[SessionStatus]:
     """`GET /session/{id}/status`."""
-    return Operation(Call("GET", ("session", session_id, "status")), expect(SessionStatus))
+    return Operation(Call("GET", ("session", session_id, "status")), _expect(SessionStatus))
 
 
 def result(session_id: str) -> Operation[RLMResult | None]:
@@ -178,7 +128,7 @@ def result(session_id: str) -> Operation[RLMResult | None]:
 
 def trajectory(session_id: str) -> Operation[Trajectory]:
     """`GET /session/{id}/trajectory`."""
-    return Operation(Call("GET", ("session", session_id, "trajectory")), expect(Trajectory))
+    return Operation(Call("GET", ("session", session_id, "trajectory")), _expect(Trajectory))
 
 
 def cancel(session_id: str) -> Operation[Cancelled]:
@@ -190,18 +140,18 @@ def upload(body: UploadBody) -> Operation[StoredContext]:
     """`PUT /contexts`; a copy left behind by a broken attempt goes with the deployment's retention."""
     headers = {"Content-Type": "text/plain; charset=utf-8", **body.headers()}
     call = Call("PUT", ("contexts",), stream=body, headers=headers, repeatable=body.replayable, read_timeout=None)
-    return Operation(call, expect(StoredContext))
+    return Operation(call, _expect(StoredContext))
 
 
-def batch(requests: Sequence[RunRequest | Mapping[str, object]], key: str) -> Operation[BatchSubmitted]:
+def batch(requests: Sequence[RunRequest | Mapping[str, object]], key: str | None) -> Operation[BatchSubmitted]:
     """`POST /rlm/batch`; a mapping goes as it is, so that the Worker names what is wrong with it."""
     items = [item.wire() if isinstance(item, RunRequest) else dict(item) for item in requests]
-    return Operation(_post(("rlm", "batch"), items, key), expect(BatchSubmitted))
+    return Operation(_post(("rlm", "batch"), items, key or _new_key()), _expect(BatchSubmitted))
 
 
 def batch_status(batch_id: str) -> Operation[BatchStatus]:
     """`GET /rlm/batch/{id}`."""
-    return Operation(Call("GET", ("rlm", "batch", batch_id)), expect(BatchStatus))
+    return Operation(Call("GET", ("rlm", "batch", batch_id)), _expect(BatchStatus))
 
 
 def batch_results(batch_id: str) -> Operation[list[BatchItem]]:
@@ -221,36 +171,42 @@ def models() -> Operation[list[ModelInfo]]:
 
 
 def health(*, deep: bool) -> Operation[Health]:
-    """`GET /health`: a deployment that is not well answers 503, which is an answer and no error."""
+    """`GET /health`: a deployment that is unhealthy answers 503, which is a result and no error."""
     call = Call("GET", ("health",), query=b"deep=1" if deep else b"", repeatable=False)
-    return Operation(call, expect(Health), accepts=frozenset({503}))
+    return Operation(call, _expect(Health), accepts=frozenset({503}))
 
 
-def new_key() -> str:
-    """Return an idempotency key: the same request sent again under it is paid once."""
-    return str(uuid.uuid4())
+def check(response: httpx.Response, also: frozenset[int] = frozenset()) -> httpx.Response:
+    """Return a response that is a success or in `also`; raises what any other stands for. Its body must be read."""
+    if response.is_success or response.status_code in also:
+        return response
+    raise _response_error(response)
 
 
-def key_for(request: RunRequest) -> str | None:
-    """Return the idempotency key that a run needs when its caller gave none.
+def retry_after(response: httpx.Response) -> float | None:
+    """Return the seconds that a `Retry-After` header asks to wait, given as a number or as a date (RFC 9110)."""
+    value = response.headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (aware - datetime.now(UTC)).total_seconds())
 
-    The Worker names a run by the digest of its request, so that the same request again joins it or gets its result,
-    the cached one included; a key would hide that. Only a run that refuses the cache needs a name of its own.
-    """
-    config = wire_config(request.config)
-    return None if config.get("useCache", config.get("use_cache", True)) else new_key()
+
+def encoded(body: object) -> bytes:
+    """Return a body as compact JSON; raises `RequestError` for what JSON or UTF-8 cannot express."""
+    try:
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"The request cannot be written as JSON: {error}.") from None
+    return utf8(text, "request")
 
 
 class _ModelList(Wire):
     data: list[ModelInfo] = pydantic.Field(default_factory=list)
-
-
-def _result_or_none(response: httpx.Response) -> RLMResult | None:
-    return None if response.status_code == httpx.codes.ACCEPTED else parse(RLMResult, response.content)
-
-
-def _cancelled(response: httpx.Response) -> Cancelled:
-    return parse(Cancelled, response.content or b"{}")
 
 
 def _post(
@@ -261,16 +217,58 @@ def _post(
     read_timeout: float | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Call:
-    named = {} if key is None else {"Idempotency-Key": key}
-    sent = {"Content-Type": "application/json", **named, **(headers or {})}
+    idempotency = {} if key is None else {"Idempotency-Key": key}
+    sent = {"Content-Type": "application/json", **idempotency, **(headers or {})}
     return Call("POST", path, body=encoded(body), headers=sent, read_timeout=read_timeout)
 
 
-def encoded(body: object) -> bytes:
-    """Return a body as compact JSON; raises `RequestError` for what JSON or UTF-8 cannot express."""
-    try:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-    except UnicodeEncodeError:
-        raise RequestError("The request holds half of a surrogate pair, which UTF-8 cannot express.") from None
-    except (TypeError, ValueError) as error:
-        raise RequestError(f"The request is not JSON: {error}.") from None
+def _key(request: RunRequest, given: str | None) -> str | None:
+    """Return the idempotency key of a run.
+
+    The Worker names a run by the digest of its request, so that the same request again joins it or gets its result,
+    the cached one included; a key would hide that. Only a run that refuses the cache needs a name of its own.
+    """
+    config = wire_config(request.config)
+    cached = config.get("useCache", config.get("use_cache", True))
+    return given or (None if cached else _new_key())
+
+
+def _new_key() -> str:
+    """Return an idempotency key: the same request sent again under it is paid once."""
+    return str(uuid.uuid4())
+
+
+def _expect(model: type[WireT]) -> Callable[[httpx.Response], WireT]:
+    """Return a reader of responses whose body is one such object."""
+
+    def read(response: httpx.Response) -> WireT:
+        return parse(model, response.content)
+
+    return read
+
+
+def _result_or_none(response: httpx.Response) -> RLMResult | None:
+    return None if response.status_code == httpx.codes.ACCEPTED else parse(RLMResult, response.content)
+
+
+def _cancelled(response: httpx.Response) -> Cancelled:
+    return parse(Cancelled, response.content or b"{}")
+
+
+def _response_error(response: httpx.Response) -> APIError | ProtocolError:
+    body = read_json(response.content)
+    failure = failure_of(body, response.status_code) if isinstance(body, Mapping) else None
+    if failure is None and response.status_code < httpx.codes.BAD_REQUEST:
+        return ProtocolError(f"Expected an API response and got {_status(response)}: is the base URL right?")
+    request_id = response.headers.get("x-request-id")
+    return api_error(replace(failure or _foreign(response), request_id=request_id, retry_after=retry_after(response)))
+
+
+def _foreign(response: httpx.Response) -> Failure:
+    # Proxies and the platform answer in their own words; the status still says what to do.
+    message = f"{_status(response)} without the API's error body: a proxy in front of the Worker may have answered."
+    return Failure("http", message, response.status_code)
+
+
+def _status(response: httpx.Response) -> str:
+    return f"HTTP {response.status_code} {response.reason_phrase}".strip()

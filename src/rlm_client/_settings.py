@@ -1,4 +1,4 @@
-"""Where the Worker is, who is calling, and how patient the client is."""
+"""How a client is configured: where the Worker is, the key, time-outs, and the retry policy."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ import httpx
 from ._errors import RequestError
 from ._requests import Call, retry_after
 
-_UNAVAILABLE, _TOO_MANY = httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS
+BASE_URL_VARIABLE = "RLM_BASE_URL"
+API_KEY_VARIABLE = "RLM_API_KEY"
+LOCAL_BASE_URL = "http://127.0.0.1:8787"
+"""Where `rlm serve` and `wrangler dev` serve by default."""
 
+_CONNECT_TIMEOUT, _WRITE_TIMEOUT = 10.0, 60.0
 # Raised before a byte of the request was sent.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
@@ -42,12 +46,13 @@ class RetryPolicy:
 
     def after_response(self, response: httpx.Response, call: Call, failures: int) -> float | None:
         """Return how long to wait before asking again, or None when the response is to be taken as it is."""
-        asked = retry_after(response)
-        busy = response.status_code == _UNAVAILABLE or (response.status_code == _TOO_MANY and asked is not None)
-        if not busy or not call.repeatable or (asked or 0.0) > self.longest_delay:
+        requested = retry_after(response)
+        status, codes = response.status_code, httpx.codes
+        busy = status == codes.SERVICE_UNAVAILABLE or (status == codes.TOO_MANY_REQUESTS and requested is not None)
+        if not busy or not call.repeatable or (requested or 0.0) > self.longest_delay:
             return None
         pause = self.backoff(failures)
-        return None if pause is None else max(pause, asked or 0.0)
+        return None if pause is None else max(pause, requested or 0.0)
 
     def backoff(self, failures: int) -> float | None:
         """Return the delay before a call is repeated, or None when all attempts are used."""
@@ -56,12 +61,6 @@ class RetryPolicy:
     def delay(self, failures: int) -> float:
         """Return an exponential delay with jitter, half of it to all of it."""
         return min(self.longest_delay, self.first_delay * 2.0**failures) * (0.5 + self.jitter() / 2)
-
-
-BASE_URL_VARIABLE = "RLM_BASE_URL"
-API_KEY_VARIABLE = "RLM_API_KEY"
-LOCAL_BASE_URL = "http://127.0.0.1:8787"
-"""Where `rlm serve` and `wrangler dev` serve unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ class Settings:
 
     def _timeouts(self, call: Call) -> httpx.Timeout:
         read = self.timeout if call.read_timeout is None else min(call.read_timeout, self.timeout)
-        return httpx.Timeout(60.0, connect=10.0, read=read)
+        return httpx.Timeout(_WRITE_TIMEOUT, connect=_CONNECT_TIMEOUT, read=read)
 
 
 def settings(
@@ -106,7 +105,7 @@ def settings(
     *,
     timeout: float,
     inline_limit: int,
-    retries: RetryPolicy,
+    retries: RetryPolicy | None,
 ) -> Settings:
     """Return the settings, with `RLM_BASE_URL` and `RLM_API_KEY` for what is not given; raises `RequestError`."""
     return Settings(
@@ -114,27 +113,8 @@ def settings(
         _checked_key(api_key or os.environ.get(API_KEY_VARIABLE)),
         timeout,
         inline_limit,
-        retries,
+        retries or RetryPolicy(),
     )
-
-
-def _checked_url(text: str) -> httpx.URL:
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL:
-        raise RequestError("The base URL is not a URL.") from None
-    if url.scheme not in ("http", "https") or not url.host:
-        raise RequestError("The base URL must start with http:// or https:// and name a host.")
-    if url.userinfo:
-        raise RequestError("The base URL may not hold credentials: URLs get logged. Give the key as `api_key`.")
-    return url.copy_with(query=None, fragment=None)
-
-
-def _checked_key(key: str | None) -> str | None:
-    stripped = (key or "").strip()
-    if not (stripped.isascii() and stripped.isprintable()):
-        raise RequestError("The API key holds characters that a header cannot carry.")
-    return stripped or None
 
 
 def client_version() -> str:
@@ -143,3 +123,24 @@ def client_version() -> str:
         return version("rlm-worker")
     except PackageNotFoundError:
         return "source"
+
+
+def _checked_url(text: str) -> httpx.URL:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        raise RequestError("The base URL is not a valid URL.") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise RequestError("The base URL must start with http:// or https:// and name a host.")
+    if url.userinfo:
+        raise RequestError(
+            "The base URL must not contain credentials, since URLs get logged: pass the key as `api_key`."
+        )
+    return url.copy_with(query=None, fragment=None)
+
+
+def _checked_key(key: str | None) -> str | None:
+    stripped = (key or "").strip()
+    if not (stripped.isascii() and stripped.isprintable()):
+        raise RequestError("The API key contains characters that a header cannot carry.")
+    return stripped or None

@@ -8,42 +8,42 @@ from typing import Self
 
 from ._drivers import AsyncDriver, Driver
 from ._events import RunEvent
-from ._flows import Flow, Place
+from ._flows import Cursor, Flow
 from ._models import RLMResult
 
 
 class _Followed:
     """What both kinds of stream know; it stays readable after the stream has broken or been left."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, cursor: Cursor) -> None:
+        self._cursor = cursor
 
     @property
     def session_id(self) -> str | None:
         """The run's session, from its first event on."""
-        return self._place.session_id
+        return self._cursor.session_id
 
     @property
     def last_event_id(self) -> str | None:
         """The id of the last event that was handed out."""
-        return self._place.last_event_id
+        return self._cursor.last_event_id
 
     @property
     def result(self) -> RLMResult | None:
         """The run's result, once its last event was handed out."""
-        return self._place.result
+        return self._cursor.result
 
 
 class EventStream(_Followed):
     """An iterator over a run's events that resumes by itself when the connection breaks.
 
-    Leaving early closes the connection and lets the run go on, unless it was asked with `cancel_on_disconnect`;
+    Leaving early closes the connection and lets the run go on, unless it was started with `cancel_on_disconnect`;
     `client.cancel(stream.session_id)` stops it.
     Raises `RunFailedError` when the run ends in an error, `StreamBrokenError` when resuming does not help.
     """
 
-    def __init__(self, driver: Driver, flow: Flow[None], place: Place) -> None:
-        super().__init__(place)
+    def __init__(self, driver: Driver, flow: Flow[None], cursor: Cursor) -> None:
+        super().__init__(cursor)
         self._events = driver.events(flow)
 
     def __iter__(self) -> Iterator[RunEvent]:
@@ -61,15 +61,15 @@ class EventStream(_Followed):
         self.close()
 
     def close(self) -> None:
-        """Close the connection; the run goes on, unless it was asked with `cancel_on_disconnect`."""
+        """Close the connection; the run goes on, unless it was started with `cancel_on_disconnect`."""
         self._events.close()
 
 
 class AsyncEventStream(_Followed):
     """`EventStream` for `async for` and `async with`."""
 
-    def __init__(self, driver: AsyncDriver, flow: Flow[None], place: Place) -> None:
-        super().__init__(place)
+    def __init__(self, driver: AsyncDriver, flow: Flow[None], cursor: Cursor) -> None:
+        super().__init__(cursor)
         self._events = driver.events(flow)
 
     def __aiter__(self) -> AsyncIterator[RunEvent]:
@@ -87,5 +87,5 @@ class AsyncEventStream(_Followed):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connection; the run goes on, unless it was asked with `cancel_on_disconnect`."""
+        """Close the connection; the run goes on, unless it was started with `cancel_on_disconnect`."""
         await self._events.aclose()

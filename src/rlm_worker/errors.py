@@ -20,6 +20,7 @@ RLMError
 ├── SandboxLost                 the isolate of a REPL is gone
 │   └── SandboxForgot           … and another one, that knows nothing, has taken its place
 ├── NothingRead                 no chunk could be read
+├── RunAbandoned                it ended its host again and again
 ├── Cancelled                   the session was deleted while it ran
 └── ModelError                  the model call failed
     ├── RetryableError              may succeed when asked again
@@ -42,27 +43,32 @@ class FieldProblem:
 
 
 class RLMError(Exception):
-    """Base of all errors of this package; `type` is the stable name shown to callers."""
+    """Base of all errors of this package; `type` is the stable name shown to callers, `status` that of its response."""
 
     type = "internal_error"
+    status = 500
 
 
 class RequestError(RLMError):
     """The caller can mend this by sending something else."""
 
     type = "bad_request"
+    status = 400
 
 
 class MalformedBody(RequestError):
     """The body could not be read as UTF-8 JSON."""
 
     type = "malformed_body"
+    status = 400
 
 
 class InvalidRequest(RequestError):
     """The JSON does not have the form that the contract asks for."""
 
     type = "invalid_request"
+    status = 422
+    problems: tuple[FieldProblem, ...] = ()
 
     def __init__(self, problems: Sequence[FieldProblem]) -> None:
         self.problems = tuple(problems)
@@ -79,18 +85,21 @@ class UnsupportedMediaType(RequestError):
     """The Content-Type is not one that the route reads."""
 
     type = "unsupported_media_type"
+    status = 415
 
 
 class BodyTooSlow(RequestError):
     """The body arrives too slowly to be waited for."""
 
     type = "request_timeout"
+    status = 408
 
 
 class PayloadTooLarge(RequestError):
     """The body is larger than the deployment takes."""
 
     type = "payload_too_large"
+    status = 413
 
     def __init__(self, limit: int, unit: str, advice: str = "") -> None:
         self.limit = limit
@@ -102,24 +111,29 @@ class ContextTooLarge(RequestError):
     """The strategy that was asked for by name cannot hold the context."""
 
     type = "context_too_large"
+    status = 413
 
 
 class Unauthenticated(RequestError):
     """No key, or one that is not known."""
 
     type = "unauthenticated"
+    status = 401
 
 
 class NotFound(RequestError):
     """Does not exist, or belongs to another key."""
 
     type = "not_found"
+    status = 404
 
 
 class MethodNotAllowed(RequestError):
     """The route exists, the method does not."""
 
     type = "method_not_allowed"
+    status = 405
+    allowed: tuple[str, ...] = ()
 
     def __init__(self, allowed: Sequence[str]) -> None:
         self.allowed = tuple(allowed)
@@ -130,12 +144,15 @@ class Conflict(RequestError):
     """The same Idempotency-Key was used for a different request."""
 
     type = "conflict"
+    status = 409
 
 
 class RateLimited(RequestError):
     """The key has used up what it may for now."""
 
     type = "rate_limited"
+    status = 429
+    retry_after: int = 60
 
     def __init__(self, message: str, retry_after: int) -> None:
         self.retry_after = retry_after
@@ -146,6 +163,7 @@ class BindingMissing(RequestError):
     """The deployment does not have the binding that this request needs."""
 
     type = "binding_missing"
+    status = 400
 
     def __init__(self, binding: str, purpose: str) -> None:
         self.binding = binding
@@ -156,18 +174,21 @@ class NotConfigured(RLMError):
     """Ops must set something before this can work."""
 
     type = "not_configured"
+    status = 503
 
 
 class StorageUnavailable(RLMError):
     """A store that the run cannot do without failed; nothing that was paid for is lost."""
 
     type = "storage_unavailable"
+    status = 503
 
 
 class UsageLimitExceeded(RLMError):
     """A limit of the run would be passed; names the limit, what it allows and what was used."""
 
     type = "usage_limit_exceeded"
+    status = 422
 
     def __init__(self, limit: str, allowed: float, used: float) -> None:
         self.limit = limit
@@ -190,21 +211,30 @@ class SandboxForgot(SandboxLost):
 
 
 class NothingRead(RLMError):
-    """No chunk of the context could be read; `cause` is the last model error."""
+    """No chunk of the context could be read, and no single error says why."""
 
     type = "nothing_read"
+    status = 502
 
 
 class Cancelled(RLMError):
     """The session was cancelled by its owner."""
 
     type = "cancelled"
+    status = 409
+
+
+class RunAbandoned(RLMError):
+    """The run has ended its host again and again at the same point, and is not taken up any more."""
+
+    type = "run_abandoned"
 
 
 class ModelError(RLMError):
     """A model call failed; `code` is Workers AI's error number, 0 where there was none."""
 
     type = "model_error"
+    status = 502
 
     def __init__(self, message: str, code: int = 0) -> None:
         self.code = code
@@ -215,6 +245,7 @@ class RetryableError(ModelError):
     """May succeed later; `retry_after` is in seconds, 0 where the platform named none."""
 
     type = "model_unavailable"
+    status = 503
 
     def __init__(self, message: str, code: int = 0, retry_after: float = 0.0) -> None:
         self.retry_after = retry_after
@@ -225,9 +256,36 @@ class TerminalError(ModelError):
     """Will fail again in the same way."""
 
     type = "model_refused"
+    status = 502
 
 
 class InputTooLarge(TerminalError):
     """The prompt does not fit the model's window."""
 
     type = "model_input_too_large"
+    status = 413
+
+
+def error_class(error_type: str) -> type[RLMError]:
+    """The class whose `type` that is; where several share it, the one that the others come from."""
+    waiting: list[type[RLMError]] = [RLMError]
+    for known in waiting:
+        if known.type == error_type:
+            return known
+        waiting += known.__subclasses__()
+    return RLMError
+
+
+def rebuilt(error_type: str, message: str, **facts: object) -> RLMError:
+    """An error that crossed a border as its type, its message and its attributes: of the same class as before.
+
+    An attribute that did not cross is missing; a type that this version does not know stays the error's own.
+    """
+    known = error_class(error_type)
+    error = known.__new__(known)
+    Exception.__init__(error, message)
+    if known.type != error_type:
+        error.type = error_type
+    for name, value in facts.items():
+        setattr(error, name, value)
+    return error

@@ -6,15 +6,23 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from .errors import BodyTooSlow, MalformedBody, PayloadTooLarge, UnsupportedMediaType
+from .json_scan import check_depth
+from .log import RequestRecord
 from .timers import SharedTimer
 
 _JSON_TYPES = ("application/json", "text/json")
 _LENGTH = re.compile(r"^[0-9]{1,18}$")
 _SLOWEST_BYTES_PER_SECOND = 1_000
+HEARTBEAT = ": still here\n\n"
+_EVENT_STREAM = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,37 @@ class HttpResponse:
     @classmethod
     def of_json_text(cls, status: int, text: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
         return cls(status, text.encode(), {"content-type": "application/json", **(headers or {})})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request at its handler: whose key it carries, the parameters in its path, and what is written down of it."""
+
+    request: HttpRequest
+    owner: str
+    parameters: Mapping[str, str]
+    record: RequestRecord
+
+
+Handler = Callable[[Call], Awaitable[HttpResponse]]
+
+
+def event_stream(body: bytes | object) -> HttpResponse:
+    """Server-sent events, as the WHATWG HTML standard writes them."""
+    return HttpResponse(200, body, dict(_EVENT_STREAM))
+
+
+def encode_event(number: int, kind: str, data: str) -> str:
+    """One event; `data` is JSON, which has no raw line breaks."""
+    return f"id: {number}\nevent: {kind}\ndata: {data}\n\n"
+
+
+async def read_json(request: HttpRequest, limit: int, idle_seconds: float) -> bytes:
+    """A body that is said to be JSON and may be: whole, in UTF-8; nothing has been built from it yet."""
+    require_json(request.headers)
+    body = await read_body(request, limit, idle_seconds)
+    check_json_bytes(body)
+    return body
 
 
 async def read_body(request: HttpRequest, limit: int, idle_seconds: float = 30.0) -> bytes:
@@ -107,23 +146,11 @@ def _require_plain_utf8(headers: Mapping[str, str]) -> None:
 
 
 def check_json_bytes(body: bytes) -> None:
-    """Raises `MalformedBody` for what is empty, not UTF-8 or not JSON, before anything is built from it."""
+    """Raises `MalformedBody` for what is empty, nested too deep or not UTF-8, before anything is built from it."""
     if not body.strip():
         raise MalformedBody("the body is empty: send a JSON object")
+    check_depth(body)
     try:
         body.decode()
     except UnicodeDecodeError as error:
         raise MalformedBody(f"the body is not UTF-8 (byte {error.start})") from None
-
-
-HEARTBEAT = ": still here\n\n"
-SSE_HEADERS = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-store",
-    "x-accel-buffering": "no",
-}
-
-
-def encode_event(number: int, kind: str, data: str) -> str:
-    """One event; `data` is JSON, which has no raw line breaks."""
-    return f"id: {number}\nevent: {kind}\ndata: {data}\n\n"

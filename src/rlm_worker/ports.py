@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
+
+from .errors import RetryableError, TerminalError
 
 Role = Literal["root", "sub"]
 
@@ -66,13 +68,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A chunk of the context: its index, its characters and the bytes that hold them, ends exclusive."""
+    """A chunk of the context: its index, its characters and the bytes that hold them, ends exclusive.
+
+    Its prompt repeats the `overlap_bytes` before it.
+    """
 
     index: int
     start: int
     end: int
     byte_start: int
     byte_end: int
+    overlap_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,8 @@ class ModelRequest:
     """One prompt for one model.
 
     `kind`, `span` and `parent` say what the call is for; they are journalled beside it and never sent. `salt` tells
-    apart calls that are alike on purpose.
+    apart calls that are alike on purpose. `call` is the key of the call that this is an attempt at: another attempt may
+    ask a fallback, or leave room for a longer answer.
     """
 
     model: ModelSpec
@@ -93,6 +100,11 @@ class ModelRequest:
     parent: str = ""
     salt: str = ""
     response_schema: Mapping[str, object] | None = None
+    call: str = ""
+
+    def call_key(self) -> str:
+        """The key of the call that this request belongs to."""
+        return self.call or self.key()
 
     def key(self) -> str:
         """Hex SHA-256 of everything that decides the answer."""
@@ -106,16 +118,83 @@ class ModelRequest:
 
 @dataclass(frozen=True, slots=True)
 class ModelReply:
-    """What a model answered; `model` is the id of the one that really ran, `usage` None where it reported none."""
+    """What a model answered; `model` is the id of the one that really ran, `usage` None where it reported none.
+
+    `finish_reason` is OpenAI's (`stop`, `length` …), empty where none was reported. `repeated`: this run has paid for
+    it with an equal call.
+    """
 
     text: str
     model: str
     usage: CallUsage | None = None
+    finish_reason: str = ""
+    repeated: bool = False
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the answer ended at the limit on its length."""
+        return self.finish_reason == "length"
+
+    def with_finish_reason(self, request: ModelRequest) -> ModelReply:
+        """The same, sure to say whether it was cut: one that says nothing and has all the tokens it may have, was."""
+        if self.finish_reason or self.usage is None or self.usage.output_tokens < request.max_output_tokens:
+            return self
+        return replace(self, finish_reason="length")
+
+
+class UnusableReply(RetryableError):
+    """An answer came that cannot be used: empty, broken off, unreadable.
+
+    It is billed all the same: `usage` is what the model reported, None where it did not, `text` what arrived.
+    """
+
+    def __init__(self, message: str, code: int = 0, *, usage: CallUsage | None = None, text: str = "") -> None:
+        self.usage = usage
+        self.text = text
+        super().__init__(message, code)
+
+
+class OutputExhausted(TerminalError):
+    """The model used up all tokens that it may write before the first word of an answer; `usage` as it reported it."""
+
+    def __init__(self, message: str, usage: CallUsage | None = None) -> None:
+        self.usage = usage
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """An attempt that was sent, brought no answer and is billed all the same.
+
+    `call` is the key of the call; `at_most_usd` bounds what an estimated usage may have cost in truth.
+    """
+
+    call: str
+    role: Role
+    model: str
+    usage: CallUsage
+    cost_usd: float
+    at_most_usd: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """What the journal says of one attempt, answered or failed: fields as those of `FailedAttempt`."""
+
+    call: str
+    role: Role
+    model: str
+    usage: CallUsage
+    at_most_usd: float
 
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """One finished call, as the journal keeps it; times in seconds since the epoch, `duration_ms` in milliseconds."""
+    """One finished call, as the journal keeps it; times in seconds since the epoch, `duration_ms` in milliseconds.
+
+    `at_most_usd` bounds what an estimated usage may have cost in truth, in US dollars; 0 where the model reported it.
+    """
 
     key: str
     role: Role
@@ -129,6 +208,8 @@ class CallRecord:
     duration_ms: int
     span: Span | None = None
     parent: str = ""
+    finish_reason: str = ""
+    at_most_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +236,7 @@ class DeltaSink(Protocol):
 
 
 class Model(Protocol):
-    """Answers prompts; raises `RetryableError` or `TerminalError`."""
+    """Answers prompts; raises `RetryableError` or `TerminalError`, of which some say what was billed nevertheless."""
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply: ...
 
@@ -172,6 +253,23 @@ class ContextStore(Protocol):
     async def exists(self, prefix: str) -> bool: ...
 
 
+async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
+    """What is there already, for who takes bytes as they come."""
+    for part in parts:
+        yield part
+
+
+class ObjectStubs(Protocol):
+    """Calls the Durable Objects of one class by name; raises what they raise, and `StorageUnavailable`.
+
+    `call` gives JSON as Python has it, `stream` a stream of the platform's that is passed through as it is.
+    """
+
+    async def call(self, name: str, method: str, *arguments: object) -> object: ...
+
+    async def stream(self, name: str, method: str, *arguments: object) -> object: ...
+
+
 class ResultCache(Protocol):
     """Keeps strings for a while; may forget, never fails."""
 
@@ -183,22 +281,23 @@ class ResultCache(Protocol):
 
 
 class Journal(Protocol):
-    """Keeps what a run has paid for, durably before it returns; `paid` gives role, model id and usage of every call.
+    """Keeps what a run has paid for, durably before it returns.
 
-    `cut_off` adds what a call may have cost that was given up under way, in US dollars.
+    `record` keeps an answer and `book` an attempt that brought none; `payments` gives both. `cut_off_usd` is what an
+    earlier version has noted of calls that were given up under way, in US dollars.
     """
 
     def recall(self, key: str) -> CallRecord | None: ...
 
     def record(self, call: CallRecord) -> None: ...
 
-    def paid(self) -> Iterable[tuple[Role, str, CallUsage]]: ...
+    def book(self, attempt: FailedAttempt) -> None: ...
+
+    def payments(self) -> Iterable[Payment]: ...
 
     def spans(self) -> list[Span]: ...
 
     def add_span(self, span: Span) -> None: ...
-
-    def cut_off(self, usd: float) -> None: ...
 
     def cut_off_usd(self) -> float: ...
 

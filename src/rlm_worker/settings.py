@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -13,6 +12,7 @@ from rlm_worker.budget.account import AccountLimits
 from rlm_worker.models.catalog import Catalog
 from rlm_worker.wire.batches import MAX_BATCH_ITEMS
 from rlm_worker.wire.requests import RunConfig
+from rlm_worker.wire.results import Limits
 
 from .errors import NotConfigured
 from .ports import Deployment
@@ -122,19 +122,19 @@ class _Numbers:
         return int(self.number(name, default))
 
 
-def public_limits(settings: Settings) -> Mapping[str, object]:
+def public_limits(settings: Settings) -> Limits:
     """The limits that a caller with a key may see."""
-    return {
-        "maxBodyBytes": settings.max_body_bytes,
-        "maxContextBytes": settings.max_context_bytes,
-        "maxDocuments": settings.max_documents,
-        "maxBatchItems": settings.max_batch_items,
-        "bodyIdleSeconds": settings.body_idle_seconds,
-        "sessionTtlDays": settings.session_ttl_days,
-        "keyDailyUsd": settings.account_limits.daily_usd,
-        "keyConcurrentRuns": settings.account_limits.concurrent_runs,
-        "defaults": json.loads(settings.defaults.model_dump_json(by_alias=True)),
-    }
+    return Limits(
+        max_body_bytes=settings.max_body_bytes,
+        max_context_bytes=settings.max_context_bytes,
+        max_documents=settings.max_documents,
+        max_batch_items=settings.max_batch_items,
+        body_idle_seconds=settings.body_idle_seconds,
+        session_ttl_days=settings.session_ttl_days,
+        key_daily_usd=settings.account_limits.daily_usd,
+        key_concurrent_runs=settings.account_limits.concurrent_runs,
+        defaults=settings.defaults,
+    )
 
 
 _ORIGIN = re.compile(r"^https?://[a-z0-9.-]+(:\d{1,5})?$|^http://\[::1\](:\d{1,5})?$")

@@ -142,6 +142,12 @@ class SqliteDatabase:
     def execute(self, statement: str, *values: Cell) -> list[tuple[Cell, ...]]:
         return [tuple(row) for row in self.connection.execute(statement, values).fetchall()]
 
+    def copy(self) -> SqliteDatabase:
+        """The same rows in memory: what would be left if the object went now."""
+        other = SqliteDatabase()
+        self.connection.backup(other.connection)
+        return other
+
 
 @dataclass(slots=True)
 class MemoryAccounts:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-from tests.client.played import HEALTHY, MODELS, TRAJECTORY, played, run_result
+from tests.client.played import HEALTHY, MODELS, TRAJECTORY, played, retried, run_result
 
 KEY = "rlm-test-key-0123456789"
 NEVER = 1_000_000
@@ -90,7 +90,8 @@ def _strategy(body: Mapping[str, object]) -> object:
 class FakeWorker:
     """The state behind the socket; tests order faults in and read what arrived."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str) -> None:
+        self.url = url
         self.received: list[Received] = []
         self.faults: deque[Fault] = deque()
         self.cuts: deque[int] = deque()
@@ -103,8 +104,9 @@ class FakeWorker:
         """How many events of the next runs happen before they stand still."""
         self.health: tuple[int, dict[str, object]] = (200, dict(HEALTHY))
         self.failure: dict[str, object] | None = None
+        self.answers_twice = False
+        """Whether the next runs break off their first answer and begin a second."""
         self.batch_stands = False
-        self.url = ""
         self.changed = threading.Condition()
 
     def begin(self, body: Mapping[str, object], given: str | None) -> Session:
@@ -115,16 +117,18 @@ class FakeWorker:
         query = str(body.get("query"))
         session = Session(session_id, played(session_id, query, _strategy(body)), run_result(session_id, query))
         session.visible = self.next_visible
+        if self.answers_twice:
+            session.events = retried(session.events)
         if self.failure is not None:
             session.events[-1] = ("error", {"success": False, "error": self.failure, "sessionId": session_id})
         self.sessions[session_id] = session
         self.keys[key] = session_id
         return session
 
-    def release(self, session_id: str) -> None:
-        """Let a run that stands still go on to its end."""
+    def release(self, session_id: str, visible: int = NEVER) -> None:
+        """Let a run that stands still go on: to its end, or until so many events have happened."""
         with self.changed:
-            self.sessions[session_id].visible = NEVER
+            self.sessions[session_id].visible = visible
             self.changed.notify_all()
 
     def paths(self) -> list[str]:
@@ -133,22 +137,17 @@ class FakeWorker:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    worker: FakeWorker
+    # Head and body are two writes; the second must not wait until the first is acknowledged.
+    disable_nagle_algorithm = True
+    server: FakeServer
+
+    def setup(self) -> None:
+        # A connection that outlives its test stays with that test's state.
+        self.worker = self.server.worker
+        super().setup()
 
     def log_message(self, *args: object) -> None:
         """Say nothing on standard error."""
-
-    def do_GET(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
-
-    def do_PUT(self) -> None:
-        self._serve()
-
-    def do_DELETE(self) -> None:
-        self._serve()
 
     def _serve(self) -> None:
         request = Received(self.command, self.path, dict(self.headers.items()), self._body())
@@ -159,6 +158,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._fault(error_fault(401, "unauthenticated", X_Request_Id="req-401"))
         else:
             self._answer(request)
+
+    do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - what http.server calls
 
     def _body(self) -> bytes:
         if self.headers.get("transfer-encoding") == "chunked":
@@ -298,25 +299,33 @@ def _frame(number: int, kind: str, data: object) -> bytes:
     return f"id: {number}\nevent: {kind}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
 
 
-class _Server(ThreadingHTTPServer):
+class FakeServer(ThreadingHTTPServer):
+    """Serves fake Workers on one free loopback port, one after the other."""
+
     daemon_threads = True
     request_queue_size = 64
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.worker = self.fresh()
+
+    def fresh(self) -> FakeWorker:
+        """Return a Worker without a past, which gets all connections from now on."""
+        self.worker = FakeWorker(f"http://127.0.0.1:{self.server_address[1]}")
+        return self.worker
 
     def handle_error(self, *args: object) -> None:
         """Say nothing: a client that leaves is what some tests are about."""
 
 
 @contextmanager
-def serving() -> Iterator[FakeWorker]:
-    """Serve on a free loopback port until the block ends."""
-    worker = FakeWorker()
-    handler = type("Handler", (_Handler,), {"worker": worker})
-    server = _Server(("127.0.0.1", 0), handler)
-    worker.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield worker
-    finally:
-        server.shutdown()
-        server.server_close()
+def serving() -> Iterator[FakeServer]:
+    """Serve until the block ends."""
+    with FakeServer() as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()

@@ -24,6 +24,13 @@ def played(session_id: str, query: str, strategy: object = "map_reduce") -> list
     ]
 
 
+def retried(events: list[tuple[str, object]]) -> list[tuple[str, object]]:
+    """Return a run whose first answer broke off, so that the root model was asked again."""
+    at = next(number for number, (kind, _) in enumerate(events) if kind == "answer")
+    broken_off = [("answer", {"delta": "A broken attempt"}), ("answer", {"delta": "", "restart": True})]
+    return [*events[:at], *broken_off, *events[at:]]
+
+
 def run_result(session_id: str, query: str) -> dict[str, object]:
     tokens = {"inputTokens": 48_000, "outputTokens": 400}
     usage = {"model": "@cf/meta/llama-3.1-8b", "calls": 4, **tokens, "costUsd": 0.0004}
@@ -63,6 +70,7 @@ REPL: list[tuple[str, object]] = [
         {"iteration": 1, "code": CELL, "output": "src/hay.py 1207\n", "costUsd": 0.0004, "durationMs": 1_200},
     ),
     ("subcall", {"chunk": 0, "chunks": 0, "done": 1, "status": "ok", "costUsd": 0.0001}),
+    ("iteration", {"iteration": 1, "code": "FINAL(6)", "output": "", "costUsd": 0, "durationMs": 8, "parent": "1.1"}),
     ("iteration", {"iteration": 2, "code": "FINAL(42)", "output": "", "costUsd": 0.0003, "durationMs": 900}),
 ]
 HEALTHY = {"status": "ok", "service": "rlm-worker", "version": "1.2.3"}

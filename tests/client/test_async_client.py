@@ -71,13 +71,21 @@ async def test_stream_that_stops_when_left(async_client: AsyncRLMClient, worker:
 
 async def test_cancelled_task_closes(async_client: AsyncRLMClient, worker: FakeWorker) -> None:
     worker.next_visible = 2
-    seen = 0
-    with anyio.move_on_after(0.3):
+    seen = anyio.Semaphore(0)
+
+    async def follow() -> None:
         async with async_client.stream("text", "q") as stream:
             async for _ in stream:
-                seen += 1
+                seen.release()
 
-    assert seen == 2
+    async with anyio.create_task_group() as group:
+        group.start_soon(follow)
+        for _ in range(2):
+            await seen.acquire()
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
+
+    assert seen.value == 0
     worker.release("s1")
     assert (await async_client.wait("s1")).success
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from rlm_client._cli.app import rlm
 from rlm_client._cli.errors import MEANINGS
+from tests.client.conftest import IMPATIENT
 from tests.client.fake_worker import KEY, FakeWorker, error_fault
 
 
@@ -20,8 +21,8 @@ class Shell:
         self.worker = worker
         self._runner = CliRunner(env={"RLM_BASE_URL": worker.url, "RLM_API_KEY": KEY})
 
-    def __call__(self, *arguments: str, stdin: str | None = None) -> Result:
-        return self._runner.invoke(rlm, arguments, input=stdin)
+    def __call__(self, *arguments: str, stdin: str | None = None, width: str = "80") -> Result:
+        return self._runner.invoke(rlm, arguments, input=stdin, obj=IMPATIENT, env={"COLUMNS": width})
 
 
 @pytest.fixture
@@ -103,7 +104,16 @@ def test_iterations_shown(shell: Shell) -> None:
     assert (
         '── iteration 1 · $0.0004 · 1.2 s\n  for name, text in context.documents():\n      if "needle"' in asked.stderr
     )
-    assert "\n    src/hay.py 1207\n── iteration 2" in asked.stderr
+    assert "\n    src/hay.py 1207\n── iteration 1.1/1 · $0 · 8 ms\n  FINAL(6)\n── iteration 2" in asked.stderr
+
+
+def test_second_answer_announced(shell: Shell) -> None:
+    shell.worker.answers_twice = True
+
+    asked = shell("ask", "q", "docs")
+
+    assert asked.stdout == "The answer to “q” is **42**.\n"
+    assert "writing the answer\nwriting the answer anew\n$0.0009" in asked.stderr
 
 
 def test_json_is_the_result(shell: Shell) -> None:
@@ -145,7 +155,7 @@ def test_nothing_to_ask_about(shell: Shell) -> None:
     asked = shell("ask", "q", "docs", "--include", "*.bin")
 
     assert asked.exit_code == 2
-    assert "no text to ask about (1 binary, 2 not included)" in asked.stderr
+    assert "No text to ask about (1 binary, 2 not included)" in asked.stderr
     assert shell.worker.received == []
 
 
@@ -211,6 +221,14 @@ def test_session_commands(shell: Shell) -> None:
     assert shell("status", session_id).exit_code == 5
 
 
+def test_watched_failure_exits_one(shell: Shell) -> None:
+    session_id = shell("ask", "q", "docs", "--background").stdout.strip()
+    session = shell.worker.sessions[session_id]
+    session.events[-1] = ("result", {**session.result, "success": False})
+
+    assert shell("status", session_id, "--watch").exit_code == 1
+
+
 def test_running_result_exits_six(shell: Shell) -> None:
     shell.worker.next_visible = 3
     session_id = shell("ask", "q", "docs", "--background").stdout.strip()
@@ -255,6 +273,14 @@ def test_models_listed(shell: Shell) -> None:
     assert json.loads(shell("models", "--json").stdout)[0]["inputPrice"] == 0.293
 
 
+def test_tables_whole_in_pipe(shell: Shell) -> None:
+    assert len(shell("models", width="40").stdout.splitlines()) == 3
+
+
+def test_version_printed(shell: Shell) -> None:
+    assert shell("--version").stdout.startswith("rlm, version ")
+
+
 def test_health_exit_code(shell: Shell) -> None:
     assert shell("health").stdout == "status   ok\nservice  rlm-worker\nversion  1.2.3\n"
     shell.worker.health = (503, {"status": "failing", "bindings": {"AI": "absent"}})
@@ -273,4 +299,4 @@ def test_serve_outside_checkout(shell: Shell) -> None:
     served = shell("serve", "--port", "1")
 
     assert served.exit_code == 2
-    assert "no checkout of rlm-worker" in served.stderr
+    assert "Not a checkout of rlm-worker" in served.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from rlm_client import (
     AnswerEvent,
     Document,
+    IterationEvent,
     PlanEvent,
+    ProtocolError,
     ResultEvent,
     RLMClient,
     RLMConfig,
@@ -24,7 +27,8 @@ from rlm_client import (
     WaitTimeoutError,
     run_rlm,
 )
-from tests.client.fake_worker import KEY, FakeWorker
+from rlm_client._events import ServerSentEvent, run_event
+from tests.client.fake_worker import KEY, FakeWorker, Fault
 
 
 def test_run_reads_result(client: RLMClient, worker: FakeWorker) -> None:
@@ -92,6 +96,37 @@ def test_stream_yields_typed_events(client: RLMClient) -> None:
     assert [type(event) for event in events] == kinds
     assert "".join(event.delta for event in events if isinstance(event, AnswerEvent)) == stream.result.answer  # type: ignore[union-attr]
     assert (stream.session_id, stream.last_event_id) == ("s1", "11")
+
+
+def test_restart_voids_answer(client: RLMClient, worker: FakeWorker) -> None:
+    worker.answers_twice = True
+    answer = ""
+    with client.stream("text", "q") as stream:
+        for event in stream:
+            if isinstance(event, AnswerEvent):
+                answer = event.delta if event.restart else answer + event.delta
+
+    assert stream.result is not None
+    assert answer == stream.result.answer
+
+
+def test_iterations_typed(client: RLMClient) -> None:
+    stream = client.stream("text", "q", {"strategy": "repl"})
+
+    turns = [event for event in stream if isinstance(event, IterationEvent)]
+
+    assert [(turn.parent, turn.iteration) for turn in turns] == [(None, 1), ("1.1", 1), (None, 2)]
+    assert (turns[0].output, turns[0].cost_usd, turns[0].duration_ms) == ("src/hay.py 1207\n", 0.0004, 1_200)
+
+
+@pytest.mark.parametrize("kind", ["session", "plan", "subcall", "iteration", "answer"])
+def test_later_fields_kept(kind: str) -> None:
+    body = {"sessionId": "s1", "strategy": "table", "kind": {"new": 1}, "eventId": 7, "weather": [9]}
+
+    event = run_event(ServerSentEvent(kind, json.dumps(body), "12"))
+
+    assert (event.kind, event.event_id) == (kind, "12")
+    assert event.to_json() == body
 
 
 def test_left_stream_run_goes_on(client: RLMClient, worker: FakeWorker) -> None:
@@ -249,6 +284,14 @@ def test_batch_in_input_order(client: RLMClient, worker: FakeWorker) -> None:
     assert answers == [(0, "The answer to “one” is **42**."), (1, "The answer to “two” is **42**.")]
     client.cancel_batch(batch.batch_id)
     assert worker.batches == {}
+
+
+@pytest.mark.parametrize("line", [b'{"success": []}', b"[1]", b"no json"])
+def test_bad_batch_results_named(line: bytes, client: RLMClient, worker: FakeWorker) -> None:
+    worker.faults.append(Fault(200, line + b"\n"))
+
+    with pytest.raises(ProtocolError, match=r"BatchItem|Line 1"):
+        client.batch_results("b1")
 
 
 def test_key_never_shown(worker: FakeWorker, caplog: pytest.LogCaptureFixture) -> None:

@@ -32,7 +32,11 @@ from rlm_client import (
     StreamBrokenError,
     TooLargeError,
     TransportError,
+    _flows,
+    _requests,
 )
+from rlm_client._settings import Settings, settings
+from tests.client.conftest import IMPATIENT
 from tests.client.fake_worker import DROP, KEY, FakeWorker, Fault, error_fault
 
 TREE = [
@@ -51,6 +55,17 @@ TREE = [
     (502, RunFailedError),
     (504, RunFailedError),
 ]
+
+PAUSE = 0.05
+UNHURRIED = RetryPolicy(first_delay=PAUSE, jitter=lambda: 1.0)
+
+
+def _settings() -> Settings:
+    return settings("http://worker.test", KEY, timeout=60.0, inline_limit=100, retries=IMPATIENT)
+
+
+def _busy(seconds: str) -> httpx.Response:
+    return httpx.Response(429, headers={"Retry-After": seconds})
 
 
 @pytest.mark.parametrize(("status", "kind"), TREE)
@@ -78,9 +93,9 @@ def test_field_path_reported(client: RLMClient, worker: FakeWorker) -> None:
 def test_foreign_answers_named(client: RLMClient, worker: FakeWorker) -> None:
     worker.faults.extend([Fault(502, b"<html>"), Fault(302), Fault(200, b"<html>"), Fault(200, b'{"answer": 1}')])
 
-    with pytest.raises(RunFailedError, match="not in the API's error form"):
+    with pytest.raises(RunFailedError, match="without the API's error body"):
         client.run("text", "q")
-    for reason in ("HTTP 302", "not a RLMResult", "see answer, success|see success, answer"):
+    for reason in ("HTTP 302", "not a valid RLMResult", "check answer, success|check success, answer"):
         with pytest.raises(ProtocolError, match=reason):
             client.run("text", "q")
 
@@ -132,13 +147,32 @@ def test_quota_not_retried(client: RLMClient, worker: FakeWorker) -> None:
     assert len(worker.received) == 2
 
 
-def test_retry_after_honoured(client: RLMClient, worker: FakeWorker) -> None:
-    worker.faults.append(error_fault(429, Retry_After="1"))
+def test_retry_after_honoured() -> None:
+    flow = _flows.perform(_requests.status("s"), _settings())
+
+    assert isinstance(next(flow), _flows.Send)
+    assert flow.send(_busy("2")) == _flows.Sleep(2.0)
+    assert isinstance(flow.send(None), _flows.Send)
+
+
+def test_pause_is_slept(worker: FakeWorker) -> None:
+    worker.faults.append(error_fault(503))
     started = time.monotonic()
 
-    client.status(client.submit("text", "q").session_id)
+    with RLMClient(worker.url, KEY, retries=UNHURRIED) as client:
+        client.models()
 
-    assert time.monotonic() - started >= 1.0
+    assert time.monotonic() - started >= PAUSE
+
+
+async def test_async_pause_is_slept(worker: FakeWorker) -> None:
+    worker.faults.append(error_fault(503))
+    started = time.monotonic()
+
+    async with AsyncRLMClient(worker.url, KEY, retries=UNHURRIED) as client:
+        await client.models()
+
+    assert time.monotonic() - started >= PAUSE
 
 
 def test_retry_after_as_date(client: RLMClient, worker: FakeWorker) -> None:
@@ -164,7 +198,7 @@ def test_slow_answer_times_out(worker: FakeWorker) -> None:
 
     client = RLMClient(worker.url, KEY, transport=httpx.MockTransport(slow))
 
-    with client, pytest.raises(ResponseTimeoutError, match="did not answer in time"):
+    with client, pytest.raises(ResponseTimeoutError, match="did not respond in time"):
         client.run("text", "q")
 
 
@@ -201,11 +235,33 @@ def test_hopeless_stream_given_up(client: RLMClient, worker: FakeWorker) -> None
 
 
 def test_busy_stream_waited_for(client: RLMClient, worker: FakeWorker) -> None:
-    worker.faults.append(error_fault(429, Retry_After="1"))
-    started = time.monotonic()
+    worker.faults.append(error_fault(429, Retry_After="0"))
 
     assert len(list(client.stream("text", "q"))) == 11
-    assert time.monotonic() - started >= 1.0
+
+
+def test_stream_honours_retry_after() -> None:
+    flow = _flows.follow_session(_settings(), _flows.Cursor("s"))
+
+    assert isinstance(next(flow), _flows.Open)
+    assert flow.send(_busy("2")) == _flows.Sleep(2.0)
+    assert isinstance(flow.send(None), _flows.Open)
+
+
+def test_late_result_waited_for() -> None:
+    paths: list[str] = []
+
+    def ended_without_result(request: httpx.Request) -> httpx.Response:
+        paths.append(request.url.path)
+        status = {"sessionId": "s", "status": "completed"}
+        return httpx.Response(
+            202 if paths == ["/session/s/status", "/session/s/result"] else 200, json=status | {"success": True}
+        )
+
+    with RLMClient(transport=httpx.MockTransport(ended_without_result)) as client:
+        assert client.wait("s", timeout=60).success
+
+    assert paths == ["/session/s/status", "/session/s/result", "/session/s/result"]
 
 
 def test_restarting_worker_waited_for(client: RLMClient, worker: FakeWorker) -> None:
@@ -258,7 +314,7 @@ def test_lone_surrogate_refused(text: str, client: RLMClient, worker: FakeWorker
 
 def test_unsendable_values_refused(client: RLMClient, worker: FakeWorker) -> None:
     for value in (float("nan"), object()):
-        with pytest.raises(RequestError, match="not JSON"):
+        with pytest.raises(RequestError, match="cannot be written as JSON"):
             client.run("text", "q", {"temperature": value})
 
     assert worker.received == []

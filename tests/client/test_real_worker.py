@@ -21,6 +21,7 @@ from rlm_client import (
     NotFoundError,
     PlanEvent,
     ResultEvent,
+    RetryPolicy,
     RLMClient,
     RunEvent,
     RunFailedError,
@@ -36,6 +37,8 @@ from tests.client.haystack import NEEDLE, QUERY, haystack
 
 pytestmark = pytest.mark.worker
 
+# Cut off, a client asks again at once: it is the connection that fails, not the Worker.
+QUICK = RetryPolicy(first_delay=0.01)
 SMALL = {"chunkSize": 10_000, "strategy": "map_reduce"}
 
 
@@ -106,7 +109,7 @@ def test_cut_stream_misses_nothing(seed: int, client: RLMClient, deployment: Dev
     cuts = [random.Random(seed * 10 + number).randrange(1, 3_000) for number in range(6)]
     with (
         cutting(deployment.url, cuts) as proxy,
-        RLMClient(proxy.url) as cut,
+        RLMClient(proxy.url, retries=QUICK) as cut,
         cut.stream(haystack(f"cut {seed}"), QUERY, SMALL) as stream,
     ):
         events = list(stream)
@@ -120,7 +123,10 @@ def test_cut_stream_misses_nothing(seed: int, client: RLMClient, deployment: Dev
 
 async def test_async_stream_cut(deployment: DevProcess, scripted: ScriptedModel) -> None:
     with cutting(deployment.url, [700, 300, 900]) as proxy:
-        async with AsyncRLMClient(proxy.url) as client, client.stream(haystack("async"), QUERY, SMALL) as stream:
+        async with (
+            AsyncRLMClient(proxy.url, retries=QUICK) as client,
+            client.stream(haystack("async"), QUERY, SMALL) as stream,
+        ):
             ids = [event.event_id async for event in stream]
 
     assert proxy.cut > 0

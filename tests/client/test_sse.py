@@ -53,8 +53,7 @@ def test_any_text_survives(texts: list[str], newline: str, step: int) -> None:
     assert [data for _, data, _ in events] == texts
 
 
-def test_retry_read() -> None:
+def test_last_id_resumed() -> None:
     decoder = SSEDecoder("7")
 
     assert decoder.feed(b"retry: 1500\nretry: soon\ndata: a\n\n") == [ServerSentEvent("message", "a", "7")]
-    assert decoder.retry_ms == 1500

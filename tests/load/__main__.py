@@ -38,7 +38,11 @@ def report(outcome: Outcome) -> str:
         "5xx": outcome.server_errors,
         "sessions unaccounted for": len(outcome.unaccounted),
         "slots still held": outcome.runs_left,
+        "calls": f"{outcome.calls[0]:,}, {outcome.calls[1]:,} of them answered with nothing, "
+        f"{outcome.calls[2]:,} questions with one that was given up after a time-out",
         "cost in results": f"{outcome.results_usd:.6f} USD; in the model's log: {outcome.billed_usd:.6f} USD",
+        "time-outs in results": f"{outcome.given_up_usd[0]:.6f} USD, marked as estimates; they can have cost "
+        f"{outcome.given_up_usd[1]:.6f} USD",
         "booked to keys": f"{outcome.booked_usd:.6f} USD of {outcome.all_billed_usd:.6f} USD, cancelled runs included",
         "workerd memory": f"{_tenths(outcome.memory)} MB (each tenth's median), {max(outcome.memory):.0f} MB at most; "
         f"drift of the last third {outcome.memory_drift:+.1%}",

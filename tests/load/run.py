@@ -20,13 +20,20 @@ from tests.load.model import Cashier, forget_texts
 
 CENT = 0.01
 _SAMPLE_SECONDS = 2.0
+# Longer than fifty callers at once keep any answer waiting.
+_TIMEOUT_SECONDS = 10.0
 # Before that long the heap still grows into what fifty callers at once need.
 _SETTLED_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run has shown; money in US dollars, memory in MB of workerd, sampled in even steps."""
+    """What a run has shown; money in US dollars, memory in MB of workerd, sampled in even steps.
+
+    `results_usd` and `billed_usd` are of the questions without a time-out: what they cost is known exactly.
+    `given_up_usd` is what the others' results say of the calls that were given up, and the most that these can have
+    cost. `calls` counts all that the model was asked, those that were answered with nothing, and those given up.
+    """
 
     requests: int
     seconds: float
@@ -35,6 +42,8 @@ class Outcome:
     unaccounted: list[str]
     results_usd: float
     billed_usd: float
+    given_up_usd: tuple[float, float]
+    calls: tuple[int, int, int]
     booked_usd: float
     all_billed_usd: float
     runs_left: int
@@ -59,6 +68,9 @@ class Outcome:
             found.append(f"{self.server_errors} answers of 500 and above")
         if abs(self.results_usd - self.billed_usd) >= CENT / 2:
             found.append(f"results cost {self.results_usd:.6f}, the model's log says {self.billed_usd:.6f}")
+        estimated, at_most = self.given_up_usd
+        if not 0.7 * at_most <= estimated <= 1.3 * at_most:
+            found.append(f"timed-out calls count as {estimated:.6f}, and can have cost {at_most:.6f}")
         if self.booked_usd < self.all_billed_usd - CENT / 2:
             found.append(f"booked {self.booked_usd:.6f}, and the model's log says {self.all_billed_usd:.6f}")
         if self.runs_left:
@@ -74,8 +86,9 @@ async def run_load(folder: Path, *, minutes: float, callers: int, seed: int = 7)
     secrets = [f"load-key-{number}" for number in range(callers)]
     keys = ",".join(f"k{number}:{hashlib.sha256(key.encode()).hexdigest()}" for number, key in enumerate(secrets))
     variables = {"RLM_API_KEYS": keys, "KEY_DAILY_USD": "1000", "KEY_CONCURRENT_RUNS": "4"}
+    variables |= {"MODEL_TIMEOUT_SECONDS": str(_TIMEOUT_SECONDS)}
     with ScriptedModel() as model:
-        model.rules, model.latency = [cashier.rule], 0.02
+        model.rules, model.latency, model.faults = [cashier.rule], 0.02, cashier.faults()
         with DevProcess(folder, ai=model.url, variables=variables) as worker:
             return await _loaded(worker, model, cashier, secrets, seconds=minutes * 60, seed=seed)
 
@@ -105,14 +118,23 @@ async def _loaded(
         statuses=dict(record.statuses),
         wrong=record.wrong,
         unaccounted=unaccounted,
-        results_usd=sum(record.results.values()),
-        billed_usd=sum(cashier.bills[mark] for mark in record.results),
+        results_usd=sum(usd for mark, usd in record.results.items() if mark not in cashier.given_up),
+        billed_usd=sum(cashier.bills[mark] for mark in record.results if mark not in cashier.given_up),
+        given_up_usd=_given_up(cashier, record),
+        calls=(cashier.calls, cashier.empty, len(cashier.given_up)),
         booked_usd=sum(account["spentTodayUsd"] for account in accounts),
         all_billed_usd=sum(cashier.bills.values()),
         runs_left=sum(account["runs"] for account in accounts),
         memory=memory,
         latencies=_latencies(record.seconds),
     )
+
+
+def _given_up(cashier: Cashier, record: Record) -> tuple[float, float]:
+    """What results say of calls that were given up, and the most that these can have cost."""
+    marks = [mark for mark in record.results if mark in cashier.given_up]
+    told = sum(record.results[mark] - cashier.bills[mark] for mark in marks)
+    return told, sum(cashier.given_up[mark] for mark in marks)
 
 
 def _client(url: str, secret: str) -> httpx.AsyncClient:

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from rlm_worker.budget.account import Account, AccountLimits
+from rlm_worker.budget.account import LEASE_SECONDS, Account, AccountLimits
 from rlm_worker.errors import RateLimited
 from rlm_worker.testing import SqliteDatabase
 
@@ -57,13 +57,23 @@ class Key(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1.0, 60.0, 300.0]))
     def wait(self, seconds: float) -> None:
-        self.now += seconds
         for run in self.granted:  # runs that live renew their lease
             self.granted[run] = max(self.granted[run], self.books.extend(run, 0.0, self.now))
+        self.now += seconds
 
     @rule()
-    def sleep_past_midnight(self) -> None:
-        self.now = (self.now // DAY + 1) * DAY + 1
+    def pass_midnight(self) -> None:
+        """Runs that live renew their lease all along."""
+        midnight = (self.now // DAY + 1) * DAY
+        while self.now < midnight:
+            self.wait(min(LEASE_SECONDS - 1, midnight + 1 - self.now))
+
+    @rule()
+    def lose_all(self) -> None:
+        """Everything stops, and is heard of again the next day at the earliest: runs may still close."""
+        self.granted = {run: self.spent.get(run, 0.0) for run in self.granted}
+        self.books.state(self.now + LEASE_SECONDS)
+        self.now = (self.now // DAY + 1) * DAY + LEASE_SECONDS + 1
 
     @invariant()
     def day_keeps_its_cap(self) -> None:

@@ -11,7 +11,7 @@ from rlm_worker.models.catalog import Catalog
 from rlm_worker.ports import Deployment
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
-from rlm_worker.sessions.prepare import admit
+from rlm_worker.sessions.prepare import prepare_job
 from rlm_worker.settings import Settings
 from rlm_worker.strategies.execute import execute
 from rlm_worker.testing import MemoryStore
@@ -36,7 +36,7 @@ async def job_for(texts: Texts, query: str, config: dict[str, object], clock_now
     )
     schema = config.pop("response_schema", None)
     body = json.dumps({"context": context, "query": query, "config": config, "responseSchema": schema})
-    job, _ = await admit(parse_request(body), "tester", settings(), MemoryStore(), None, now=clock_now)
+    job, _ = await prepare_job(parse_request(body), "tester", settings(), MemoryStore(), None, now=clock_now)
     timeout = job.config.timeout_seconds
     return job.model_copy(
         update={"started_at": clock_now, "deadline": None if timeout is None else clock_now + timeout}

@@ -71,6 +71,47 @@ def test_lost_run_frees_slot() -> None:
     assert books.state(later)["spentTodayUsd"] == pytest.approx(0.1)
 
 
+def test_lost_run_credits_its_day() -> None:
+    """What a lost run has not spent goes back to the day on which it was presumed spent."""
+    books = account(daily=1.0, runs=None)
+    books.open("a", 0.99, NOON)
+    assert books.state(NOON + FIRST_LEASE_SECONDS)["spentTodayUsd"] == 0.99
+    books.open("b", 0.99, MIDNIGHT + 1)
+    books.close("b", 0.99, MIDNIGHT + 2)
+    books.close("a", 0.0, MIDNIGHT + 3)
+    assert books.state(MIDNIGHT + 3)["spentTodayUsd"] == 0.99
+    assert books.open("c", 0.99, MIDNIGHT + 4) == pytest.approx(0.01)
+
+
+def test_lost_run_spares_next_day() -> None:
+    """Nothing of it counts on a day that begins after its lease has ended, whenever that is found out."""
+    books = account(daily=1.0, runs=None)
+    books.open("a", 0.9, NOON)
+    assert books.state(MIDNIGHT + 1)["spentTodayUsd"] == 0
+    books.close("a", 0.4, MIDNIGHT + 1)
+    assert books.state(MIDNIGHT + 1)["spentTodayUsd"] == 0
+
+
+def test_closed_run_stays_closed() -> None:
+    """A renewal that comes after the end takes no slot."""
+    books = account(runs=1)
+    books.open("a", 0.4, NOON)
+    books.close("a", 0.1, NOON + 1)
+    assert books.extend("a", 0.0, NOON + 2) == 0.1
+    assert books.extend("a", 0.3, NOON + 2) == 0.1
+    assert books.state(NOON + 2)["runs"] == 0
+    books.open("b", 0.1, NOON + 3)
+
+
+def test_lost_run_takes_slot_again() -> None:
+    books = account(runs=1)
+    books.open("a", 0.4, NOON)
+    later = NOON + FIRST_LEASE_SECONDS + 1
+    assert books.state(later)["runs"] == 0
+    assert books.extend("a", 0.0, later) == 0.4
+    assert books.state(later)["runs"] == 1
+
+
 def test_renewal_keeps_slot() -> None:
     books = account(runs=1)
     books.open("a", 0.4, NOON)

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from rlm_worker.batches.batch import MOST_ATTEMPTS, Batch, BatchEntry
+from rlm_worker.batches.batch import Batch
 from rlm_worker.batches.input import BatchInput
+from rlm_worker.batches.items import MAX_ATTEMPTS, BatchEntry
 from rlm_worker.batches.keeper import BatchKeeper
 from rlm_worker.errors import Conflict, MalformedBody, NotFound, StorageUnavailable
 from rlm_worker.http import HttpRequest
@@ -31,6 +32,9 @@ class Queue:
             raise StorageUnavailable("no queue today")
         self.sent += [json.loads(message)["item"] for message in messages]
 
+    async def send_later(self, message: str, delay_seconds: int) -> None:
+        raise AssertionError("a batch sends what waits at once")
+
 
 @dataclass
 class Platform:
@@ -45,6 +49,9 @@ class Platform:
     async def erase(self) -> None:
         for table in ("facts", "items", "texts"):
             self.database.execute(f"DROP TABLE IF EXISTS {table}")
+
+    async def stream(self, session_id: str, method: str, *arguments: object) -> object:
+        raise AssertionError("a batch streams nothing of a session")
 
     async def call(self, session_id: str, method: str, *arguments: object) -> object:
         if session_id == "gone":
@@ -123,7 +130,7 @@ async def test_second_delivery_is_nothing() -> None:
     assert (taken.owner, taken.body, taken.attempt) == ("ada", "body 0", 1)
     keeper.batch.finished(0, 0.5, GOOD, success=True, now=world.clock.now())
     assert keeper.batch.take(0, world.clock.now()) is None
-    keeper.batch.bury(0, world.clock.now())
+    keeper.batch.give_up(0, world.clock.now())
     assert keeper.batch.state().completed == 1
 
 
@@ -140,7 +147,7 @@ async def test_shared_session_counts_once() -> None:
 async def test_endless_item_ends() -> None:
     world = World()
     keeper = await sealed(world, 1)
-    for _ in range(MOST_ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         assert keeper.batch.take(0, world.clock.now()) is not None
     assert keeper.batch.take(0, world.clock.now()) is None
     state = keeper.batch.state()
@@ -152,8 +159,8 @@ async def test_last_failure_is_told() -> None:
     keeper = await sealed(world, 1)
     keeper.batch.take(0, world.clock.now())
     failure = {"success": False, "error": {"type": "model_unavailable", "message": "busy"}}
-    keeper.batch.deferred(0, 0.1, json.dumps(failure), world.clock.now())
-    keeper.batch.bury(0, world.clock.now())
+    keeper.batch.deferred(0, 0.1, json.dumps(failure), counted=True, now=world.clock.now())
+    keeper.batch.give_up(0, world.clock.now())
     line = json.loads("".join(keeper.batch.lines()))
     assert (line["index"], line["status"], line["error"]["type"]) == (0, "failed", "model_unavailable")
 
@@ -249,3 +256,16 @@ async def test_pieces_do_not_matter(size: int) -> None:
 async def test_broken_array_is_no_batch() -> None:
     with pytest.raises(MalformedBody):
         await entries(b'[{"query": "q"}', 100)
+
+
+async def test_own_limits_bury_nothing() -> None:
+    """A key that has run out of dollars or slots is refused for as long as it takes; its items wait."""
+    world = World()
+    keeper = await sealed(world, 1)
+    refused = json.dumps({"success": False, "error": {"type": "rate_limited", "message": "later"}})
+    for _ in range(5 * MAX_ATTEMPTS):
+        taken = keeper.batch.take(0, world.clock.now())
+        assert taken is not None
+        assert taken.attempt == 1
+        keeper.batch.deferred(0, 0.0, refused, counted=False, now=world.clock.now())
+    assert keeper.batch.unfinished

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from rlm_worker.models.concurrency import CapacityLimiter, Relief, fan_out
+from rlm_worker.models.concurrency import BackoffSignal, CapacityLimiter, fan_out
 from rlm_worker.testing import ManualClock
 
 
@@ -42,21 +42,21 @@ async def test_items_are_drawn_lazily() -> None:
 
 
 async def test_waiting_workers_are_relieved() -> None:
-    relief, started = Relief(), []
+    backoff, started = BackoffSignal(), []
     gate = asyncio.Event()
 
     async def work(number: int) -> int:
         started.append(number)
-        relief.waiting()
+        backoff.notify()
         await gate.wait()
         return number
 
-    task = asyncio.create_task(fan_out(numbers(10), work, width=2, relief=relief))
+    task = asyncio.create_task(fan_out(numbers(10), work, width=2, backoff=backoff))
     await asyncio.sleep(0.01)
     assert started == [0, 1, 2, 3]
     gate.set()
     assert await task == list(range(10))
-    relief.waiting()
+    backoff.notify()
 
 
 async def test_failure_cancels_rest() -> None:

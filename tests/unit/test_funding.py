@@ -25,12 +25,12 @@ def accounts(daily: float | None, runs: int | None = None) -> MemoryAccounts:
     return MemoryAccounts(AccountLimits(daily, runs), ManualClock())
 
 
-async def run_with(purse: MemoryAccounts, model: FunctionModel, **config: object) -> RunResult:
+async def run_with(purse: MemoryAccounts, model: FunctionModel, text: str = TEXT, **config: object) -> RunResult:
     ports = replace(memory_ports(model), accounts=purse)
-    job = await job_for([(None, TEXT)], "what colour is the sky?", {"chunkSize": 4_000, **config}, NOW)
+    job = await job_for([(None, text)], "what colour is the sky?", {"chunkSize": 4_000, **config}, NOW)
     granted = await purse.open(job.owner, "run", 0.0001)
     job = job.model_copy(update={"run_id": "run", "granted_usd": granted})
-    manifest, parts = gather_documents([(None, TEXT)])
+    manifest, parts = gather_documents([(None, text)])
     return await execute(job, InlineReader(manifest, b"".join(parts)), ports)
 
 
@@ -55,6 +55,17 @@ async def test_too_poor_for_one_call() -> None:
     assert result.error is not None
     assert result.error.type == "rate_limited"
     assert not model.requests
+
+
+async def test_poor_key_reads_in_chunks() -> None:
+    """Where the day's dollars do not surely cover one long call, several short ones bring the answer."""
+    purse = accounts(0.006)
+    model = FunctionModel(answering)
+    result = await run_with(purse, model, TEXT[:45_000], chunkSize=50_000)
+    assert (result.success, result.iterations) == (True, 1)
+    assert not model.asked("direct")
+    assert model.asked("map")
+    assert 0 < result.cost_usd <= 0.006
 
 
 async def test_session_books_its_cost() -> None:

@@ -18,11 +18,15 @@ PLATFORM = {"js", "pyodide", "workers", "_cloudflare_compat_flags", "_pyodide_en
 # Top down: each may import what stands below it, and nothing above.
 ORDER = (
     *("durable_objects", "api", "openai", "batches", "sessions", "strategies", "repl", "runs", "settings", "journal"),
-    *("models", "budget", "text", "wire", "adapters", "sandbox", "log", "http", "timers", "ports", "errors"),
+    *("models", "budget", "text", "wire", "adapters", "sandbox", "http", "log", "timers", "json_scan", "ports"),
+    "errors",
 )
 KNOW_THE_PLATFORM = ("adapters", "durable_objects", "sandbox")
-PURE = ("text/boundaries", "text/chunker", "text/chunks", "text/graphemes", "text/packing", "text/quotes")
-PURE_TOO = ("text/relevance", "text/tokens", "strategies/prompts", "repl/code_blocks", "models/pricing")
+PURE = ("text/boundaries", "text/chunker", "text/chunks", "text/graphemes", "text/names", "text/packing", "text/quotes")
+PURE_TOO = ("text/relevance", "text/tokens", "strategies/prompts", "repl/code_blocks", "models/pricing", "json_scan")
+# Read what callers, models and sandboxes send: never with Python's `json`, which descends as far as they like.
+READ_FOREIGN = ("batches/input", "repl/protocol", "repl/response_schema", "adapters/workers_ai", "wire/requests")
+READ_FOREIGN_TOO = ("openai/schemas", "wire/json_schema", "json_scan", "http")
 MAX_MODULES = 12
 
 
@@ -120,6 +124,13 @@ def test_client_stands_alone(path: Path) -> None:
 def test_pure_means_no_await(name: str) -> None:
     tree = ast.parse((WORKER / f"{name}.py").read_text(encoding="utf-8"))
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef | ast.Await)]
+
+
+@pytest.mark.parametrize("name", READ_FOREIGN + READ_FOREIGN_TOO)
+def test_foreign_json_is_not_descended(name: str) -> None:
+    tree = ast.parse((WORKER / f"{name}.py").read_text(encoding="utf-8"))
+    called = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert not called & {"loads", "load", "JSONDecoder", "raw_decode"}
 
 
 def test_no_import_cycle() -> None:

@@ -21,18 +21,18 @@ def model() -> ModelSpec:
 
 async def test_reservations_add_up() -> None:
     ledger = Ledger(UsageLimits(max_cost_usd=1.0), ManualClock().now)
-    first = await ledger.reserve("sub", 0.6)
-    second = asyncio.create_task(ledger.reserve("sub", 0.6))
+    first = await ledger.reserve("a", "sub", 0.6)
+    second = asyncio.create_task(ledger.reserve("b", "sub", 0.6))
     await asyncio.sleep(0)
     assert not second.done()
-    await ledger.settle(first, model(), CallUsage(10, 10))
+    ledger.settle(first, model(), CallUsage(10, 10))
     assert (await second).cost_usd == 0.6
 
 
 async def test_refusal_names_limit() -> None:
     ledger = Ledger(UsageLimits(max_cost_usd=0.001), ManualClock().now)
     with pytest.raises(UsageLimitExceeded) as caught:
-        await ledger.reserve("root", 0.002)
+        await ledger.reserve("a", "root", 0.002)
     assert (caught.value.limit, caught.value.allowed) == ("maxCostUsd", 0.001)
 
 
@@ -40,40 +40,72 @@ async def test_set_aside_is_for_root() -> None:
     ledger = Ledger(UsageLimits(max_cost_usd=1.0), ManualClock().now)
     ledger.set_aside(0.5)
     with pytest.raises(UsageLimitExceeded):
-        await ledger.reserve("sub", 0.6)
-    assert (await ledger.reserve("root", 0.6)).role == "root"
+        await ledger.reserve("a", "sub", 0.6)
+    assert (await ledger.reserve("b", "root", 0.6)).role == "root"
 
 
 async def test_released_money_returns() -> None:
     ledger = Ledger(UsageLimits(max_cost_usd=1.0), ManualClock().now)
-    await ledger.release(await ledger.reserve("sub", 0.9))
+    ledger.release(await ledger.reserve("a", "sub", 0.9))
     assert ledger.remaining_usd() == 1.0
     assert ledger.usage.sub_calls == 0
 
 
+async def test_estimates_keep_their_margin() -> None:
+    """Where the model reported nothing, what it may have cost in truth is not spent again."""
+    ledger = Ledger(UsageLimits(max_cost_usd=1.0), ManualClock().now)
+    reservation = await ledger.reserve("a", "sub", 0.6)
+    ledger.settle(reservation, model(), CallUsage(1_000_000, 0, estimated=True), 0.6)
+    assert ledger.usage.cost_usd == pytest.approx(0.045)
+    assert ledger.remaining_usd() == pytest.approx(0.4)
+
+
 async def test_sub_calls_are_counted_in_flight() -> None:
     ledger = Ledger(UsageLimits(max_sub_calls=1), ManualClock().now)
-    reservation = await ledger.reserve("sub", 0)
-    waiting = asyncio.create_task(ledger.reserve("sub", 0))
+    await ledger.begin("a", "sub")
+    waiting = asyncio.create_task(ledger.begin("b", "sub"))
     await asyncio.sleep(0)
-    await ledger.settle(reservation, model(), CallUsage(1, 1))
+    assert not waiting.done()
+    reservation = await ledger.reserve("a", "sub", 0)
+    ledger.settle(reservation, model(), CallUsage(1, 1))
+    ledger.end("a")
     with pytest.raises(UsageLimitExceeded):
-        await waiting
+        await asyncio.wait_for(waiting, 1)
+
+
+async def test_unpaid_call_gives_place_back() -> None:
+    ledger = Ledger(UsageLimits(max_sub_calls=1), ManualClock().now)
+    await ledger.begin("a", "sub")
+    waiting = asyncio.create_task(ledger.begin("b", "sub"))
+    await asyncio.sleep(0)
+    ledger.end("a")
+    await asyncio.wait_for(waiting, 1)
+    assert ledger.remaining_sub_calls() == 0
+
+
+async def test_attempts_are_one_call() -> None:
+    ledger = Ledger(UsageLimits(max_sub_calls=1), ManualClock().now)
+    await ledger.begin("a", "sub")
+    for _ in range(3):
+        ledger.settle(await ledger.reserve("a", "sub", 0), model(), CallUsage(1_000_000, 0))
+    assert ledger.usage.sub_calls == 1
+    assert ledger.usage.cost_usd == pytest.approx(3 * 0.045)
 
 
 async def test_deadline_refuses_at_once() -> None:
     clock = ManualClock()
     ledger = Ledger(UsageLimits(deadline=clock.now() + 5), clock.now)
-    await ledger.reserve("sub", 0)
+    await ledger.reserve("a", "sub", 0)
     await clock.sleep(6)
     with pytest.raises(UsageLimitExceeded) as caught:
-        await ledger.reserve("sub", 0)
+        await ledger.reserve("b", "sub", 0)
     assert caught.value.limit == "timeoutSeconds"
 
 
 def test_restored_calls_count() -> None:
     ledger = Ledger(UsageLimits(), ManualClock().now)
-    ledger.restore("sub", model(), CallUsage(1_000_000, 0))
+    ledger.restore("a", "sub", model(), CallUsage(1_000_000, 0))
+    ledger.restore("a", "sub", model(), CallUsage(0, 0))
     assert ledger.usage.cost_usd == pytest.approx(0.045)
     assert ledger.usage.sub_calls == 1
     assert ledger.usage.neurons == pytest.approx(4119)

@@ -45,7 +45,7 @@ class Played:
     def turns(self) -> list[ModelRequest]:
         return self.model.asked("turn")
 
-    def told(self, turn: int) -> str:
+    def feedback(self, turn: int) -> str:
         """What the root model was told before its turn of that number, counted from 0."""
         return self.turns()[turn].messages[-1].content
 
@@ -111,7 +111,7 @@ async def test_named_documents_are_listed(run_on: RunOn) -> None:
 async def test_failing_cell_goes_on(run_on: RunOn) -> None:
     played = Played(cell("kept = [3]\nkept[9]"), cell("FINAL(kept)"))
     result = await run_on(played.ports(), CONTEXT, "q", strategy="repl")
-    assert "IndexError" in played.told(1)
+    assert "IndexError" in played.feedback(1)
     assert result.answer == "[3]"
 
 
@@ -119,7 +119,7 @@ async def test_prose_gets_a_nudge(run_on: RunOn) -> None:
     played = Played("The answer is FINAL(42).", cell("FINAL(41)"))
     ports = played.ports()
     result = await run_on(ports, CONTEXT, "q", strategy="repl")
-    assert "no ```python block" in played.told(1)
+    assert "no ```python block" in played.feedback(1)
     assert result.answer == "41"
     assert events_of(ports, "iteration")[0]["code"] == ""
 
@@ -150,7 +150,7 @@ async def test_sub_calls_are_limited(run_on: RunOn) -> None:
     )
     result = await run_on(played.ports(), CONTEXT, "q", strategy="repl", maxSubCalls=4)
     assert result.sub_calls == 4
-    assert "6" in played.told(1)
+    assert "6" in played.feedback(1)
     assert result.truncated
     assert any("maxSubCalls" in warning for warning in result.warnings)
 
@@ -212,8 +212,8 @@ async def test_final_is_held_to_schema(run_on: RunOn) -> None:
     played = Played(cell("FINAL({'n': 'three'})"), cell("SUBMIT(n=3)"))
     ports = played.ports()
     result = await run_on(ports, CONTEXT, "q", strategy="repl", response_schema=schema)
-    assert "not accepted" in played.told(1)
-    assert "n must be integer" in played.told(1)
+    assert "not accepted" in played.feedback(1)
+    assert "n must be integer" in played.feedback(1)
     assert json.loads(result.answer or "") == {"n": 3}
 
 
@@ -264,7 +264,7 @@ async def test_lost_isolate_is_rebuilt(run_on: RunOn) -> None:
     ports = played.ports()
     result = await run_on(ports, CONTEXT, "q", strategy="repl")
     assert (result.answer or "").startswith("sub saw ")
-    assert "will not be run again" in played.told(2)
+    assert "will not be run again" in played.feedback(2)
     assert len(played.sandbox.opened) == 2
     assert result.sub_calls == 1
     ran = [json.loads(request) for request in played.sandbox.opened[1].ran]
@@ -286,7 +286,7 @@ async def test_forgotten_repl_is_no_fault_of_the_cell(run_on: RunOn) -> None:
     assert result.answer == "sub saw 5!"
     assert result.sub_calls == 1
     assert len(played.sandbox.opened) == 2
-    assert "run again" not in played.told(2)
+    assert "run again" not in played.feedback(2)
 
 
 async def test_replayed_answers_are_alike(run_on: RunOn) -> None:
@@ -333,7 +333,7 @@ async def test_forged_report_ends_the_isolate(run_on: RunOn) -> None:
     played = Played(cell(tampered), cell("FINAL('still here')"))
     result = await run_on(played.ports(), CONTEXT, "q", strategy="repl")
     assert result.answer == "still here"
-    assert "broke the REPL" in played.told(1)
+    assert "broke the REPL" in played.feedback(1)
 
 
 async def test_lone_surrogates_are_mended(run_on: RunOn) -> None:
@@ -407,4 +407,4 @@ async def test_interrupted_cell_is_judged(run_on: RunOn, silent: float, waiting:
     ports.clock.time += silent
     result = await run_on(ports, CONTEXT, "q", strategy="repl")
     assert result.answer == ("5" if again else "gone")
-    assert ("will not be run again" in played.told(1)) is not again
+    assert ("will not be run again" in played.feedback(1)) is not again

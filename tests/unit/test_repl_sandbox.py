@@ -110,6 +110,15 @@ def test_exit_is_no_exit() -> None:
     assert session.run("1")["output"] == "1\n"
 
 
+def test_deep_answer_is_refused() -> None:
+    """The session takes JSON of so many levels: the cell is told, and the REPL lives on."""
+    session = Session("abc")
+    report = session.run("deep = 1\nfor _ in range(51): deep = [deep]\nFINAL(deep)")
+    assert "50 levels deep" in report["output"]
+    assert not report["finished"]
+    assert session.run("FINAL(deep[0])")["finished"]
+
+
 def test_output_keeps_head_and_tail() -> None:
     output = Session("abc", limit=400).run("for i in range(100000): print(i)")["output"]
     assert output.startswith("0\n1\n")
@@ -341,3 +350,12 @@ def test_endless_code_is_stopped(code: str) -> None:
     assert report["failed"]
     assert "TimeLimit" in report["output"] or "Recursion" in report["output"]
     assert session.run("kept")["output"] == "5\n"
+
+
+@needs_monitoring
+@pytest.mark.parametrize("padding", range(8))
+def test_swallowing_asker_is_stopped(padding: int) -> None:
+    """A loop that swallows every error and asks without end, whose events the hook may never meet at a good moment."""
+    asks = "budget()" + "; x = 1" * padding
+    code = f"while True:\n    try: {asks}\n    except BaseException: pass"
+    assert "TimeLimit" in Session("abc").run(code, seconds=0.2)["output"]

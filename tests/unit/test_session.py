@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
+from rlm_worker.budget.account import AccountLimits
 from rlm_worker.errors import Conflict, NotFound
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.ports import Accounts, ModelReply, ModelRequest
@@ -16,6 +18,8 @@ from rlm_worker.runs.run import RunPorts
 from rlm_worker.sessions.session import Session
 from rlm_worker.testing import (
     FunctionModel,
+    ManualClock,
+    MemoryAccounts,
     MemoryCache,
     MemoryMetrics,
     MemoryStore,
@@ -104,9 +108,8 @@ async def test_crash_pays_nothing_twice(storage: Storage) -> None:
     while survived < 9:  # noqa: ASYNC110 - the model counts, it signals nothing
         await asyncio.sleep(0.001)
     await asyncio.sleep(0.01)
-    assert first._task is not None
-    first._task.cancel()
-    await asyncio.gather(first._task, return_exceptions=True)
+    storage = Storage(storage.database.copy())  # what a crash leaves: nobody is told of it
+    await first.delete()
 
     journalled = {call.key for call in SessionJournal(storage.database).calls()}
     second_model = FunctionModel(answering)
@@ -365,3 +368,216 @@ async def test_trajectory_shows_prompts(storage: Storage) -> None:
     assert len(rows) == result.sub_calls + result.iterations
     sent = {request.messages[-1].content for request in model.requests}
     assert {row["prompt"][-1]["content"] for row in rows} == sent  # type: ignore[index]
+
+
+async def test_earlier_versions_job_goes_on(storage: Storage) -> None:
+    """A deploy does not lose the sessions that its predecessor has begun."""
+    job = await a_job()
+    session = open_session(storage, FunctionModel(answering))
+    session._record.begin(job.model_copy(update={"run_id": "r"}))
+    written = {**json.loads(session._journal.fact("job") or ""), "labels": {}}
+    session._journal.set_fact("job", json.dumps(written))
+    later = open_session(storage, FunctionModel(answering))
+    await later.on_alarm()
+    assert (await later.wait()).answer == "blue"
+
+
+# Races between who asks, who reads, who leaves and what crashes.
+
+
+def endless_until(go_on: asyncio.Event) -> FunctionModel:
+    async def reply(request: ModelRequest) -> ModelReply:
+        await go_on.wait()
+        return answering(request)
+
+    return FunctionModel(reply)
+
+
+async def read_all(session: Session, after: int = 0) -> list[tuple[int, str, str]]:
+    return [event async for event in session.follow(after)]
+
+
+async def test_retry_hides_old_failure(storage: Storage) -> None:
+    broken = True
+
+    def once_broken(request: ModelRequest) -> ModelReply:
+        if broken and request.role == "root":
+            raise RuntimeError("no root today")
+        return answering(request)
+
+    session = open_session(storage, FunctionModel(once_broken))
+    await session.start(await a_job(), context_stored=True)
+    failed = await read_all(session)
+    assert failed[-1][1] == "error"
+    broken = False
+    await session.start(await a_job(), context_stored=True)
+    again = await read_all(session)
+    assert [kind for _, kind, _ in again if kind in ("error", "result")] == ["result"]
+    assert {kind for _, kind, _ in again} >= {"session", "plan", "subcall"}
+    assert again[0][0] > failed[-1][0], "who reads on from the failure misses nothing"
+
+
+async def test_cancelled_run_starts_clean(storage: Storage) -> None:
+    go_on = asyncio.Event()
+    session = open_session(storage, endless_until(go_on))
+    leaving = (await a_job()).model_copy(update={"cancel_on_disconnect": True})
+    await session.start(leaving, context_stored=True)
+    await session.reader_left()
+    assert session.state().status == "cancelled"
+    go_on.set()
+    assert await session.start(await a_job(), context_stored=True) == "running"
+    assert [kind for _, kind, _ in await read_all(session) if kind in ("error", "result")] == ["result"]
+
+
+async def test_reload_keeps_run(storage: Storage) -> None:
+    """A page that is loaded anew joins its run before the platform has noticed that the old one left."""
+    go_on = asyncio.Event()
+    session = open_session(storage, endless_until(go_on))
+    leaving = (await a_job()).model_copy(update={"cancel_on_disconnect": True})
+    await session.start(leaving, context_stored=True)
+    await session.start(leaving, context_stored=True)
+    reading = asyncio.create_task(read_all(session))
+    await asyncio.sleep(0.01)
+    await session.reader_left()
+    go_on.set()
+    assert (await reading)[-1][1] == "result"
+
+
+async def test_joining_caller_keeps_run(storage: Storage) -> None:
+    """Somebody who never said that leaving means stopping wants the answer, whether or not he reads just now."""
+    go_on = asyncio.Event()
+    session = open_session(storage, endless_until(go_on))
+    await session.start((await a_job()).model_copy(update={"cancel_on_disconnect": True}), context_stored=True)
+    await session.start(await a_job(), context_stored=True)
+    await session.reader_left()
+    assert session.running
+    go_on.set()
+    assert (await session.wait()).answer == "blue"
+
+
+async def test_leaving_waits_its_turn(storage: Storage) -> None:
+    """Whoever joins a run holds the lock: a reader that leaves meanwhile finds out first who else is there."""
+    go_on = asyncio.Event()
+    session = open_session(storage, endless_until(go_on))
+    leaving = (await a_job()).model_copy(update={"cancel_on_disconnect": True})
+    await session.start(leaving, context_stored=True)
+    async with session._starting:
+        gone = asyncio.create_task(session.reader_left())
+        await asyncio.sleep(0.01)
+        await session._started(await a_job(), context_stored=True)
+    await gone
+    assert session.running
+    await session.delete()
+
+
+async def test_refresh_runs_after_last_write(storage: Storage) -> None:
+    """A run that has ended may still be putting its result away when the next one begins."""
+    model = FunctionModel(answering)
+    session = open_session(storage, model, SlowCache())
+    await session.start(await a_job(), context_stored=True)
+    await session.wait()
+    assert await session.start(await a_job(useCache=False), context_stored=True) == "running"
+    async with asyncio.timeout(5):
+        assert (await session.wait()).answer == "blue"
+    assert len(model.asked("synthesize")) == 2
+    assert storage.alarms[-1] > session._now()
+
+
+class BrokenMetrics(MemoryMetrics):
+    def record(self, point: object) -> None:
+        raise OSError("no metrics today")
+
+
+class BrokenCache(MemoryCache):
+    async def put(self, key: str, value: str) -> None:
+        if key.startswith("result:"):
+            raise OSError("no cache today")
+
+
+class BrokenAccounts(MemoryAccounts):
+    async def close(self, owner: str, run: str, total: float) -> None:
+        raise OSError("no account today")
+
+
+@pytest.mark.parametrize("broken", ["metrics", "cache", "accounts"])
+async def test_broken_ending_wakes_waiters(storage: Storage, broken: str) -> None:
+    accounts = BrokenAccounts(AccountLimits(), ManualClock()) if broken == "accounts" else None
+    cache = BrokenCache() if broken == "cache" else None
+    session = open_session(storage, FunctionModel(answering), cache, accounts)
+    if broken == "metrics":
+        session._metrics = BrokenMetrics()
+    await session.start(await a_job(), context_stored=True)
+    async with asyncio.timeout(5):
+        assert (await session.wait()).answer == "blue"
+    assert session.state().status == "completed"
+
+
+async def test_unreachable_account_is_asked_again(storage: Storage) -> None:
+    accounts = MemoryAccounts(AccountLimits(daily_usd=1.0), ManualClock(), failing=True)
+    session = open_session(storage, FunctionModel(answering), accounts=accounts)
+    await session.start(await a_job(), context_stored=True)
+    result = await session.wait()
+    await asyncio.sleep(0)
+    assert storage.alarms[-1] - session._now() <= 60
+    await session.on_alarm()
+    assert storage.alarms[-1] - session._now() <= 600
+    accounts.failing = False
+    await session.on_alarm()
+    assert (await accounts.state("tester"))["spentTodayUsd"] == pytest.approx(result.cost_usd)
+    assert storage.alarms[-1] == session._expires_at()
+
+
+async def let_it_run() -> None:
+    """Lets a run go on until it waits for something that will not come."""
+    for _ in range(2_000):
+        await asyncio.sleep(0)
+
+
+async def lives_of(storage: Storage, model: FunctionModel, store: MemoryStore | None = None) -> tuple[int, RunResult]:
+    """How often a run begins whose host dies whenever it waits, and how it ends."""
+    session = open_session(storage, model, store=store)
+    await session.start(await a_job(), context_stored=True)
+    for lives in range(1, 50):
+        await let_it_run()
+        if (result := session.result()) is not None:
+            return lives - 1, result
+        assert session._task is not None
+        session._task.cancel()
+        await asyncio.gather(session._task, return_exceptions=True)
+        session = open_session(storage, model, store=store)
+        await session.revive()
+    raise AssertionError("it goes on for ever")
+
+
+async def test_poisoned_run_is_given_up(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run whose host dies at the same point each time, with no call under way, is not resumed for ever."""
+    computed = 0
+
+    async def deadly(*_: object, **__: object) -> None:
+        nonlocal computed
+        computed += 1
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr("rlm_worker.strategies.map_reduce.synthesize", deadly)
+    model = FunctionModel(answering)
+    lives, result = await lives_of(storage, model)
+    assert (lives, computed) == (4, 4), "the first life got there from the beginning, three began there"
+    assert result.error is not None
+    assert result.error.type == "run_abandoned"
+    assert result.cost_usd > 0, "what was paid is told all the same"
+    assert len(model.requests) == result.sub_calls
+
+
+async def test_waiting_run_outlives_more(storage: Storage) -> None:
+    """Dying while a model is asked is hardly the run's doing, but each life pays for the call."""
+
+    async def silent(request: ModelRequest) -> ModelReply:
+        if request.role == "sub":
+            return answering(request)
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    lives, result = await lives_of(storage, FunctionModel(silent))
+    assert 10 < lives <= 21
+    assert result.error is not None
+    assert result.error.type == "run_abandoned"

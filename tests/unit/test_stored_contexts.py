@@ -17,7 +17,7 @@ from rlm_worker.sessions.contexts import (
     stored_context_key,
     stored_manifest,
 )
-from rlm_worker.sessions.prepare import admit
+from rlm_worker.sessions.prepare import prepare_job
 from rlm_worker.settings import Settings
 from rlm_worker.testing import ManualClock, MemoryStore
 from rlm_worker.text.context import ContextManifest, DocumentInfo
@@ -43,7 +43,7 @@ def keeping(days: float) -> Settings:
 
 async def admitted(context_id: str, store: MemoryStore, clock: ManualClock, days: float) -> str | None:
     request = parse_request(json.dumps({"contextId": context_id, "query": "why?"}))
-    job, _ = await admit(request, "ada", keeping(days), store, None, now=clock.now())
+    job, _ = await prepare_job(request, "ada", keeping(days), store, None, now=clock.now())
     return job.context_key
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
+from scripts.local.runtime.dev_process import DevProcess
 from scripts.local.scripted.model import ScriptedModel
 from tests.worker.conftest import StartWorker
 
@@ -79,6 +81,42 @@ def test_malformed_body_is_refused(http: httpx.Client, scripted: ScriptedModel, 
     assert answer.status_code in (400, 422), answer.text
     assert answer.json()["error"]["type"] in ("malformed_body", "invalid_request")
     assert not scripted.calls
+
+
+NESTED = b"[" * 20_000 + b"]" * 20_000
+DEEP_BATCHES = {
+    "array": (NESTED, 400),
+    "open array": (b"[" * 20_000, 400),
+    "in an item": (b'[{"query": "q", "context": ' + NESTED + b"}]", 400),
+    "in a line": (b'{"query": "q", "context": ' + NESTED + b"}\n", 202),
+    "in a later line": (json.dumps(OK).encode() + b"\n" + NESTED + b"\n", 202),
+}
+
+
+@pytest.mark.parametrize("name", DEEP_BATCHES)
+def test_deep_batch_is_refused(worker: DevProcess, http: httpx.Client, name: str) -> None:
+    """Arrays whole, lines alone; the process that answers is the one that was asked."""
+    before = worker.workerd_pid
+    body, status = DEEP_BATCHES[name]
+    answer = http.post("/rlm/batch", content=body, headers=JSON)
+    assert answer.status_code == status, answer.text
+    if status == 202:
+        assert answer.json()["rejected"] == 1
+        assert http.delete(f"/rlm/batch/{answer.json()['batchId']}").status_code == 204
+    else:
+        refused(answer, 400, "malformed_body")
+    assert http.get("/health").status_code == 200
+    assert worker.workerd_pid == before
+
+
+@pytest.mark.parametrize("size", [12_000_000, 24_000_000])
+def test_blanks_stall_nobody(http: httpx.Client, worker: DevProcess, size: int) -> None:
+    """Megabytes of blanks are refused, and others are answered while they arrive."""
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(httpx.post, f"{worker.url}/rlm/batch", content=b" " * size, headers=JSON, timeout=60)
+        while not sent.done():
+            assert http.get("/health", timeout=5).status_code == 200
+    assert sent.result().status_code in (413, 422)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])

@@ -166,6 +166,27 @@ def test_idempotency_key_is_one_run(http: httpx.Client, scripted: ScriptedModel)
     assert other.json()["error"]["type"] == "conflict"
 
 
+@pytest.mark.parametrize("attempt", range(5))
+def test_two_texts_under_one_key(http: httpx.Client, attempt: int) -> None:
+    """Two large bodies under one Idempotency-Key at once: one is answered from its own text, the other refused."""
+    keys = [unheard(f"twin-{attempt}-{name}") for name in ("a", "b")]
+    headers = {"idempotency-key": f"twins-{time.time_ns()}"}
+    answers: dict[str, httpx.Response] = {}
+
+    def ask(key: str) -> None:
+        body = {"context": haystack(150_000, needle(key, key)), "query": f"number for {keys[0]} or {keys[1]}?"}
+        answers[key] = httpx.post(f"{http.base_url}/rlm", json=body, headers=headers, timeout=120)
+
+    callers = [threading.Thread(target=ask, args=(key,)) for key in keys]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert sorted(answer.status_code for answer in answers.values()) == [200, 409]
+    (key,) = [key for key, answer in answers.items() if answer.status_code == 200]
+    assert key in answers[key].json()["answer"]
+
+
 def test_background_outlives_client(http: httpx.Client, scripted: ScriptedModel) -> None:
     scripted.latency = 0.2
     key = unheard("jade-cat")

@@ -11,7 +11,9 @@ import json
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -24,6 +26,7 @@ from scripts.local.runtime.dev_process import DevProcess
 from scripts.local.scripted.calls import ChatCall
 from scripts.local.scripted.faults import Fault
 from scripts.local.scripted.model import ScriptedModel
+from tests.worker.stored_state import databases, opened
 from tests.worker.test_repl import ROOT, cell, wait_for
 
 pytestmark = [pytest.mark.worker, pytest.mark.slow]
@@ -460,6 +463,58 @@ print(sum("text" in t for t in texts), sum("maxSubCalls" in t.get("error", "") f
     assert outcome.result["subCalls"] == 3
 
 
+_ASKING = {
+    "the budget": "while True: budget()",
+    "what is refused": "while True:\n    try:\n        llm_query('once more')\n    except BaseException:\n        pass",
+    "the budget and nothing caught": "while True:\n    try:\n        budget()\n    except BaseException:\n        pass",
+    "what is known": "while True: llm_query('the same')",
+    "for text": "read = llm_query.__self__._origin.read_range\nwhile True: read(0, 50)",
+    "past the guard": """
+import json, sys
+from pyodide.ffi import run_sync
+import _pyodide_entrypoint_helper as helper
+host = helper.cloudflareWorkersModule.env.HOST
+sys.monitoring.set_events(4, 0)
+while True: run_sync(host.call(json.dumps({"op": "budget", "cell": 1})))
+""",
+}
+
+
+@pytest.mark.parametrize("name", _ASKING)
+def test_asking_without_end(target: Target, name: str) -> None:
+    """The cell is ended, little is written, and everybody else is answered in the meantime."""
+    before = answers_kept(target.process)
+    with ThreadPoolExecutor(1) as pool:
+        attack = pool.submit(target.attack, _ASKING[name], "print('next')", maxSubCalls=1, maxIterations=6)
+        while not attack.done():
+            assert httpx.get(f"{target.process.url}/health", timeout=5).status_code == 200
+            time.sleep(0.05)
+    outcome = attack.result()
+    assert outcome.answer == "the run goes on"
+    assert "Limit" in outcome.outputs[0] or "took longer" in outcome.outputs[0]
+    assert outcome.outputs[1] == "next\n"
+    assert outcome.result["subCalls"] <= 1
+    assert answers_kept(target.process) - before <= 120
+
+
+def test_swallowing_every_end(target: Target) -> None:
+    """The end comes at each event, not only at those where somebody looks: a loop's own rhythm does not evade it."""
+    asks = ["budget()" + "; len('')" * more for more in range(4)]
+    loops = [f"while True:\n    try: {ask}\n    except BaseException: pass" for ask in asks]
+    outcome = target.attack(*loops, "print('next')")
+    assert all("TimeLimit" in output for output in outcome.outputs[:4])
+    assert outcome.outputs[4] == "next\n"
+
+
+def test_asking_too_much(target: Target) -> None:
+    """Where the time is long, the number of questions ends the cell."""
+    many = "while True:\n    try:\n        llm_query_batched(['x'] * 1_000)\n    except BaseException:\n        pass"
+    outcome = target.attack(many, "print('next')", maxSubCalls=1, cellTimeoutSeconds=20)
+    assert outcome.answer == "the run goes on"
+    assert "CallLimit" in outcome.outputs[0]
+    assert outcome.outputs[1] == "next\n"
+
+
 def test_foreign_models_are_refused(target: Target) -> None:
     code = "for m in ('@cf/openai/gpt-oss-120b', 'openai/gpt-9', '', '../x'):\n    print(llm_query_batched(['x'], model=m))"
     outcome = target.attack(code)
@@ -592,6 +647,16 @@ def test_bystander_is_untouched(target: Target, bystander: str) -> None:
     assert result["success"], result
     assert result["answer"] == OTHER_TEXT[:54]
     assert not target.canary.hits
+
+
+def answers_kept(process: DevProcess) -> int:
+    """How many answers all cells of a deployment have been given for good."""
+    count = 0
+    for database in databases(process.state / "do"):
+        with opened(database) as connection:
+            if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'asked'").fetchone():
+                count += int(connection.execute("SELECT COUNT(*) FROM asked").fetchone()[0])
+    return count
 
 
 def resident_bytes(pid: int) -> int:

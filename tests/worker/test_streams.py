@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from scripts.local.scripted.faults import Fault
 from scripts.local.scripted.model import ScriptedModel
 from tests.worker.texts import haystack, needle, unheard
 
@@ -98,7 +99,7 @@ def test_leaving_does_not_stop(http: httpx.Client, scripted: ScriptedModel) -> N
 
 
 def test_leaving_stops_when_asked(http: httpx.Client, scripted: ScriptedModel) -> None:
-    scripted.latency = 0.1
+    scripted.latency = 1.0  # so that the run outlasts the time that a reload is waited for
     body = body_for(unheard("yak"), cancelOnDisconnect=True)
     body["config"] = {"chunkSize": 1_000, "maxSubCalls": 500}
     with http.stream("POST", "/rlm", json=body) as answer:
@@ -110,6 +111,45 @@ def test_leaving_stops_when_asked(http: httpx.Client, scripted: ScriptedModel) -
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert state["status"] == "cancelled"
+
+
+def test_retry_streams_new_run(http: httpx.Client, scripted: ScriptedModel) -> None:
+    """What a client sees that asks again after a failure is the run that it pays for now."""
+    body = body_for(unheard("emu"))
+    scripted.faults = [Fault(5004, model="@cf/meta/llama-3.3-70b-instruct-fp8-fast")]
+    with http.stream("POST", "/rlm", json=body) as answer:
+        failed = list(events(answer))
+    assert failed[-1][1] == "error"
+    scripted.faults = []
+    with http.stream("POST", "/rlm", json=body) as answer:
+        again = list(events(answer))
+    assert [kind for _, kind, _ in again if kind in ("error", "result")] == ["result"]
+    assert again[0][1] == "session"
+    assert again[0][0] > failed[-1][0]
+
+
+def test_reload_keeps_run(http: httpx.Client, scripted: ScriptedModel) -> None:
+    """A page under `cancelOnDisconnect` that is loaded anew gets its answer; what it costs is told."""
+    scripted.latency = 0.1
+    body = body_for(unheard("kid"), cancelOnDisconnect=True)
+    with http.stream("POST", "/rlm", json=body) as answer:
+        next(events(answer))
+    with http.stream("POST", "/rlm", json=body) as answer:
+        last = list(events(answer))[-1]
+    assert last[1] == "result"
+    assert last[2]["subCalls"] == last[2]["chunks"]
+
+
+def test_one_reader_of_two_leaves(http: httpx.Client, scripted: ScriptedModel) -> None:
+    scripted.latency = 0.1
+    body = body_for(unheard("gnu"), cancelOnDisconnect=True)
+    with http.stream("POST", "/rlm", json=body) as first:
+        session = next(events(first))[2]["sessionId"]
+        with http.stream("GET", f"/session/{session}/events") as second:
+            stays = events(second)
+            next(stays)
+            first.close()
+            assert list(stays)[-1][1] == "result"
 
 
 def test_bad_event_id_is_422(http: httpx.Client) -> None:

@@ -27,6 +27,9 @@ process.stdin.resume().on("end", () => end(0)).on("error", () => end(0));
 process.on("SIGTERM", () => end(0));
 process.on("SIGINT", () => {}); // Ctrl-C reaches the whole group; the Python parent decides, by closing stdin
 
+// The real binding takes a signal in the Worker's own isolate; to the stand-in it has to cross RPC.
+const ABORT_FLAGS = ["enable_abortsignal_rpc"];
+
 try {
   miniflare = new Miniflare(convertV4MiniflareOptions(await instance()));
   console.log(`ready ${(await miniflare.ready).origin}`);
@@ -57,7 +60,7 @@ async function worker() {
     name: run.name,
     modulesRoot: "/worker",
     modules: [...ownModules(), ...vendoredModules()],
-    compatibilityFlags: [...options.compatibilityFlags, ...run.flags],
+    compatibilityFlags: [...options.compatibilityFlags, ...run.flags, ...ABORT_FLAGS],
     bindings: { ...options.bindings, ...run.vars },
     ...(await aiBinding(serviceBindings)),
   };
@@ -76,7 +79,7 @@ function aiWorker() {
     name: "ai",
     modules: [{ type: "ESModule", path: "ai.mjs", contents: readFileSync(run.aiWorker, "utf8") }],
     compatibilityDate: run.compatibilityDate,
-    compatibilityFlags: ["enable_abortsignal_rpc"],
+    compatibilityFlags: ABORT_FLAGS,
     bindings: { UPSTREAMS: run.upstreams ?? {} },
   };
 }

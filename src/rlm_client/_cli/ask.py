@@ -15,21 +15,21 @@ from rlm_client._errors import APIError, ProtocolError
 from rlm_client._models import RLMConfig, RunDefaults
 
 from .console import count, money, notes, output, print_json, print_result, roughly
-from .errors import Exit, reports_errors
-from .estimate import Estimate, Wish, estimate
+from .errors import exit_unless, reports_errors
+from .estimate import Estimate, estimate, with_defaults
 from .files import STDIN, Collected, Selection, collect
-from .interrupt import cancelled_on_interrupt
+from .interrupt import RunningSession, cancelled_on_interrupt
 from .options import connected, json_option, quiet_option, worker_options
-from .progress import watcher
+from .progress import follow, watcher
 
 POSITIVE = click.FloatRange(0, min_open=True)
-LISTED = 20
+MAX_LISTED = 20
 """Documents that a dry run names one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, about what, and how."""
+    """A query, the documents that it is about, and the options of its run."""
 
     query: str
     collected: Collected
@@ -38,8 +38,8 @@ class Question:
     def estimate(self, client: RLMClient) -> Estimate:
         """Guess the cost from the deployment's own prices and defaults."""
         models, limits = client.models(), client.health().limits
-        wish = Wish.of(self.config, limits.defaults if limits else RunDefaults())
-        return estimate(self.collected.characters, wish, models)
+        config = with_defaults(self.config, limits.defaults if limits else RunDefaults())
+        return estimate(self.collected.characters, config, models)
 
 
 @click.command()
@@ -97,7 +97,7 @@ def _collected(paths: Sequence[str], selection: Selection) -> Collected:
         raise click.UsageError("Name a file or a folder to ask about, or - for standard input.")
     collected = collect(paths or [STDIN], selection)
     if not collected.characters:
-        raise click.UsageError(f"There is no text to ask about ({_skipped(collected) or 'everything is empty'}).")
+        raise click.UsageError(f"No text to ask about ({_skipped(collected) or 'everything is empty'}).")
     return collected
 
 
@@ -108,13 +108,10 @@ def _ask(client: RLMClient, question: Question, *, as_json: bool, quiet: bool) -
         _show_cost(console, _estimated(client, question), question.config)
     documents, watching = question.collected.documents, watcher(console, quiet=quiet)
     stream = client.stream(documents, question.query, question.config, on_upload=watching.upload)
-    with cancelled_on_interrupt(client, stream, watching.state, console), watching, stream:
-        for event in stream:
-            watching.event(event)
-    assert stream.result is not None
-    print_result(stream.result, as_json=as_json, quiet=quiet)
-    if not stream.result.success:
-        sys.exit(Exit.FAILED)
+    with cancelled_on_interrupt(RunningSession(client, stream, watching.state), console):
+        result = follow(stream, watching)
+    print_result(result, as_json=as_json, quiet=quiet)
+    exit_unless(result.success)
 
 
 def _start(client: RLMClient, question: Question, *, as_json: bool) -> None:
@@ -139,7 +136,7 @@ def _dry_run(client: RLMClient, question: Question, *, as_json: bool) -> None:
 
 
 def _estimated(client: RLMClient, question: Question) -> Estimate | None:
-    # A Worker that tells no prices may still answer.
+    # A Worker that does not list its prices may still answer.
     try:
         return question.estimate(client)
     except (APIError, ProtocolError):
@@ -176,9 +173,9 @@ def _skipped(found: Collected) -> str:
 def _show_documents(console: Console, found: Collected) -> None:
     by_size = sorted(found.documents, key=lambda document: -len(document.text))
     width = max(len(f"{len(document.text):,}") for document in by_size)
-    for document in by_size[:LISTED]:
+    for document in by_size[:MAX_LISTED]:
         console.print(Text(f"  {len(document.text):>{width},}  {document.name}"), soft_wrap=True)
-    if rest := by_size[LISTED:]:
+    if rest := by_size[MAX_LISTED:]:
         size = sum(len(document.text) for document in rest)
         console.print(Text(f"  {size:>{width},}  in {count(len(rest), 'smaller document')}", style="dim"))
 
@@ -189,12 +186,12 @@ def _show_cost(console: Console, guess: Estimate | None, config: RLMConfig) -> N
     console.print(Text.assemble(("Estimate ", "bold"), _guess(guess)), soft_wrap=True)
     limit = config.max_cost_usd
     if limit is not None and guess.cost_usd is not None and guess.cost_usd > limit:
-        warning = f"warning: --max-cost {money(limit)} is below that; only what matters most will be read"
+        warning = f"warning: --max-cost {money(limit)} is below that; only the most relevant chunks will be read"
         console.print(Text(warning, style="yellow"), soft_wrap=True)
 
 
 def _guess(guess: Estimate) -> str:
-    cost = "cost not foreseeable" if guess.cost_usd is None else f"about {money(guess.cost_usd)}"
+    cost = "cost unknown in advance" if guess.cost_usd is None else f"about {money(guess.cost_usd)}"
     chunks = count(guess.chunks, "chunk") if guess.chunks else ""
     prices = f"prices of {guess.dated}" if guess.dated else ""
     return " · ".join(

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import TextIO
 
 import click
 from rich.console import Console
 
 from rlm_client._client import RLMClient
-from rlm_client._errors import RequestError, RLMError
+from rlm_client._errors import RequestError
 from rlm_client._models import BatchItem, BatchStatus, read_json
 from rlm_client._requests import encoded
 
-from .console import count, money, notes
-from .errors import Exit, reports_errors
+from .console import batch_line, notes
+from .errors import exit_unless, reports_errors
+from .interrupt import RunningBatch, cancelled_on_interrupt
 from .options import connected, quiet_option, worker_options
 
 
@@ -49,8 +49,7 @@ def batch(
             return
         items = _awaited(client, batch_id, notes(), quiet=quiet)
     output.writelines(encoded(item.to_json()).decode() + "\n" for item in items)
-    if not all(item.success for item in items):
-        sys.exit(Exit.FAILED)
+    exit_unless(all(item.success for item in items))
 
 
 def _sent(client: RLMClient, file: TextIO | None) -> str:
@@ -63,43 +62,22 @@ def _requests(file: TextIO) -> Iterator[Mapping[str, object]]:
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
-        request = read_json(line, lambda: None)
+        request = read_json(line)
         if not isinstance(request, Mapping):
             raise RequestError(f"Line {number} is not a JSON object.")
         yield request
 
 
 def _awaited(client: RLMClient, batch_id: str, console: Console, *, quiet: bool) -> list[BatchItem]:
-    def show(status: BatchStatus) -> None:
-        spinner.update(_line(status))
+    work = RunningBatch(client, batch_id)
+    spinner = None if quiet else console.status(work.name)
 
-    first = f"batch {batch_id}"
-    with _cancelled_on_interrupt(client, batch_id, console), console.status(first) as spinner:
+    def show(status: BatchStatus) -> None:
+        if spinner is not None:
+            spinner.update(batch_line(status))
+
+    with cancelled_on_interrupt(work, console), spinner or nullcontext():
         status = client.wait_batch(batch_id, on_status=show)
     if not quiet:
-        console.print(_line(status), soft_wrap=True)
+        console.print(batch_line(status), soft_wrap=True)
     return client.batch_results(batch_id)
-
-
-def _line(status: BatchStatus) -> str:
-    failed = f", {status.failed:,} failed" if status.failed else ""
-    done = f"{status.done:,} of {count(status.total, 'question')} done{failed}"
-    return f"batch {status.batch_id} · {done} · {money(status.cost_usd)}"
-
-
-@contextmanager
-def _cancelled_on_interrupt(client: RLMClient, batch_id: str, console: Console) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        console.print(_stopped(client, batch_id), soft_wrap=True)
-        sys.exit(Exit.INTERRUPTED)
-
-
-def _stopped(client: RLMClient, batch_id: str) -> str:
-    try:
-        status = client.batch_status(batch_id)
-        client.cancel_batch(batch_id)
-    except RLMError as error:
-        return f"Interrupted, but batch {batch_id} could not be cancelled: {error}"
-    return f"Cancelled: {_line(status)}."

@@ -1,4 +1,4 @@
-"""Two consoles: answers go to standard output, everything about them to standard error."""
+"""Two consoles, and how facts read on them: answers go to standard output, everything about them to standard error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,43 @@ from rich.markdown import Markdown
 from rich.padding import Padding
 from rich.text import Text
 
-from rlm_client._models import RLMResult
+from rlm_client._models import BatchStatus, RLMResult
+
+PIPE_WIDTH = 240
+"""Columns of a pipe: it has no window, and a table that breaks its lines is of no use to the next program."""
+
+
+def output() -> Console:
+    """Return the console on standard output."""
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+
+
+def notes() -> Console:
+    """Return the console on standard error."""
+    return Console(stderr=True, width=None if sys.stderr.isatty() else PIPE_WIDTH, highlight=False)
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON on standard output."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))  # noqa: T201 - rich would wrap and colour it
+
+
+def print_result(result: RLMResult, *, as_json: bool, quiet: bool) -> None:
+    """Print a run's outcome on both consoles."""
+    if as_json:
+        print_json(result.to_json())
+    elif result.answer is not None:
+        _print_answer(result.answer)
+    if not quiet:
+        _print_numbers(result)
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Print names and values in two columns on standard output."""
+    width = max(map(len, facts), default=0)
+    console = output()
+    for name, value in facts.items():
+        console.print(Text.assemble((f"{name:<{width}}  ", "bold"), str(value)), soft_wrap=True)
 
 
 def money(dollars: float) -> str:
@@ -62,7 +98,32 @@ def clipped(text: str, width: int) -> str:
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
-def numbers(result: RLMResult) -> str:
+def batch_line(status: BatchStatus) -> str:
+    """Return how far a batch is, on one line."""
+    failed = f", {status.failed:,} failed" if status.failed else ""
+    done = f"{status.done:,} of {count(status.total, 'question')} done{failed}"
+    return f"batch {status.batch_id} · {done} · {money(status.cost_usd)}"
+
+
+def _print_answer(answer: str) -> None:
+    """Print an answer: laid out for a reader at a terminal, as it came for a program."""
+    if sys.stdout.isatty():
+        output().print(Padding(Markdown(answer, hyperlinks=False), (1, 0)))
+    else:
+        print(answer)  # noqa: T201 - byte for byte
+
+
+def _print_numbers(result: RLMResult) -> None:
+    """Print what a run took, and whatever there is to warn of."""
+    console = notes()
+    for warning in result.warnings:
+        console.print(Text(f"warning: {warning}", style="yellow"))
+    console.print(Text(_numbers(result), style="dim"))
+    if models := _models_line(result):
+        console.print(Text(models, style="dim"))
+
+
+def _numbers(result: RLMResult) -> str:
     """Return what a run took, on one line."""
     parts = [
         money(result.cost_usd) + (" (estimated)" if result.estimated else ""),
@@ -89,63 +150,8 @@ def _reservations(result: RLMResult) -> list[str]:
     ]
 
 
-def models_line(result: RLMResult) -> str:
+def _models_line(result: RLMResult) -> str:
     """Return who answered what, on one line; empty when the Worker did not say."""
     return " · ".join(
         f"{short(usage.model)}: {count(usage.calls, 'call')}, {money(usage.cost_usd)}" for usage in result.models
     )
-
-
-# In a pipe nobody's window sets the width, and a table that breaks its lines there is of no use to the next program.
-PIPE_WIDTH = 240
-
-
-def output() -> Console:
-    """Return the console on standard output."""
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
-
-
-def notes() -> Console:
-    """Return the console on standard error."""
-    return Console(stderr=True, width=None if sys.stderr.isatty() else PIPE_WIDTH, highlight=False)
-
-
-def print_json(value: object) -> None:
-    """Print a value as JSON on standard output."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))  # noqa: T201 - rich would wrap and colour it
-
-
-def print_answer(answer: str) -> None:
-    """Print an answer: laid out for a reader at a terminal, as it came for a program."""
-    if sys.stdout.isatty():
-        output().print(Padding(Markdown(answer, hyperlinks=False), (1, 0)))
-    else:
-        print(answer)  # noqa: T201 - byte for byte
-
-
-def print_numbers(result: RLMResult) -> None:
-    """Print what a run took, and whatever there is to warn of."""
-    console = notes()
-    for warning in result.warnings:
-        console.print(Text(f"warning: {warning}", style="yellow"))
-    console.print(Text(numbers(result), style="dim"))
-    if models_line(result):
-        console.print(Text(models_line(result), style="dim"))
-
-
-def print_result(result: RLMResult, *, as_json: bool, quiet: bool) -> None:
-    """Print a run's outcome on both consoles."""
-    if as_json:
-        print_json(result.to_json())
-    elif result.answer is not None:
-        print_answer(result.answer)
-    if not quiet:
-        print_numbers(result)
-
-
-def print_facts(facts: Mapping[str, object]) -> None:
-    """Print names and values in two columns on standard output."""
-    width = max(map(len, facts), default=0)
-    console = output()
-    for name, value in facts.items():
-        console.print(Text.assemble((f"{name:<{width}}  ", "bold"), str(value)), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What the exit code of `rlm` says, and how errors become one."""
+"""The exit codes of `rlm`, and how errors become one of them."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ class Exit(IntEnum):
 
 MEANINGS = {
     Exit.OK: "done",
-    Exit.FAILED: "the run failed, or the Worker is not well",
+    Exit.FAILED: "the run failed, or the Worker is unhealthy",
     Exit.USAGE: "the command or the request is wrong",
     Exit.UNREACHABLE: "the Worker cannot be reached, or the connection broke",
     Exit.KEY: "the key is missing or refused",
     Exit.NOT_FOUND: "no such session or batch",
-    Exit.NOT_NOW: "not now: still running, or a rate limit or budget is used up",
-    Exit.INTERRUPTED: "interrupted; the run was cancelled",
+    Exit.NOT_NOW: "try again later: still running, rate limit exceeded, or budget spent",
+    Exit.INTERRUPTED: "interrupted; a run that `ask` or `batch` waited for was cancelled",
 }
 
 _CODES: tuple[tuple[type[RLMError], Exit], ...] = (
@@ -72,6 +72,12 @@ _CODES: tuple[tuple[type[RLMError], Exit], ...] = (
 def exit_code(error: RLMError) -> Exit:
     """Return the exit code that an error stands for."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.FAILED)
+
+
+def exit_unless(success: bool) -> None:
+    """Leave with the exit code of a failure, unless it was none."""
+    if not success:
+        sys.exit(Exit.FAILED)
 
 
 def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
@@ -119,9 +125,9 @@ def _explain(error: RLMError) -> None:
 
 def _advice(error: RLMError) -> Iterator[str]:
     if isinstance(error, TransportError) and "cannot be reached" in str(error):
-        yield f"Start a local Worker with `rlm serve`, or say where yours is: --base-url or {BASE_URL_VARIABLE}."
+        yield f"Start a local Worker with `rlm serve`, or set your Worker's address: --base-url or {BASE_URL_VARIABLE}."
     if isinstance(error, AuthenticationError):
-        yield f"Give the key as {API_KEY_VARIABLE} or --api-key."
+        yield f"Pass the key as {API_KEY_VARIABLE} or --api-key."
     if isinstance(error, RateLimitError) and error.retry_after is not None:
         yield f"Try again in {error.retry_after:.0f} s."
     if isinstance(error, RunFailedError) and error.cost_usd is not None:

@@ -1,4 +1,4 @@
-"""What a question will roughly cost, before it is asked."""
+"""A rough guess, before a run, at what it will cost."""
 
 from __future__ import annotations
 
@@ -14,35 +14,11 @@ PROMPT_TOKENS = 300
 NOTE_TOKENS = 250
 ANSWER_TOKENS = 500
 # What the Worker keeps of a sub-model's window: for the note, and because token counts are guesses.
-LONGEST_NOTE_TOKENS = 512
+MAX_NOTE_TOKENS = 512
 WINDOW_SHARE, GUESS_MARGIN = 0.9, 1.08
 
 ROOT_MODEL, SUB_MODEL = "llama-3.1-70b", "llama-3.1-8b"
 CHUNK_SIZE, MAX_SUB_CALLS = 50_000, 100
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """The options that a cost depends on; None stands for what a Worker does when nobody says."""
-
-    strategy: str | None = None
-    root_model: str | None = None
-    sub_model: str | None = None
-    chunk_size: int | None = None
-    max_sub_calls: int | None = None
-    max_output_tokens: int | None = None
-
-    @classmethod
-    def of(cls, config: RLMConfig, defaults: RunDefaults) -> Wish:
-        """Return what a run will get that asks for `config` from a deployment with such defaults."""
-        return cls(
-            config.strategy or defaults.strategy,
-            config.root_model or defaults.root_model,
-            config.sub_model or defaults.sub_model,
-            config.chunk_size or defaults.chunk_size,
-            defaults.max_sub_calls if config.max_sub_calls is None else config.max_sub_calls,
-            config.max_output_tokens or defaults.max_output_tokens,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +38,18 @@ class Estimate:
         return self.root.dated if self.root else None
 
 
-def estimate(characters: int, wish: Wish, models: Sequence[ModelInfo]) -> Estimate:
+def with_defaults(config: RLMConfig, defaults: RunDefaults) -> RLMConfig:
+    """Return a run's options, with the deployment's defaults wherever they are silent."""
+    silent = {name: getattr(defaults, name) for name in RunDefaults.model_fields if getattr(config, name) is None}
+    return config.model_copy(update=silent)
+
+
+def estimate(characters: int, config: RLMConfig, models: Sequence[ModelInfo]) -> Estimate:
     """Guess how a context of so many characters will be read, and what for."""
-    root, sub = _named(wish.root_model or ROOT_MODEL, models), _named(wish.sub_model or SUB_MODEL, models)
+    root, sub = _named(config.root_model or ROOT_MODEL, models), _named(config.sub_model or SUB_MODEL, models)
     tokens = -(-characters // CHARACTERS_PER_TOKEN)
-    strategy = _strategy(characters, tokens, wish, root)
-    chunks = _chunks(characters, tokens, wish, sub) if strategy == "map_reduce" else 0
+    strategy = _strategy(characters, tokens, config, root)
+    chunks = _chunks(characters, tokens, config, sub) if strategy == "map_reduce" else 0
     return Estimate(strategy, tokens, chunks, root, sub, _cost(strategy, tokens, chunks, root, sub))
 
 
@@ -75,25 +57,25 @@ def _named(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
     return next((model for model in models if name == model.id or name in model.aliases), None)
 
 
-def _strategy(characters: int, tokens: int, wish: Wish, root: ModelInfo | None) -> str:
-    if wish.strategy not in (None, "auto"):
-        return wish.strategy or "auto"
+def _strategy(characters: int, tokens: int, config: RLMConfig, root: ModelInfo | None) -> str:
+    if config.strategy is not None and config.strategy != "auto":
+        return config.strategy
     window = root.window if root and root.window else tokens + PROMPT_TOKENS + ANSWER_TOKENS
     fits = tokens + PROMPT_TOKENS + ANSWER_TOKENS <= window
-    return "direct" if fits and characters <= (wish.chunk_size or CHUNK_SIZE) else "map_reduce"
+    return "direct" if fits and characters <= (config.chunk_size or CHUNK_SIZE) else "map_reduce"
 
 
-def _chunks(characters: int, tokens: int, wish: Wish, sub: ModelInfo | None) -> int:
-    chunks = -(-characters // (wish.chunk_size or CHUNK_SIZE))
+def _chunks(characters: int, tokens: int, config: RLMConfig, sub: ModelInfo | None) -> int:
+    chunks = -(-characters // (config.chunk_size or CHUNK_SIZE))
     if sub and sub.window:
-        note = min(wish.max_output_tokens or LONGEST_NOTE_TOKENS, sub.window // 4)
+        note = min(config.max_output_tokens or MAX_NOTE_TOKENS, sub.window // 4)
         room = max(64, (sub.window - note - PROMPT_TOKENS) * WINDOW_SHARE)
         chunks = max(chunks, ceil(tokens * GUESS_MARGIN / room))
-    return min(max(1, chunks), wish.max_sub_calls or MAX_SUB_CALLS)
+    return min(max(1, chunks), config.max_sub_calls or MAX_SUB_CALLS)
 
 
 def _cost(strategy: str, tokens: int, chunks: int, root: ModelInfo | None, sub: ModelInfo | None) -> float | None:
-    if root is None or strategy == "repl":
+    if root is None or strategy not in ("direct", "map_reduce"):
         # What a root model will do in its REPL, nobody knows beforehand.
         return None
     if strategy == "direct":

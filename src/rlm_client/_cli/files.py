@@ -16,7 +16,7 @@ from rlm_client._context import Document
 from rlm_client._errors import RequestError
 
 STDIN = "-"
-SNIFFED = 8_192
+SNIFF_BYTES = 8_192
 """Bytes looked at to tell text from binary, as git does."""
 
 # Folders that tools fill, skipped also where no .gitignore says so. A path given by name is always read.
@@ -81,6 +81,16 @@ def collect(paths: Sequence[str], selection: Selection) -> Collected:
     return found
 
 
+def decoded(data: bytes) -> str | None:
+    """Return UTF-8 text without its byte order mark; None for anything else."""
+    if b"\0" in data[:SNIFF_BYTES]:
+        return None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+
+
 def _documents(path: str, selection: Selection, seen: set[Path]) -> Iterator[tuple[Document | None, str]]:
     if path == STDIN:
         yield Document("stdin", _text(sys.stdin.buffer.read(), "standard input")), ""
@@ -106,7 +116,7 @@ def _text(data: bytes, name: str) -> str:
 
 
 def _walk(folder: Path, selection: Selection, seen: set[Path]) -> Iterator[tuple[Document | None, str]]:
-    for path, reason in walk(folder, selection):
+    for path, reason in _files_below(folder, selection):
         if reason or path.resolve() in seen:
             yield None, reason or "given twice"
             continue
@@ -124,21 +134,11 @@ def _found(path: Path) -> tuple[Document | None, str]:
     return (Document(_name(path), text), "") if text.strip() else (None, "empty")
 
 
-def decoded(data: bytes) -> str | None:
-    """Return UTF-8 text without its byte order mark; None for anything else."""
-    if b"\0" in data[:SNIFFED]:
-        return None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return None
-
-
 def _name(path: Path) -> str:
     return PurePath(os.path.normpath(path)).as_posix()
 
 
-def walk(folder: Path, selection: Selection) -> Iterator[tuple[Path, str]]:
+def _files_below(folder: Path, selection: Selection) -> Iterator[tuple[Path, str]]:
     """Yield the files below a folder in order of name, each with the reason to leave it out, or with none."""
     yield from _below(folder, _inherited(folder), selection)
 

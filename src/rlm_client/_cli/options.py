@@ -10,6 +10,8 @@ import click
 from rlm_client._client import RLMClient
 from rlm_client._settings import API_KEY_VARIABLE, BASE_URL_VARIABLE, LOCAL_BASE_URL, RetryPolicy
 
+INTERACTIVE = RetryPolicy(attempts=3, first_delay=0.3)
+
 CommandT = TypeVar("CommandT", bound=Callable[..., object])
 
 
@@ -37,5 +39,9 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print no progre
 
 
 def connected(base_url: str | None, api_key: str | None) -> RLMClient:
-    """Return a client that does not keep a person waiting for a Worker that is not there."""
-    return RLMClient(base_url, api_key, retries=RetryPolicy(attempts=3, first_delay=0.3))
+    """Return a client that does not keep a person waiting for a Worker that is not there.
+
+    A `RetryPolicy` given as the command's `obj` takes the place of `INTERACTIVE`.
+    """
+    policy = click.get_current_context().find_object(RetryPolicy)
+    return RLMClient(base_url, api_key, retries=policy or INTERACTIVE)

@@ -20,109 +20,15 @@ from rich.text import Text
 
 from rlm_client._context import UploadProgress
 from rlm_client._events import AnswerEvent, IterationEvent, PlanEvent, RunEvent, SubcallEvent
+from rlm_client._models import RLMResult
+from rlm_client._stream import EventStream
 
 from .console import count, money, roughly, seconds, short
 
-OUTPUT_LINES = 16
+MAX_OUTPUT_LINES = 16
 """How much of what a cell printed is shown."""
-
-
-def print_event(console: Console, event: RunEvent) -> None:
-    """Print the events that should stay on the screen: the plan, failed chunks, iterations."""
-    match event:
-        case PlanEvent():
-            console.print(Text.assemble(("Plan     ", "bold"), plan_line(event)))
-        case SubcallEvent(status="failed"):
-            console.print(Text(f"chunk {event.chunk} could not be read", style="yellow"))
-        case IterationEvent():
-            console.print(iteration_block(event) if console.is_terminal else iteration_text(event), soft_wrap=True)
-        case _:
-            pass
-
-
-def plan_line(plan: PlanEvent) -> str:
-    """Return how the context will be read, on one line."""
-    # A window or a budget may cut smaller than the size that was asked for.
-    each = f" of about {roughly(plan.characters // plan.chunks):,} characters" if plan.chunks > 1 else ""
-    cut = count(plan.chunks, "chunk") + each if plan.chunks > 1 else ""
-    sub = f" ← {short(plan.sub_model)}" if plan.strategy != "direct" and plan.sub_model else ""
-    return " · ".join(part for part in (plan.strategy, cut, short(plan.root_model) + sub) if part)
-
-
-def iteration_text(event: IterationEvent) -> Text:
-    """Return a turn of the root model as plain lines: its code, and what that printed."""
-    code, printed = (event.code or "").rstrip(), head_and_tail(event.output or "")
-    return Text("\n".join(filter(None, [f"── {_turn(event)}", indent(code, "  "), indent(printed, "    ")])))
-
-
-def iteration_block(event: IterationEvent) -> RenderableType:
-    """Return a turn of the root model for a terminal: the same, set apart and coloured."""
-    parts: list[RenderableType] = [Rule(Text(_turn(event)), align="left", style="dim")]
-    if event.code:
-        code = Syntax(event.code.rstrip(), "python", theme="ansi_dark", background_color="default", word_wrap=True)
-        parts.append(Padding(code, (0, 0, 0, 2)))
-    if event.output and event.output.strip():
-        parts.append(Padding(Text(head_and_tail(event.output), style="dim"), (0, 0, 0, 4)))
-    return Group(*parts)
-
-
-def _turn(event: IterationEvent) -> str:
-    return f"iteration {event.iteration} · {money(event.cost_usd)} · {seconds(event.duration_ms)}"
-
-
-def head_and_tail(text: str, limit: int = OUTPUT_LINES) -> str:
-    """Return the first and last lines of a long output, and how many are between them."""
-    lines = text.strip("\n").splitlines()
-    if len(lines) <= limit:
-        return "\n".join(lines)
-    half = limit // 2
-    return "\n".join([*lines[:half], f"… {count(len(lines) - 2 * half, 'line')} …", *lines[-half:]])
-
-
 TAIL_LINES = 8
 """How much of an unfinished answer is shown under the bar."""
-
-
-@dataclass(slots=True)
-class RunState:
-    """What the events so far add up to."""
-
-    chunks: int = 0
-    done: int = 0
-    calls: int = 0
-    cost_usd: float = 0.0
-    answer: str = ""
-    iterations: int = 0
-    phase: str = "starting"
-
-    def take(self, event: RunEvent) -> None:
-        """Add an event."""
-        match event:
-            case PlanEvent():
-                self.chunks, self.phase = event.chunks, _first_phase(event)
-            case SubcallEvent():
-                self._took_subcall(event)
-            case IterationEvent():
-                self.iterations, self.cost_usd = event.iteration, self.cost_usd + event.cost_usd
-                self.phase = f"iteration {event.iteration + 1}"
-            case AnswerEvent():
-                self.answer, self.phase = self.answer + event.delta, "answering"
-            case _:
-                pass
-
-    def _took_subcall(self, event: SubcallEvent) -> None:
-        self.cost_usd += event.cost_usd
-        self.calls += 1
-        self.done = max(self.done, event.done)
-        self.chunks = max(self.chunks, event.chunks)
-        if self.chunks and self.done >= self.chunks:
-            self.phase = "answering"
-
-
-def _first_phase(plan: PlanEvent) -> str:
-    if plan.strategy == "repl":
-        return "iteration 1"
-    return "reading" if plan.chunks > 1 else "answering"
 
 
 class Watcher(Protocol):
@@ -148,6 +54,69 @@ def watcher(console: Console, *, quiet: bool) -> Watcher:
     if quiet:
         return SilentWatcher()
     return LiveWatcher(console) if console.is_terminal else PlainWatcher(console)
+
+
+def follow(stream: EventStream, watching: Watcher) -> RLMResult:
+    """Show a run's events to its end and return its result."""
+    with watching, stream:
+        for event in stream:
+            watching.event(event)
+    assert stream.result is not None
+    return stream.result
+
+
+@dataclass(slots=True)
+class RunState:
+    """What the events so far add up to; `answer` is the attempt under way, `voided` counts those before it."""
+
+    chunks: int = 0
+    done: int = 0
+    calls: int = 0
+    cost_usd: float = 0.0
+    answer: str = ""
+    voided: int = 0
+    phase: str = "starting"
+
+    def take(self, event: RunEvent) -> None:
+        """Add an event."""
+        match event:
+            case PlanEvent():
+                self.chunks, self.phase = event.chunks, _first_phase(event)
+            case SubcallEvent():
+                self._take_subcall(event)
+            case IterationEvent():
+                self._take_iteration(event)
+            case AnswerEvent():
+                self._take_answer(event)
+            case _:
+                pass
+
+    def _take_subcall(self, event: SubcallEvent) -> None:
+        self.cost_usd += event.cost_usd
+        self.calls += 1
+        self.done = max(self.done, event.done)
+        self.chunks = max(self.chunks, event.chunks)
+        if self.chunks and self.done >= self.chunks:
+            self.phase = "answering"
+
+    def _take_iteration(self, event: IterationEvent) -> None:
+        self.cost_usd += event.cost_usd
+        # A child counts its own turns, beside those of the run.
+        if event.parent is None:
+            self.phase = f"iteration {event.iteration + 1}"
+
+    def _take_answer(self, event: AnswerEvent) -> None:
+        if event.restart:
+            self.voided += bool(self.answer)
+            self.answer = ""
+        self.answer += event.delta
+        self.phase = "answering"
+
+
+def _first_phase(plan: PlanEvent) -> str:
+    if plan.strategy == "repl":
+        return "iteration 1"
+    return "reading" if plan.chunks > 1 else "answering"
 
 
 class SilentWatcher:
@@ -178,31 +147,30 @@ class PlainWatcher(SilentWatcher):
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
-        self._said = ""
+        self._last_line = ""
 
     def event(self, event: RunEvent) -> None:
         """Print what is new, at most about ten lines for all chunks together."""
-        tenth = self._tenth()
+        state, tenth = self.state, self._tenth()
         super().event(event)
         print_event(self._console, event)
-        state = self.state
         if isinstance(event, SubcallEvent) and state.chunks and self._tenth() != tenth:
-            self._say(f"read {state.done} of {count(state.chunks, 'chunk')} · {money(state.cost_usd)}")
+            self._print_once(f"read {state.done} of {count(state.chunks, 'chunk')} · {money(state.cost_usd)}")
         elif isinstance(event, AnswerEvent):
-            self._say("writing the answer")
+            self._print_once("writing the answer anew" if state.voided else "writing the answer")
 
     def upload(self, progress: UploadProgress) -> None:
         """Print that an upload has ended."""
         if progress.sent == progress.total:
-            self._say(f"uploaded {count(progress.sent, 'byte')}")
+            self._print_once(f"uploaded {count(progress.sent, 'byte')}")
 
     def _tenth(self) -> int:
         return self.state.done * 10 // max(1, self.state.chunks)
 
-    def _say(self, line: str) -> None:
-        if line != self._said:
+    def _print_once(self, line: str) -> None:
+        if line != self._last_line:
             self._console.print(line)
-            self._said = line
+            self._last_line = line
 
 
 class LiveWatcher(SilentWatcher):
@@ -263,3 +231,53 @@ class LiveWatcher(SilentWatcher):
 def _clock(milliseconds: float) -> str:
     # Whole seconds: tenths only flicker.
     return seconds(max(1_000, milliseconds // 1_000 * 1_000)).replace(".0", "")
+
+
+def print_event(console: Console, event: RunEvent) -> None:
+    """Print the events that should stay on the screen: the plan, failed chunks, iterations."""
+    match event:
+        case PlanEvent():
+            console.print(Text.assemble(("Plan     ", "bold"), _plan(event)))
+        case SubcallEvent(status="failed"):
+            console.print(Text(f"chunk {event.chunk} could not be read", style="yellow"))
+        case IterationEvent():
+            console.print(_iteration_block(event) if console.is_terminal else _iteration_text(event), soft_wrap=True)
+        case _:
+            pass
+
+
+def _plan(plan: PlanEvent) -> str:
+    # A window or a budget may cut smaller than the size that was asked for.
+    each = f" of about {roughly(plan.characters // plan.chunks):,} characters" if plan.chunks > 1 else ""
+    cut = count(plan.chunks, "chunk") + each if plan.chunks > 1 else ""
+    sub = f" ← {short(plan.sub_model)}" if plan.strategy != "direct" and plan.sub_model else ""
+    return " · ".join(part for part in (plan.strategy, cut, short(plan.root_model) + sub) if part)
+
+
+def _iteration_text(event: IterationEvent) -> Text:
+    code, printed = (event.code or "").rstrip(), _head_and_tail(event.output or "")
+    return Text("\n".join(filter(None, [f"── {_turn(event)}", indent(code, "  "), indent(printed, "    ")])))
+
+
+def _iteration_block(event: IterationEvent) -> RenderableType:
+    parts: list[RenderableType] = [Rule(Text(_turn(event)), align="left", style="dim")]
+    if event.code:
+        code = Syntax(event.code.rstrip(), "python", theme="ansi_dark", background_color="default", word_wrap=True)
+        parts.append(Padding(code, (0, 0, 0, 2)))
+    if event.output and event.output.strip():
+        parts.append(Padding(Text(_head_and_tail(event.output), style="dim"), (0, 0, 0, 4)))
+    return Group(*parts)
+
+
+def _turn(event: IterationEvent) -> str:
+    number = event.iteration if event.parent is None else f"{event.parent}/{event.iteration}"
+    return f"iteration {number} · {money(event.cost_usd)} · {seconds(event.duration_ms)}"
+
+
+def _head_and_tail(text: str) -> str:
+    """Return the first and last lines of a long output, and how many are between them."""
+    lines = text.strip("\n").splitlines()
+    if len(lines) <= MAX_OUTPUT_LINES:
+        return "\n".join(lines)
+    half = MAX_OUTPUT_LINES // 2
+    return "\n".join([*lines[:half], f"… {count(len(lines) - 2 * half, 'line')} …", *lines[-half:]])

@@ -12,9 +12,9 @@ from rlm_client._client import RLMClient
 from rlm_client._models import SessionStatus, Trajectory, TrajectoryCall
 
 from .console import clipped, moment, money, notes, output, print_facts, print_json, print_result, seconds, short
-from .errors import Exit, reports_errors
+from .errors import Exit, exit_unless, reports_errors
 from .options import connected, json_option, quiet_option, worker_options
-from .progress import watcher
+from .progress import follow, watcher
 
 session_argument = click.argument("session_id", metavar="SESSION")
 
@@ -51,8 +51,7 @@ def result(
         notes().print("Still running: --wait waits for it.")
         sys.exit(Exit.NOT_NOW)
     print_result(found, as_json=as_json, quiet=quiet)
-    if not found.success:
-        sys.exit(Exit.FAILED)
+    exit_unless(found.success)
 
 
 @click.command()
@@ -79,7 +78,7 @@ def cancel(session_id: str, *, as_json: bool, base_url: str | None, api_key: str
 @worker_options
 @reports_errors
 def trajectory(session_id: str, *, full: bool, as_json: bool, base_url: str | None, api_key: str | None) -> None:
-    """Show every model call of a run: who asked, what it cost, what came back."""
+    """Show every model call of a run: its caller, its cost, its response."""
     with connected(base_url, api_key) as client:
         found = client.trajectory(session_id)
     if as_json:
@@ -91,13 +90,9 @@ def trajectory(session_id: str, *, full: bool, as_json: bool, base_url: str | No
 
 
 def _watch(client: RLMClient, session_id: str, *, as_json: bool) -> None:
-    watching = watcher(notes(), quiet=False)
-    stream = client.events(session_id)
-    with watching, stream:
-        for event in stream:
-            watching.event(event)
-    assert stream.result is not None
-    print_result(stream.result, as_json=as_json, quiet=False)
+    found = follow(client.events(session_id), watcher(notes(), quiet=False))
+    print_result(found, as_json=as_json, quiet=False)
+    exit_unless(found.success)
 
 
 def _show(found: SessionStatus, *, as_json: bool) -> None:

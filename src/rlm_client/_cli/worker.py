@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from rich.text import Text
 from rlm_client._models import ModelInfo
 
 from .console import notes, output, print_facts, print_json
-from .errors import Exit, reports_errors
+from .errors import exit_unless, reports_errors
 from .options import connected, json_option, worker_options
 
 
@@ -57,15 +56,14 @@ def _price(price: float | None) -> str:
 @worker_options
 @reports_errors
 def health(*, deep: bool, as_json: bool, base_url: str | None, api_key: str | None) -> None:
-    """Show whether the Worker is well."""
+    """Show whether the Worker is healthy."""
     with connected(base_url, api_key) as client:
         found = client.health(deep=deep)
     if as_json:
         print_json(found.to_json())
     else:
         print_facts(_flat(found.to_json()))
-    if not found.ok:
-        sys.exit(Exit.FAILED)
+    exit_unless(found.ok)
 
 
 def _flat(facts: Mapping[str, object], prefix: str = "") -> dict[str, object]:
@@ -87,8 +85,8 @@ def serve(options: tuple[str, ...]) -> None:
     script = _dev_script(Path.cwd())
     if script is None:
         raise click.UsageError(
-            "This is no checkout of rlm-worker: `rlm serve` runs the Worker from its source. Clone the repository, and "
-            "run it there; or say with --base-url or RLM_BASE_URL where a deployed Worker is."
+            "Not a checkout of rlm-worker: `rlm serve` runs the Worker from source. Clone the repository and run it "
+            "there, or point to a deployed Worker with --base-url or RLM_BASE_URL."
         )
     # The script takes this process's place, and with it the terminal's Ctrl-C.
     os.chdir(script.parent.parent)

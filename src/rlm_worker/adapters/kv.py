@@ -11,7 +11,7 @@ from .bindings import binding
 
 _TTL_SECONDS = 3_600
 # A value may have 25 MiB; what might be larger is not kept.
-_MOST_CHARACTERS = 6_000_000
+_MAX_CHARACTERS = 6_000_000
 # Whoever waits longer for a cache would be faster without.
 _ANSWER_SECONDS = 2.0
 _PAUSES = (0.0, 1.2, 2.4)
@@ -28,7 +28,7 @@ class KVCache:
         return found if isinstance(found, str) else None
 
     async def put(self, key: str, value: str) -> None:
-        if len(value) <= _MOST_CHARACTERS:
+        if len(value) <= _MAX_CHARACTERS:
             await self._ask(lambda kv: kv.put(key, value, {"expirationTtl": _TTL_SECONDS}))
 
     async def delete(self, key: str) -> None:

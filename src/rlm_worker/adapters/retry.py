@@ -16,7 +16,7 @@ _PAUSES = (0.0, 0.1, 0.5)
 _ANSWER_SECONDS = 30.0
 
 
-async def persistently(what: str, ask: Callable[[], Awaitable[Value]]) -> Value:
+async def with_retries(what: str, ask: Callable[[], Awaitable[Value]]) -> Value:
     """What `ask` gives, asked up to three times; raises `StorageUnavailable` where none brings an answer.
 
     `ask` must do the same however often it is called.

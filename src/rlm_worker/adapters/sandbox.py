@@ -36,6 +36,7 @@ _MODULES = ("__init__", "entry", "guard", "output", "repl", "text", "tools", "va
 # What opening an isolate may take in CPU time beside the cell's own: Python has to start.
 _START_SECONDS = 10
 _OPEN_SECONDS = 60.0
+_CLOSED_SECONDS = 0.2
 
 Call = Callable[[str], Awaitable[str]]
 
@@ -59,7 +60,7 @@ class DynamicWorkers:
         try:
             isolate = _Isolate(self._env.RLM_LOADER.load(code), lambda: self._calls.pop(token, None))
         except (JsException, OSError, AttributeError) as error:
-            raise StorageUnavailable(f"the sandbox did not start: {_told(str(error))}") from None
+            raise StorageUnavailable(f"the sandbox did not start: {_loss_reason(str(error))}") from None
         self._calls[token] = call
         try:
             async with asyncio.timeout(_OPEN_SECONDS):
@@ -76,6 +77,7 @@ class DynamicWorkers:
         """Answers a call of the isolate that was given this token."""
         call = self._calls.get(token)
         if call is None:
+            await asyncio.sleep(_CLOSED_SECONDS)  # whoever still asks is not answered at its own speed
             return json.dumps({"error": "this REPL is closed"})
         return await call(request)
 
@@ -121,7 +123,7 @@ class _Isolate:
         except (JsException, OSError) as error:
             if FORGOTTEN in str(error):
                 raise SandboxForgot("the platform restarted it") from None
-            raise SandboxLost(_told(str(error))) from None
+            raise SandboxLost(_loss_reason(str(error))) from None
 
 
 class HostMethods:
@@ -138,7 +140,7 @@ class HostMethods:
         return str(await session.sandbox_call(props.token, request))
 
 
-def _told(error: str) -> str:
+def _loss_reason(error: str) -> str:
     """The platform's words for the end of an isolate, as a model can understand them."""
     if "hung" in error or "internal error" in error or "memory" in error.lower():
         return "it ended the Python process (out of memory, endless recursion, or an exit)"

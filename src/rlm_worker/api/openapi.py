@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 from rlm_worker import __version__
 from rlm_worker.wire.events import EVENTS
 
-from .operations import OPERATIONS, Operation, Reply
+from .operations import OPERATIONS, Operation, Parameter, Reply
 
 _REF = "#/components/schemas/{model}"
 _DESCRIPTION = (
@@ -76,7 +76,7 @@ def _operation(operation: Operation) -> dict[str, object]:
         described["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
     if operation.body:
         described["requestBody"] = {"required": True, "content": _content(operation.body)}
-    if operation.open:
+    if operation.access == "open":
         described["security"] = []
     return described
 
@@ -109,15 +109,13 @@ def _media(media: str, models: tuple[type[BaseModel], ...]) -> dict[str, object]
     return {"schema": _reference(models[0]) if len(models) == 1 else {"anyOf": [_reference(model) for model in models]}}
 
 
-def _parameter(parameter: tuple[str, str, str]) -> dict[str, object]:
-    place, name, description = parameter
-    schema = {"type": "string"}
+def _parameter(parameter: Parameter) -> dict[str, object]:
     return {
-        "in": place,
-        "name": name,
-        "required": place == "path",
-        "description": description,
-        "schema": schema,
+        "in": parameter.place,
+        "name": parameter.name,
+        "required": parameter.place == "path",
+        "description": parameter.description,
+        "schema": {"type": "string"},
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -59,8 +60,22 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a request; one in the path has a `pattern`, and what does not match it is another route."""
+
+    place: Literal["path", "query", "header"]
+    name: str
+    description: str
+    pattern: str = ""
+
+
+# Who may call: anybody, who has a key, or who has one and asks no more often than it may, because it costs money.
+Access = Literal["open", "key", "paid"]
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one route; `parameters` are place, name, description; `open` ones ask for no key."""
+    """One method of one route: what drives routing, authentication and the OpenAPI document alike."""
 
     method: str
     path: str
@@ -68,8 +83,8 @@ class Operation:
     summary: str
     replies: tuple[Reply, ...]
     body: Content | None = None
-    parameters: tuple[tuple[str, str, str], ...] = ()
-    open: bool = False
+    parameters: tuple[Parameter, ...] = ()
+    access: Access = "key"
 
 
 def _errors(statuses: tuple[int, ...], *models: type[BaseModel]) -> tuple[Reply, ...]:
@@ -83,10 +98,12 @@ def _openai_errors(statuses: tuple[int, ...]) -> tuple[Reply, ...]:
     return _errors(statuses, OpenAIError)
 
 
-_KEY = ("header", "Idempotency-Key", "names the run: the same key again joins it and pays nothing")
-_SESSION = ("path", "id", "the session's id")
-_BATCH = ("path", "id", "the batch's id")
-_LAST = ("header", "Last-Event-ID", "events up to this id are left out")
+_KEY = Parameter("header", "Idempotency-Key", "names the run: the same key again joins it and pays nothing")
+_SESSION = Parameter("path", "id", "the session's id", "[0-9a-f]{32}")
+_BATCH = Parameter("path", "id", "the batch's id", "[0-9a-f]{32}")
+_CONTEXT = Parameter("path", "id", "the contextId", "ctx_[0-9a-f]{32}")
+_MODEL = Parameter("path", "id", "an id, an alias, or a composite such as root+sub", ".+")
+_LAST = Parameter("header", "Last-Event-ID", "events up to this id are left out")
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -101,6 +118,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         {_JSON: (RunRequest,)},
         (_KEY,),
+        access="paid",
     ),
     Operation(
         "GET",
@@ -153,7 +171,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "Store a text of any length; POST /rlm takes its contextId.",
         (Reply(201, {_JSON: (StoredContext,)}), *_errors(_BODY_ERRORS)),
         {"text/plain": ()},
-        (("query", "name", "the document's name"),),
+        (Parameter("query", "name", "the document's name"),),
+        access="paid",
     ),
     Operation(
         "DELETE",
@@ -161,7 +180,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "deleteContext",
         "Delete a stored context that no running session reads.",
         (Reply(204), *_errors((*_PLAIN_ERRORS, 409))),
-        parameters=(("path", "id", "the contextId"),),
+        parameters=(_CONTEXT,),
+        access="paid",
     ),
     Operation(
         "POST",
@@ -171,6 +191,7 @@ OPERATIONS: tuple[Operation, ...] = (
         (Reply(202, {_JSON: (BatchAccepted,)}, ("Location",)), *_errors((*_BODY_ERRORS, 409))),
         {_JSON: (BatchBody,), _LINES: (RunRequest,)},
         (_KEY,),
+        access="paid",
     ),
     Operation(
         "GET",
@@ -207,6 +228,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         {_JSON: (ChatRequest,)},
         (_KEY,),
+        access="paid",
     ),
     Operation(
         "GET",
@@ -221,7 +243,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "getModel",
         "One model, by anything that may stand as `model` in a chat completion.",
         (Reply(200, {_JSON: (ModelEntry,)}), *_openai_errors((401, 404, 500, 503))),
-        parameters=(("path", "id", "an id, an alias, or a composite such as root+sub"),),
+        parameters=(_MODEL,),
     ),
     Operation(
         "GET",
@@ -229,8 +251,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "health",
         "Whether the Worker is well; `deep=1` exercises each binding.",
         (Reply(200, {_JSON: (Health,)}), *_errors((401, 429, 500)), Reply(503, {_JSON: (Health, ErrorAnswer)})),
-        parameters=(("query", "deep", "1 to use every binding once"),),
-        open=True,
+        parameters=(Parameter("query", "deep", "1 to use every binding once"),),
+        access="open",
     ),
-    Operation("GET", "/openapi.json", "openapi", "This document.", (Reply(200, {_JSON: ()}),), open=True),
+    Operation("GET", "/openapi.json", "openapi", "This document.", (Reply(200, {_JSON: ()}),), access="open"),
 )

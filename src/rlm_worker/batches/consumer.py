@@ -7,19 +7,15 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
-from rlm_worker.errors import RateLimited, RLMError
-from rlm_worker.ports import Clock, ContextStore
-from rlm_worker.runs.job import Job
-from rlm_worker.sessions.prepare import admit
-from rlm_worker.settings import Settings
+from rlm_worker.errors import RLMError
+from rlm_worker.ports import ObjectStubs
+from rlm_worker.sessions.runner import Runner
 from rlm_worker.wire.requests import parse_request
 from rlm_worker.wire.results import ErrorBody, RunResult
 
-from .batch import TakenItem
 from .input import error_result
-from .routes import Batches
+from .items import TakenItem
 
 # A consumer may last 15 minutes of wall time.
 _WAIT_SECONDS = 780.0
@@ -52,37 +48,17 @@ class Again:
     counted: bool = True
 
 
-class Runs(Protocol):
-    """What running an item needs of the Worker's own routes."""
-
-    @property
-    def settings(self) -> Settings: ...
-
-    @property
-    def store(self) -> ContextStore: ...
-
-    @property
-    def sessions(self) -> Batches: ...
-
-    @property
-    def clock(self) -> Clock: ...
-
-    async def outcome(self, job: Job, content: list[bytes], *, waits: bool) -> RunResult | None: ...
-
-    async def ended(self, job: Job) -> RunResult | None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class BatchConsumer:
     """Runs items and reports how they end."""
 
-    runs: Runs
-    batches: Batches
+    runner: Runner
+    batches: ObjectStubs
     write_line: Callable[[str], None]
 
     async def process(self, message: ItemMessage) -> Again | None:
         """Runs one item to its end; gives None when the message has done its work."""
-        began = self.runs.clock.now()
+        began = self.runner.clock.now()
         taken = await self._take(message)
         if taken is None:
             return None
@@ -95,12 +71,12 @@ class BatchConsumer:
             return await self._refused(message, taken, error)
         if result is None:
             return None
-        self._log(message, taken, result, self.runs.clock.now() - began)
+        self._log(message, taken, result, self.runner.clock.now() - began)
         return await self._report(message, taken, result)
 
-    async def bury(self, message: ItemMessage) -> None:
+    async def give_up(self, message: ItemMessage) -> None:
         """Ends an item that the queue has given up."""
-        await self.batches.call(message.batch_id, "bury", message.number)
+        await self.batches.call(message.batch_id, "give_up", message.number)
 
     async def _take(self, message: ItemMessage) -> TakenItem | None:
         found = await self.batches.call(message.batch_id, "take", message.number)
@@ -108,48 +84,48 @@ class BatchConsumer:
 
     async def _result(self, message: ItemMessage, taken: TakenItem) -> RunResult | None:
         """The item's result; None where the batch was deleted meanwhile."""
-        wanted = parse_request(taken.body, self.runs.settings.defaults)
+        wanted = parse_request(taken.body, self.runner.settings.defaults)
         wanted = wanted.model_copy(update={"stream": False, "background": False, "cancel_on_disconnect": False})
         # Only a run that refuses the cache needs a name of its own; the same question else is one run.
         own = None if wanted.config.use_cache else f"batch {message.batch_id} {message.number}"
-        now = self.runs.clock.now()
-        job, content = await admit(wanted, taken.owner, self.runs.settings, self.runs.store, own, now=now)
+        job, content = await self.runner.prepare(wanted, taken.owner, own)
         job = job.model_copy(update={"batch_id": message.batch_id})
         if not await self.batches.call(message.batch_id, "started", message.number, job.session_id):
             return None
         # An earlier attempt may have ended without a word: its run is the one that was paid.
-        known = await self.runs.ended(job) if taken.attempt > 1 else None
-        return known or await self.runs.outcome(job, content, waits=True)
+        known = await self.runner.ended(job) if taken.attempt > 1 else None
+        return known or await self.runner.outcome(job, content, waits=True)
 
     async def _report(self, message: ItemMessage, taken: TakenItem, result: RunResult) -> Again | None:
-        arguments = (message.number, result.cost_usd, result.to_json())
-        again = None
-        if not result.success and result.error is not None and result.error.type in _PASSING:
-            wanted = await self.batches.call(message.batch_id, "deferred", *arguments)
-            again = self._again(taken, result.error)
-        else:
-            wanted = await self.batches.call(message.batch_id, "finished", *arguments, result.success)
+        again, wanted = await self._end(message, taken, result.error, result.cost_usd, result.to_json())
         if wanted:
             return again
         # The batch was deleted while its item began to run, and may not have found this session.
         with suppress(RLMError):
-            await self.runs.sessions.call(result.session_id, "leave", taken.owner, message.batch_id)
+            await self.runner.sessions.call(result.session_id, "leave", taken.owner, message.batch_id)
         return None
 
     async def _refused(self, message: ItemMessage, taken: TakenItem, error: RLMError) -> Again | None:
         """What went wrong before there was a run."""
-        method = "deferred" if error.type in _PASSING else "finished"
-        arguments: tuple[object, ...] = (message.number, 0.0, error_result(error))
-        await self.batches.call(message.batch_id, method, *arguments, *(() if method == "deferred" else (False,)))
-        wait = error.retry_after if isinstance(error, RateLimited) else None
-        body = ErrorBody(type=error.type, message=str(error), retry_after=wait)
-        return self._again(taken, body) if method == "deferred" else None
+        again, _ = await self._end(message, taken, ErrorBody.of(error), 0.0, error_result(error))
+        return again
+
+    async def _end(
+        self, message: ItemMessage, taken: TakenItem, error: ErrorBody | None, cost_usd: float, result: str
+    ) -> tuple[Again | None, bool]:
+        """Ends an attempt: whether and when there is another one, and whether the batch still wants to know."""
+        number, batch_id = message.number, message.batch_id
+        if error is None or error.type not in _PASSING:
+            success = error is None
+            return None, bool(await self.batches.call(batch_id, "finished", number, cost_usd, result, success))
+        again = self._again(taken, error)
+        return again, bool(await self.batches.call(batch_id, "deferred", number, cost_usd, result, again.counted))
 
     def _again(self, taken: TakenItem, error: ErrorBody) -> Again:
         """Waits twice as long each time; a key's own limits are nobody's failure."""
         if error.type == "rate_limited":
             return Again(min(_LONGEST_DELAY_SECONDS, error.retry_after or 5), counted=False)
-        delay = self.runs.settings.batch_retry_seconds * 2 ** min(10, taken.attempt - 1)
+        delay = self.runner.settings.batch_retry_seconds * 2 ** min(10, taken.attempt - 1)
         return Again(min(_LONGEST_DELAY_SECONDS, int(delay)))
 
     def _log(self, message: ItemMessage, taken: TakenItem, result: RunResult, seconds: float) -> None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field, replace
 
 from rlm_worker.errors import InvalidRequest, MalformedBody, PayloadTooLarge, RLMError
 from rlm_worker.http import HttpRequest, in_time, read_body
+from rlm_worker.json_scan import array_items, check_depth
 from rlm_worker.models.catalog import Catalog
 from rlm_worker.settings import Settings
 from rlm_worker.wire.requests import RunRequest, parse_request
-from rlm_worker.wire.results import ErrorBody
+from rlm_worker.wire.results import ErrorAnswer, ErrorBody
 
-from .batch import BatchEntry
+from .items import BatchEntry
 
 # The platform takes no larger body; lines pass one by one, an array is held whole.
-_MOST_BYTES = 100_000_000
+_MAX_BYTES = 100_000_000
 _GROUP_ITEMS, _GROUP_CHARACTERS = 100, 2_000_000
 
 
@@ -67,6 +67,7 @@ def checked(text: bytes, settings: Settings) -> BatchEntry:
     try:
         if len(text) > settings.max_body_bytes:
             raise PayloadTooLarge(settings.max_body_bytes, "bytes in a request")
+        check_depth(text)
         _check_models(parse_request(text, settings.defaults), settings.catalog)
         return BatchEntry(body=text.decode())
     except UnicodeDecodeError:
@@ -77,11 +78,7 @@ def checked(text: bytes, settings: Settings) -> BatchEntry:
 
 def error_result(error: RLMError) -> str:
     """The JSON of a result for an item that has none, with the fields that were refused."""
-    body = ErrorBody(type=error.type, message=str(error))
-    if isinstance(error, InvalidRequest):
-        problems = [{"path": problem.path, "message": problem.message} for problem in error.problems]
-        body = body.model_copy(update={"detail": problems})
-    return json.dumps({"success": False, "error": body.model_dump(by_alias=True, exclude_none=True)})
+    return ErrorAnswer(error=ErrorBody.of(error)).to_json()
 
 
 def _check_models(request: RunRequest, catalog: Catalog) -> None:
@@ -91,25 +88,30 @@ def _check_models(request: RunRequest, catalog: Catalog) -> None:
 
 
 async def _items(request: HttpRequest, settings: Settings) -> AsyncIterator[bytes]:
-    lines = _Lines()
     pieces = in_time(request.body, settings.body_idle_seconds)
-    head = b""
-    async for piece in pieces:
-        head += piece
-        if head.strip():
-            break
-    if head.lstrip()[:1] == b"[":
-        whole = HttpRequest(request.method, request.path, request.query, request.headers, _joined(head, pieces))
-        for item in _array_items(await read_body(whole, settings.max_body_bytes, settings.body_idle_seconds)):
-            yield item
-        return
-    for line in lines.feed(head):
-        yield line
-    async for piece in pieces:
-        for line in lines.feed(piece):
+    head, blanks = await _first_words(pieces, settings.max_body_bytes)
+    if head[:1] != b"[":
+        async for line in _lines(_joined(head, pieces), blanks, settings.max_body_bytes):
             yield line
-    if line := lines.rest():
-        yield line
+        return
+    whole = replace(request, body=_joined(head, pieces))
+    body = await read_body(whole, settings.max_body_bytes, settings.body_idle_seconds)
+    for number, item in enumerate(array_items(body), 1):
+        _check_utf8(item, number)
+        yield item
+
+
+async def _first_words(pieces: AsyncIterator[bytes], limit: int) -> tuple[bytes, int]:
+    """The first piece that says something, and how many blanks came before it; these are kept by nobody."""
+    blanks = 0
+    async for piece in pieces:
+        head = piece.lstrip()
+        blanks += len(piece) - len(head)
+        if blanks > limit:
+            raise PayloadTooLarge(limit, "bytes")
+        if head:
+            return head, blanks
+    return b"", blanks
 
 
 async def _joined(head: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -118,63 +120,53 @@ async def _joined(head: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[by
         yield piece
 
 
-class _Lines:
-    """Cuts bytes that arrive in pieces into lines; blank ones are left out."""
+async def _lines(pieces: AsyncIterator[bytes], before: int, line_limit: int) -> AsyncIterator[bytes]:
+    """The lines of a body of which so many bytes are gone by already."""
+    cutter, size = LineCutter(line_limit), before
+    async for piece in pieces:
+        size += len(piece)
+        if size > _MAX_BYTES:
+            raise PayloadTooLarge(_MAX_BYTES, "bytes")
+        for line in cutter.feed(piece):
+            yield line
+    line = cutter.rest()
+    if line := line if len(line) > line_limit else line.rstrip():
+        yield line
 
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._bytes = 0
 
-    def feed(self, piece: bytes) -> list[bytes]:
-        self._bytes += len(piece)
-        if self._bytes > _MOST_BYTES:
-            raise PayloadTooLarge(_MOST_BYTES, "bytes")
-        *ended, rest = piece.split(b"\n")
-        if ended:
-            ended[0] = b"".join([*self._parts, ended[0]])
-            self._parts = []
-        self._parts.append(rest)
-        return [line for line in ended if line.strip()]
+class LineCutter:
+    """Cuts bytes that arrive in pieces into lines; blank ones are left out.
+
+    Of a line beyond `limit` it keeps one byte more: it is still too long for whoever takes it, and little is held.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._line = bytearray()
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """The lines that end in a piece."""
+        start = 0
+        while (end := piece.find(b"\n", start)) >= 0:
+            self._keep(piece, start, end)
+            if line := self.rest():
+                yield line
+            start = end + 1
+        self._keep(piece, start, len(piece))
 
     def rest(self) -> bytes:
-        return b"".join(self._parts).strip()
+        """The line so far, which the next byte does not belong to."""
+        line, self._line = bytes(self._line), bytearray()
+        return line
+
+    def _keep(self, piece: bytes, start: int, end: int) -> None:
+        """Blanks at the beginning of a line are dropped as they come, not collected."""
+        part = memoryview(piece)[start:end] if self._line else piece[start:end].lstrip()
+        self._line += part[: self._limit + 1 - len(self._line)]
 
 
-def _array_items(body: bytes) -> list[bytes]:
-    """The items of a JSON array as they were written; only one of them is parsed at a time."""
+def _check_utf8(item: bytes, number: int) -> None:
     try:
-        text = body.decode().strip()
+        item.decode()
     except UnicodeDecodeError as error:
-        raise MalformedBody(f"the body is not UTF-8 (byte {error.start})") from None
-    items: list[bytes] = []
-    position = _past_blanks(text, 1)
-    if text[position : position + 1] == "]":
-        return _closed(text, position, items)
-    while True:
-        end = _item_end(text, position)
-        items.append(text[position:end].encode("utf-8", "surrogatepass"))
-        position = _past_blanks(text, end)
-        if text[position : position + 1] != ",":
-            return _closed(text, position, items)
-        position = _past_blanks(text, position + 1)
-
-
-def _item_end(text: str, position: int) -> int:
-    try:
-        return json.JSONDecoder().raw_decode(text, position)[1]
-    except ValueError as error:
-        raise MalformedBody(f"the body is not a JSON array: {error}") from None
-    except RecursionError:
-        raise MalformedBody("the body is nested too deep") from None
-
-
-def _closed(text: str, position: int, items: list[bytes]) -> list[bytes]:
-    if text[position:] != "]":
-        raise MalformedBody(f"the body is not a JSON array (character {position})")
-    return items
-
-
-def _past_blanks(text: str, position: int) -> int:
-    while text[position : position + 1] in (" ", "\t", "\r", "\n") and position < len(text):
-        position += 1
-    return position
+        raise MalformedBody(f"the body is not UTF-8 (item {number}, byte {error.start})") from None

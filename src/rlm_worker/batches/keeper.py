@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from rlm_worker.errors import Conflict, NotFound, RLMError
-from rlm_worker.ports import Alarm, Clock, Eraser
+from rlm_worker.ports import Alarm, Clock, Eraser, ObjectStubs
 
-from .batch import Batch, BatchEntry
+from .batch import Batch
 from .consumer import ItemMessage
+from .items import BatchEntry
 
 # The queue takes so many messages at once.
 _SENT_AT_ONCE = 100
@@ -25,11 +27,7 @@ class ItemQueue(Protocol):
 
     async def send(self, messages: Sequence[str]) -> None: ...
 
-
-class SessionRemover(Protocol):
-    """Has sessions stopped and deleted; raises `NotFound` for one that is gone."""
-
-    async def call(self, session_id: str, method: str, *arguments: object) -> object: ...
+    async def send_later(self, message: str, delay_seconds: int) -> None: ...
 
 
 class BatchKeeper:
@@ -39,7 +37,7 @@ class BatchKeeper:
         self,
         batch: Batch,
         queue: ItemQueue,
-        sessions: SessionRemover,
+        sessions: ObjectStubs,
         *,
         alarm: Alarm,
         eraser: Eraser,
@@ -141,22 +139,19 @@ class BatchKeeper:
                 await self._remove_parts(self._clock.now() + seconds)
 
     async def _remove_parts(self, until: float) -> None:
-        owner, sessions = self.batch.sessions(_REMOVED_AT_ONCE)
+        sessions = self.batch.sessions(_REMOVED_AT_ONCE)
         while sessions:
-            await asyncio.gather(*(self._remove_session(session, owner) for session in sessions))
+            await asyncio.gather(*(self._remove_session(session) for session in sessions))
             self.batch.removed(sessions)
             if self._clock.now() >= until:
                 await self._alarm.set(self._clock.now())
                 return
-            owner, sessions = self.batch.sessions(_REMOVED_AT_ONCE)
+            sessions = self.batch.sessions(_REMOVED_AT_ONCE)
         await self._erase()
 
-    async def _remove_session(self, session: str, owner: str) -> None:
-        try:
-            await self._sessions.call(session, "leave", owner, self.batch.id)
-        except RLMError as error:
-            if error.type != NotFound.type:
-                raise
+    async def _remove_session(self, session: str) -> None:
+        with suppress(NotFound):
+            await self._sessions.call(session, "leave", self.batch.owner, self.batch.id)
 
     async def _erase(self) -> None:
         await self._eraser.erase()

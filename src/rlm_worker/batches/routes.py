@@ -4,68 +4,70 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Protocol
+from dataclasses import dataclass
 
-from rlm_worker.errors import BindingMissing, Conflict, MethodNotAllowed, NotFound, RLMError, UnsupportedMediaType
-from rlm_worker.http import HttpRequest, HttpResponse
+from rlm_worker.errors import BindingMissing, Conflict, RLMError, UnsupportedMediaType
+from rlm_worker.http import Call, Handler, HttpRequest, HttpResponse
+from rlm_worker.ports import ObjectStubs
 from rlm_worker.sessions.prepare import check_idempotency_key
 from rlm_worker.settings import Settings
 from rlm_worker.wire.batches import BatchAccepted
 
 from .input import BatchInput
 
-_PATH = re.compile(r"^/rlm/batch/([0-9a-f]{32})(/results)?$")
 _MEDIA = ("application/json", "application/x-ndjson", "application/jsonl", "application/json-lines", "text/plain")
-_PRIVATE = {"cache-control": "no-store"}
 
 
-class Batches(Protocol):
-    """Calls batches by id; raises errors with the type that they had there."""
+@dataclass(frozen=True, slots=True)
+class BatchRoutes:
+    """Handlers over the batches of a deployment; each is named as its operation."""
 
-    async def call(self, batch_id: str, method: str, *arguments: object) -> object: ...
+    batches: ObjectStubs | None
+    settings: Settings
 
-    async def stream(self, batch_id: str, method: str, *arguments: object) -> object: ...
+    def handlers(self) -> Mapping[str, Handler]:
+        """By the names of their operations."""
+        return {
+            "submitBatch": self.submit,
+            "batchStatus": self.status,
+            "batchResults": self.results,
+            "deleteBatch": self.delete,
+        }
 
+    async def submit(self, call: Call) -> HttpResponse:
+        batches = self._batches()
+        batch_id = _batch_id(call.owner, call.request.headers.get("idempotency-key"))
+        call.record.batch_id = batch_id
+        _require_media(call.request)
+        return await _submitted(batches, batch_id, call.owner, BatchInput(call.request, self.settings))
 
-class Front(Protocol):
-    """What batches need of the Worker's own routes."""
+    async def status(self, call: Call) -> HttpResponse:
+        return HttpResponse.of_json(200, await self._batches().call(_named(call), "status", call.owner))
 
-    @property
-    def settings(self) -> Settings: ...
+    async def results(self, call: Call) -> HttpResponse:
+        stream = await self._batches().stream(_named(call), "results", call.owner)
+        return HttpResponse(200, stream, {"content-type": "application/x-ndjson; charset=utf-8"})
 
-    @property
-    def batches(self) -> Batches | None: ...
+    async def delete(self, call: Call) -> HttpResponse:
+        await self._batches().call(_named(call), "remove", call.owner)
+        return HttpResponse(204, b"")
 
-    def owner(self, request: HttpRequest, entry: dict[str, object]) -> str: ...
-
-    async def identified(self, request: HttpRequest, entry: dict[str, object]) -> str: ...
-
-
-async def batch_route(front: Front, request: HttpRequest, entry: dict[str, object]) -> HttpResponse:
-    """Answers a request under /rlm/batch."""
-    match = _PATH.match(request.path)
-    if match is None and request.path != "/rlm/batch":
-        raise NotFound(f"there is no route {request.path[:200]}")
-    if match is None:
-        routes: dict[str, _Handler] = {"POST": _submit}
-    else:
-        routes = {"GET": _results} if match[2] else {"GET": _status, "DELETE": _delete}
-    if request.method not in routes:
-        raise MethodNotAllowed(list(routes))
-    owner = front.owner(request, entry) if match else await front.identified(request, entry)
-    if front.batches is None:
-        raise BindingMissing("RLM_BATCH_QUEUE", "a batch")
-    batch_id = match[1] if match else _batch_id(owner, request.headers.get("idempotency-key"))
-    entry["batchId"] = batch_id
-    return await routes[request.method](front.batches, batch_id, owner, BatchInput(request, front.settings))
+    def _batches(self) -> ObjectStubs:
+        if self.batches is None:
+            raise BindingMissing("RLM_BATCH_QUEUE", "a batch")
+        return self.batches
 
 
-async def _submit(batches: Batches, batch_id: str, owner: str, given: BatchInput) -> HttpResponse:
-    _require_media(given.request)
+def _named(call: Call) -> str:
+    """The batch that a path names."""
+    call.record.batch_id = call.parameters["id"]
+    return call.parameters["id"]
+
+
+async def _submitted(batches: ObjectStubs, batch_id: str, owner: str, given: BatchInput) -> HttpResponse:
     token = uuid.uuid4().hex
     known = await batches.call(batch_id, "open", batch_id, owner, token)
     try:
@@ -86,25 +88,7 @@ async def _submit(batches: Batches, batch_id: str, owner: str, given: BatchInput
     if known.pop("digest") != given.digest:
         raise Conflict("this Idempotency-Key was used for a different batch")
     accepted = BatchAccepted.model_validate(known)
-    location = {"location": f"/rlm/batch/{batch_id}", **_PRIVATE}
-    return HttpResponse.of_json_text(202, accepted.model_dump_json(by_alias=True), location)
-
-
-async def _status(batches: Batches, batch_id: str, owner: str, _: BatchInput) -> HttpResponse:
-    return HttpResponse.of_json(200, await batches.call(batch_id, "status", owner), _PRIVATE)
-
-
-async def _results(batches: Batches, batch_id: str, owner: str, _: BatchInput) -> HttpResponse:
-    stream = await batches.stream(batch_id, "results", owner)
-    return HttpResponse(200, stream, {"content-type": "application/x-ndjson; charset=utf-8", **_PRIVATE})
-
-
-async def _delete(batches: Batches, batch_id: str, owner: str, _: BatchInput) -> HttpResponse:
-    await batches.call(batch_id, "remove", owner)
-    return HttpResponse(204, b"")
-
-
-_Handler = Callable[[Batches, str, str, BatchInput], Awaitable[HttpResponse]]
+    return HttpResponse.of_json_text(202, accepted.to_json(), {"location": f"/rlm/batch/{batch_id}"})
 
 
 def _batch_id(owner: str, idempotency_key: str | None) -> str:

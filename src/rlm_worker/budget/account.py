@@ -2,7 +2,8 @@
 
 Dollars are handed out before they are spent: a run holds a grant, and what is spent today plus all open grants never
 passes the cap. A run that ends books what it really cost. One that is never heard of again keeps its slot until its
-lease runs out; then its whole grant counts as spent, until somebody who knows better says otherwise.
+lease runs out; then its whole grant is presumed spent, until somebody who knows better says otherwise: what was not
+spent goes back to the day on which it was presumed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS runs (run TEXT PRIMARY KEY, granted REAL NOT NULL, booked REAL NOT NULL,
         expires_at REAL NOT NULL, is_open INTEGER NOT NULL)""",
     "CREATE TABLE IF NOT EXISTS days (day INTEGER PRIMARY KEY, spent REAL NOT NULL)",
+    # Runs whose lease ran out and that were not closed: the dollars of their grants that were booked for that.
+    """CREATE TABLE IF NOT EXISTS presumed (run TEXT NOT NULL, day INTEGER NOT NULL, usd REAL NOT NULL,
+        PRIMARY KEY (run, day))""",
 )
 
 
@@ -71,15 +75,24 @@ class Account:
         lease = self._lease(run)
         if not lease.is_open and not resumed:
             self._check_slot()
+        lease = self._revived(lease, now)
         granted = max(lease.granted, min(lease.booked + usd, self._allowed(lease, now)))
         if granted <= lease.booked and not resumed:
             raise self._nothing_left(now)
         return self._keep(lease, granted, now + FIRST_LEASE_SECONDS)
 
     def extend(self, run: str, total: float, now: float) -> float:
-        """Raises a run's grant so that it may have spent `total` dollars, if the day allows; gives what it may."""
+        """Raises a run's grant so that it may have spent `total` dollars, if the day allows; gives what it may.
+
+        A run that goes on keeps its slot by asking, one whose lease ran out takes it again. One that was closed, or
+        never opened, stays so.
+        """
         self._expire(now)
         lease = self._lease(run)
+        if not lease.is_open:
+            if not self._presumed(run):
+                return lease.granted
+            lease = self._revived(lease, now)
         allowed = self._allowed(lease, now)
         if total <= lease.granted or total > allowed:
             return self._keep(lease, lease.granted, now + LEASE_SECONDS)
@@ -89,7 +102,9 @@ class Account:
     def close(self, run: str, total: float, now: float) -> None:
         """Books what a run has cost since it began, and frees its slot and the rest of its grant; may be repeated."""
         self._expire(now)
-        self._book(self._lease(run), total, now)
+        lease = self._lease(run)
+        booked = lease.booked - self._give_back(run, lease.booked - total)
+        self._book(_Lease(run, booked=booked), max(total, booked), now)
 
     def state(self, now: float) -> dict[str, object]:
         """Today's dollars and the runs that go on, beside the limits."""
@@ -116,19 +131,54 @@ class Account:
         return lease.booked + self._cap - self._spent(now) - self._outstanding(beside=lease.run)
 
     def _expire(self, now: float) -> None:
-        """Books the whole grant of runs that were not heard of for the length of a lease."""
+        """Presumes the whole grant spent, by the end of its lease, of runs that were not heard of since."""
         late = self._database.execute(
-            "SELECT run, granted, booked, is_open FROM runs WHERE is_open = 1 AND expires_at <= ?", now
+            "SELECT run, granted, booked, is_open, expires_at FROM runs WHERE is_open = 1 AND expires_at <= ?", now
         )
-        for lease in map(_lease_of, late):
-            self._book(lease, max(lease.granted, lease.booked), now)
+        for *row, expires_at in late:
+            lease, end = _lease_of(tuple(row)), float(expires_at or 0)
+            total = max(lease.granted, lease.booked)
+            self._book(lease, total, end)
+            self._presume(lease.run, total - lease.booked, _day(end))
         self._database.execute("DELETE FROM runs WHERE is_open = 0 AND expires_at <= ?", now - _MEMORY_SECONDS)
+        self._database.execute("DELETE FROM presumed WHERE day < ?", _day(now - _MEMORY_SECONDS))
 
     def _book(self, lease: _Lease, total: float, now: float) -> None:
-        day = _day(now)
-        spent = max(0.0, self._spent(now) + total - lease.booked)
-        self._database.execute("INSERT OR REPLACE INTO days VALUES (?, ?)", day, spent)
+        """Books what a run has spent beyond what was booked, on the day of `now`, and frees its slot."""
+        self._add(_day(now), total - lease.booked)
         self._write(_Lease(lease.run, total, total), now)
+
+    def _add(self, day: int, usd: float) -> None:
+        self._database.execute("INSERT OR REPLACE INTO days VALUES (?, ?)", day, max(0.0, self._spent_on(day) + usd))
+
+    def _presume(self, run: str, usd: float, day: int) -> None:
+        self._database.execute(
+            "INSERT INTO presumed VALUES (?, ?, ?) ON CONFLICT (run, day) DO UPDATE SET usd = usd + excluded.usd",
+            *(run, day, usd),
+        )
+
+    def _revived(self, lease: _Lease, now: float) -> _Lease:
+        """A lease as it was before it ran out, as far as today allows; any other as it is."""
+        if not self._presumed(lease.run):
+            return lease
+        back = self._give_back(lease.run, lease.booked)
+        lease = _Lease(lease.run, lease.granted, lease.booked - back)
+        return _Lease(lease.run, min(lease.granted, self._allowed(lease, now)), lease.booked)
+
+    def _presumed(self, run: str) -> list[tuple[int, float]]:
+        """The days on which a run's lease ran out, the last first, and what was booked for that."""
+        rows = self._database.execute("SELECT day, usd FROM presumed WHERE run = ? ORDER BY day DESC", run)
+        return [(int(day or 0), float(usd or 0)) for day, usd in rows]
+
+    def _give_back(self, run: str, usd: float) -> float:
+        """Gives back, to the days that it was taken from, what was presumed and not spent; how much that was."""
+        given = 0.0
+        for day, presumed in self._presumed(run):
+            part = max(0.0, min(presumed, usd - given))
+            self._add(day, -part)
+            given += part
+        self._database.execute("DELETE FROM presumed WHERE run = ?", run)
+        return given
 
     def _keep(self, lease: _Lease, granted: float, expires_at: float) -> float:
         self._write(_Lease(lease.run, granted, lease.booked, is_open=True), expires_at)
@@ -143,7 +193,10 @@ class Account:
         return _lease_of(rows[0]) if rows else _Lease(run)
 
     def _spent(self, now: float) -> float:
-        return self._number("SELECT spent FROM days WHERE day = ?", _day(now))
+        return self._spent_on(_day(now))
+
+    def _spent_on(self, day: int) -> float:
+        return self._number("SELECT spent FROM days WHERE day = ?", day)
 
     def _outstanding(self, *, beside: str = "") -> float:
         """Dollars granted to runs that go on and not yet booked, one run left out."""

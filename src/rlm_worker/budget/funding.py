@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from rlm_worker.errors import RateLimited, UsageLimitExceeded
-from rlm_worker.ports import Accounts, DeltaSink, Journal, Model, ModelReply, ModelRequest
+from rlm_worker.errors import RateLimited, RLMError, UsageLimitExceeded
+from rlm_worker.ports import Accounts, DeltaSink, Model, ModelReply, ModelRequest
 
+from .changes import Change
 from .ledger import Ledger
 
 # What a run asks for when it begins, in US dollars; the account gives what is left of the day where that is less.
 FIRST_GRANT_USD = 0.02
 UNLIMITED_USD = 1e12
 _RETRY_SECONDS = 3_600
+_SETTLE_SECONDS = 5.0
 
 
 class Unlimited:
@@ -38,83 +40,70 @@ class Unlimited:
 
 
 @dataclass(frozen=True, slots=True)
-class Purse:
-    """Whose money a run spends: the key's account, and the dollars granted when the run began."""
+class Grant:
+    """Whose money a run spends: the key's account, and the dollars granted when the run began.
+
+    `earlier_usd` was spent by this run without being in its ledger.
+    """
 
     accounts: Accounts
     owner: str
     run: str
-    granted: float
+    usd: float
+    earlier_usd: float = 0.0
 
 
 class CallPricing(Protocol):
-    """What calls may cost, in US dollars: at most, and a quicker bound above that."""
+    """The most that an attempt may cost, in US dollars."""
 
     def worst_usd(self, request: ModelRequest) -> float: ...
 
-    def at_most_usd(self, request: ModelRequest) -> float: ...
-
-
-class CutOff:
-    """Notes the most that a call costs which is given up under way: nobody knows any more whether it is billed.
-
-    Without this, starting runs and cancelling them would cost the deployment money and the key none.
-    """
-
-    def __init__(self, model: Model, journal: Journal, under_way_usd: Callable[[ModelRequest], float]) -> None:
-        self._model = model
-        self._journal = journal
-        self._under_way_usd = under_way_usd
-
-    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
-        try:
-            return await self._model.complete(request, deltas)
-        except asyncio.CancelledError:
-            self._journal.cut_off(self._under_way_usd(request))
-            raise
-
 
 class Funded:
-    """Lets a call through when the account covers its worst case beside all that is spent and under way."""
+    """Lets an attempt through when the account covers its worst case beside all that is spent and under way."""
 
-    def __init__(self, model: Model, ledger: Ledger, purse: Purse, pricing: CallPricing, journal: Journal) -> None:
+    def __init__(self, model: Model, ledger: Ledger, grant: Grant, pricing: CallPricing) -> None:
         self._model = model
         self._pricing = pricing
-        self._journal = journal
         self._ledger = ledger
-        self._purse = purse
-        self._granted = purse.granted
+        self._grant = grant
+        self._granted = grant.usd
         self._under_way: list[float] = []
-        self._change = asyncio.Condition()
+        self._asking = asyncio.Lock()
+        self._change = Change()
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
         if self._granted >= UNLIMITED_USD:
             return await self._model.complete(request, deltas)
-        worst = await self._reserve(request)
+        worst = self._pricing.worst_usd(request)
+        await self._reserve(worst)
         try:
             return await self._model.complete(request, deltas)
         finally:
             self._under_way.remove(worst)
-            async with self._change:
-                self._change.notify_all()
+            self._change.notify()
 
-    async def _reserve(self, request: ModelRequest) -> float:
-        async with self._change:
-            worst = self._pricing.at_most_usd(request)
-            if not await self._is_covered(worst):
-                worst = self._pricing.worst_usd(request)
-            while not await self._is_covered(worst):
-                if not self._under_way:
-                    raise self._refusal()
-                await self._change.wait()  # what is under way usually costs less than its worst case
-            self._under_way.append(worst)
-            return worst
+    async def _reserve(self, worst: float) -> None:
+        if not self._fits(worst):
+            async with self._asking:  # one asks for all: the account grants a total
+                await self._make_room(worst)
+        self._under_way.append(worst)
 
-    async def _is_covered(self, worst: float) -> bool:
-        total = self._spent() + sum(self._under_way) + worst
-        if total > self._granted:
-            self._granted = await self._purse.accounts.extend(self._purse.owner, self._purse.run, total)
-        return total <= self._granted
+    async def _make_room(self, worst: float) -> None:
+        while not self._fits(worst):
+            grant = self._grant
+            self._granted = await grant.accounts.extend(grant.owner, grant.run, self._total(worst))
+            if self._fits(worst):
+                return
+            if not self._under_way:
+                raise self._refusal()
+            await self._change.wait()  # what is under way usually costs less than its worst case
+
+    def _fits(self, worst: float) -> bool:
+        return self._total(worst) <= self._granted
+
+    def _total(self, worst: float) -> float:
+        return self._spent() + sum(self._under_way) + worst
 
     def _refusal(self) -> RateLimited | UsageLimitExceeded:
         """A run that has spent nothing is refused by its key's limit; any other ends with what it has."""
@@ -125,4 +114,30 @@ class Funded:
         return UsageLimitExceeded("KEY_DAILY_USD", round(self._granted, 8), round(self._spent(), 8))
 
     def _spent(self) -> float:
-        return self._ledger.usage.cost_usd + self._journal.cut_off_usd()
+        return self._ledger.settled_usd + self._grant.earlier_usd
+
+
+class RunAccount:
+    """What a session settles with its key's account: a slot and dollars when a run begins, its cost at the end."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+
+    async def open(self, owner: str, run: str, max_cost_usd: float | None) -> float:
+        """Takes a slot; gives the dollars granted, no more than the run may spend. Raises `RateLimited`."""
+        return await self._accounts.open(owner, run, min(FIRST_GRANT_USD, max_cost_usd or FIRST_GRANT_USD))
+
+    async def renew(self, owner: str, run: str) -> None:
+        """Keeps the run's slot: a lease is longer than an alarm lasts."""
+        with suppress(RLMError, TimeoutError):
+            async with asyncio.timeout(_SETTLE_SECONDS):
+                await self._accounts.extend(owner, run, 0.0)
+
+    async def close(self, owner: str, run: str, total_usd: float) -> bool:
+        """Books what the run has cost; False where the account cannot be reached, which may be tried again."""
+        try:
+            async with asyncio.timeout(_SETTLE_SECONDS):
+                await self._accounts.close(owner, run, total_usd)
+        except (RLMError, TimeoutError):
+            return False
+        return True

@@ -1,13 +1,14 @@
-"""The ledger of a run: one for the whole tree of calls, reserved before and settled after each."""
+"""The ledger of a run: one for the whole tree of calls, reserved before and settled after each attempt."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from rlm_worker.errors import UsageLimitExceeded
 from rlm_worker.ports import CallUsage, ModelSpec, Role
+
+from .changes import Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class UsageLimits:
 
 @dataclass(frozen=True, slots=True)
 class ModelTotals:
-    """One model's share of a run."""
+    """One model's share of a run; `calls` counts every attempt that was billed."""
 
     calls: int = 0
     input_tokens: int = 0
@@ -44,7 +45,11 @@ class ModelTotals:
 
 @dataclass(frozen=True, slots=True)
 class RunUsage:
-    """What a run has used so far."""
+    """What a run has used so far.
+
+    `sub_calls` and `iterations` count calls to sub-models and to the root model that were paid, however many attempts
+    each took; tokens and dollars count every attempt.
+    """
 
     iterations: int = 0
     sub_calls: int = 0
@@ -72,10 +77,11 @@ class RunUsage:
         return any(totals.estimated for _, totals in self.models)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Reservation:
-    """The worst case of a call under way."""
+    """The worst case of an attempt under way, at the call of that key."""
 
+    call: str
     role: Role
     cost_usd: float
 
@@ -83,8 +89,10 @@ class Reservation:
 class Ledger:
     """Holds a run to its limits.
 
-    A call reserves its worst case first, so that calls in flight together cannot pass a limit that each alone would
-    keep, and settles with what the model reports.
+    A call takes its place among those that the run may make; each attempt at it reserves its worst case first, so that
+    attempts in flight together cannot pass a limit that each alone would keep, and settles with what the model reports.
+    What was paid never exceeds `max_cost_usd` if no attempt costs more than it has reserved: where a usage is only an
+    estimate, the rest of its reservation is not spent again.
     """
 
     def __init__(self, limits: UsageLimits, now: Callable[[], float]) -> None:
@@ -92,13 +100,22 @@ class Ledger:
         self._now = now
         self._usage = RunUsage()
         self._totals: dict[str, ModelTotals] = {}
+        self._begun: dict[str, Role] = {}  # calls under way for which nothing was paid yet
+        self._paid: set[str] = set()
         self._open: list[Reservation] = []
+        self._spent_usd = 0.0
+        self._doubtful_usd = 0.0
         self._set_aside_usd = 0.0
-        self._settled = asyncio.Condition()
+        self._change = Change()
 
     @property
     def usage(self) -> RunUsage:
         return replace(self._usage, models=tuple(self._totals.items()))
+
+    @property
+    def settled_usd(self) -> float:
+        """The most that all settled attempts have cost; more than `usage.cost_usd` where that is an estimate."""
+        return self._spent_usd + self._doubtful_usd
 
     def remaining_usd(self) -> float | None:
         """Dollars neither spent nor reserved; None without a limit."""
@@ -120,67 +137,101 @@ class Ledger:
         """Keeps that many dollars out of reach of sub-calls, for the root model's last word."""
         self._set_aside_usd = usd
 
-    async def reserve(self, role: Role, worst_usd: float) -> Reservation:
-        """Reserves the worst case of a call; raises `UsageLimitExceeded` when no limit can take it any more.
+    async def begin(self, call: str, role: Role) -> None:
+        """Takes a call's place among those that the run may make; raises `UsageLimitExceeded` where none is left.
 
-        While other calls are in flight their worst case is counted; it usually shrinks when they settle, so a
-        reservation that does not fit yet waits for them.
+        Waits for calls in flight, which give theirs back when they come to nothing. A call that was paid for before is
+        not counted again.
         """
-        async with self._settled:
-            while (refusal := self._refusal(role, worst_usd)) is not None:
-                if not self._open or refusal.limit == "timeoutSeconds":
-                    raise refusal
-                await self._settled.wait()
-            reservation = Reservation(role, worst_usd)
-            self._open.append(reservation)
-            return reservation
+        while (refusal := self._call_refusal(call, role)) is not None:
+            if refusal.limit == "timeoutSeconds" or not self._in_flight(role):
+                raise refusal
+            await self._change.wait()
+        if call not in self._paid:
+            self._begun[call] = role
 
-    async def settle(self, reservation: Reservation, model: ModelSpec, usage: CallUsage) -> None:
-        """Replaces a reservation by what the call really used."""
-        async with self._settled:
-            self._open.remove(reservation)
-            self._count(reservation.role, model, usage)
-            self._settled.notify_all()
+    def end(self, call: str) -> None:
+        """The call is over; its place is free again if nothing was paid."""
+        if self._begun.pop(call, None) is not None:
+            self._change.notify()
 
-    async def release(self, reservation: Reservation) -> None:
-        """Gives a reservation back: the call was not paid."""
-        async with self._settled:
-            self._open.remove(reservation)
-            self._settled.notify_all()
+    async def reserve(self, call: str, role: Role, worst_usd: float) -> Reservation:
+        """Reserves the worst case of an attempt; raises `UsageLimitExceeded` when no limit can take it any more.
 
-    def restore(self, role: Role, model: ModelSpec, usage: CallUsage) -> None:
-        """Counts a call that an earlier life of this run has paid."""
-        self._count(role, model, usage)
+        While others are in flight their worst case is counted; it usually shrinks when they settle, so a reservation
+        that does not fit yet waits for them.
+        """
+        while (refusal := self._refusal(role, worst_usd)) is not None:
+            if not self._open or refusal.limit == "timeoutSeconds":
+                raise refusal
+            await self._change.wait()
+        reservation = Reservation(call, role, worst_usd)
+        self._open.append(reservation)
+        return reservation
+
+    def settle(self, reservation: Reservation, model: ModelSpec, usage: CallUsage, at_most_usd: float = 0.0) -> None:
+        """Replaces a reservation by what the attempt used; `at_most_usd` bounds that where it is an estimate."""
+        self._open.remove(reservation)
+        self._count(reservation.call, reservation.role, model, usage, at_most_usd)
+        self._change.notify()
+
+    def release(self, reservation: Reservation) -> None:
+        """Gives a reservation back: the attempt was not billed."""
+        self._open.remove(reservation)
+        self._change.notify()
+
+    def restore(self, call: str, role: Role, model: ModelSpec, usage: CallUsage, at_most_usd: float = 0.0) -> None:
+        """Counts an attempt that an earlier life of this run has paid."""
+        self._count(call, role, model, usage, at_most_usd)
 
     def count_cached(self) -> None:
         """Counts a sub-call that an earlier run has paid."""
         self._usage = replace(self._usage, cached_sub_calls=self._usage.cached_sub_calls + 1)
 
-    def _count(self, role: Role, model: ModelSpec, usage: CallUsage) -> None:
+    def _count(self, call: str, role: Role, model: ModelSpec, usage: CallUsage, at_most_usd: float) -> None:
         self._totals[model.id] = self._totals.get(model.id, ModelTotals()).plus(model, usage)
+        cost = model.cost(usage.input_tokens, usage.output_tokens)
+        self._spent_usd += cost
+        self._doubtful_usd += max(0.0, at_most_usd - cost)
+        if call in self._paid:
+            return
+        self._paid.add(call)
+        self._begun.pop(call, None)
         if role == "sub":
             self._usage = replace(self._usage, sub_calls=self._usage.sub_calls + 1)
         else:
             self._usage = replace(self._usage, iterations=self._usage.iterations + 1)
 
-    def _refusal(self, role: Role, worst_usd: float) -> UsageLimitExceeded | None:
-        limits = self.limits
-        if limits.deadline is not None and self._now() >= limits.deadline:
-            return UsageLimitExceeded("timeoutSeconds", limits.deadline, self._now())
-        if role == "sub" and self.remaining_sub_calls() <= 0:
-            return UsageLimitExceeded("maxSubCalls", limits.max_sub_calls, limits.max_sub_calls)
-        if role == "root" and self.remaining_iterations() <= 0:
-            return UsageLimitExceeded("maxIterations", limits.max_iterations, limits.max_iterations)
-        if limits.max_cost_usd is None:
+    def _call_refusal(self, call: str, role: Role) -> UsageLimitExceeded | None:
+        if self._is_late():
+            return self._too_late()
+        if call in self._paid:
             return None
-        allowed = limits.max_cost_usd - (self._set_aside_usd if role == "sub" else 0.0)
-        if self._committed() + worst_usd > allowed:
-            return UsageLimitExceeded("maxCostUsd", limits.max_cost_usd, round(self._committed(), 8))
+        if role == "sub" and self.remaining_sub_calls() <= 0:
+            return UsageLimitExceeded("maxSubCalls", self.limits.max_sub_calls, self.limits.max_sub_calls)
+        if role == "root" and self.remaining_iterations() <= 0:
+            return UsageLimitExceeded("maxIterations", self.limits.max_iterations, self.limits.max_iterations)
         return None
 
+    def _refusal(self, role: Role, worst_usd: float) -> UsageLimitExceeded | None:
+        if self._is_late():
+            return self._too_late()
+        most = self.limits.max_cost_usd
+        if most is None:
+            return None
+        allowed = most - (self._set_aside_usd if role == "sub" else 0.0)
+        if self._committed() + worst_usd > allowed:
+            return UsageLimitExceeded("maxCostUsd", most, round(self._committed(), 8))
+        return None
+
+    def _is_late(self) -> bool:
+        return self.limits.deadline is not None and self._now() >= self.limits.deadline
+
+    def _too_late(self) -> UsageLimitExceeded:
+        return UsageLimitExceeded("timeoutSeconds", self.limits.deadline or 0.0, self._now())
+
     def _committed(self) -> float:
-        spent = sum(totals.cost_usd for totals in self._totals.values())
-        return spent + sum(reservation.cost_usd for reservation in self._open)
+        return self.settled_usd + sum(reservation.cost_usd for reservation in self._open)
 
     def _in_flight(self, role: Role) -> int:
-        return sum(1 for reservation in self._open if reservation.role == role)
+        return sum(1 for other in self._begun.values() if other == role)

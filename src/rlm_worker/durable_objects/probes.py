@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from rlm_worker.adapters.bindings import binding
 from rlm_worker.adapters.r2 import R2Store
+from rlm_worker.adapters.retry import first_line
 from rlm_worker.adapters.workers_ai import WorkersAI
 from rlm_worker.models.catalog import Catalog
-from rlm_worker.ports import Message, ModelRequest
+from rlm_worker.ports import Message, ModelRequest, pieces
 
 from .account_object import AccountStubs
-from .rpc import SessionStubs
+from .rpc import sessions
 
 _PROBE_MODEL = "llama-3.1-8b"
 
@@ -44,7 +45,7 @@ class BindingProbes:
         try:
             await check()
         except Exception as error:  # noqa: BLE001 - whatever a binding throws is what ops want to read here
-            return (str(error).splitlines() or [type(error).__name__])[0][:200]
+            return first_line(error)
         return None
 
     async def _ai(self) -> None:
@@ -53,12 +54,12 @@ class BindingProbes:
             await WorkersAI(self._env).complete(ModelRequest(model, (Message("user", "Say OK."),), 4))
 
     async def _sessions(self) -> None:
-        await SessionStubs(self._env).call("probe", "ping")
+        await sessions(self._env).call("probe", "ping")
 
     async def _r2(self) -> None:
         key, content = f"probes/{uuid.uuid4().hex}", b"probe"
         store = R2Store(self._env)
-        await store.write(key, _once(content))
+        await store.write(key, pieces(content))
         if await store.read(key, 0, len(content)) != content:
             raise RuntimeError("gave back something else than was written")
         await store.delete(key)
@@ -76,7 +77,3 @@ class BindingProbes:
     async def _analytics(self) -> None:
         if not callable(getattr(binding(self._env, "RLM_ANALYTICS"), "writeDataPoint", None)):
             raise TypeError("takes no data points")
-
-
-async def _once(content: bytes) -> AsyncIterator[bytes]:
-    yield content

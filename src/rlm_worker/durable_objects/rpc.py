@@ -1,93 +1,115 @@
-"""The sessions' Durable Objects, as callers see them: calls over RPC that outlive a restart of the object."""
+"""Durable Objects over RPC: one envelope for what crosses, and calls that outlive a restart of the object.
+
+What crosses is JSON as text, which is one copy; an error crosses as its body on the wire and is raised again as the
+class that it was.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from pyodide.ffi import JsException
 
 from rlm_worker.adapters.bindings import binding
-from rlm_worker.errors import RateLimited, RLMError, StorageUnavailable
-
-
-class SessionStubs:
-    """Calls sessions from outside, and asks again when a session's object was moved or restarted meanwhile.
-
-    That is safe: a session's name stands for one request, and what was journalled is not paid again.
-    """
-
-    namespace = "RLM_SESSIONS"
-
-    def __init__(self, env: Any) -> None:
-        self._env = env
-
-    async def call(self, session_id: str, method: str, *arguments: object) -> object:
-        """The value that a method gives; raises `RemoteError` for an error that crossed."""
-        return _opened(await self._invoke(session_id, method, arguments))
-
-    async def stream(self, session_id: str, method: str, *arguments: object) -> object:
-        """The stream that a method gives."""
-        answer = await self._invoke(session_id, method, arguments)
-        return _opened(answer) if isinstance(answer, str) else getattr(answer, "_binding", answer)
-
-    async def _invoke(self, session_id: str, method: str, arguments: tuple[object, ...]) -> Any:
-        message = ""
-        namespace = binding(self._env, self.namespace)
-        if namespace is None:
-            raise StorageUnavailable(f"the binding {self.namespace} is missing")
-        failures = 0
-        for _ in range(_MOST_CALLS):
-            began = time.time()
-            try:
-                return await getattr(namespace.getByName(session_id), method)(*arguments)
-            except (JsException, OSError) as error:
-                message = _first_line(error)
-            # An object that had worked for a while before it was moved or restarted is there again at once.
-            failures = 0 if time.time() - began > _WORKED_SECONDS else failures + 1
-            if failures > len(_PAUSES):
-                break
-            await asyncio.sleep(_PAUSES[max(0, failures - 1)])
-        raise StorageUnavailable(f"the session cannot be reached: {message}")
-
+from rlm_worker.adapters.retry import first_line
+from rlm_worker.errors import RLMError, StorageUnavailable
+from rlm_worker.wire.results import ErrorBody
 
 _PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
+# Accounts are asked while a caller waits for nothing else.
+_SHORT_PAUSES = (0.05, 0.2, 0.5)
 _WORKED_SECONDS = 0.03
-_MOST_CALLS = 50
+_MAX_CALLS = 50
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+class Stubs:
+    """The `ObjectStubs` port on one namespace: asks again when an object was moved or restarted meanwhile.
 
+    That is safe: whatever the objects of this Worker are asked for may be asked for again.
+    """
 
-class RemoteError(RLMError):
-    """An error that a session raised on its side; keeps its type."""
+    def __init__(self, env: Any, namespace: str, what: str, pauses: Sequence[float] = _PAUSES) -> None:
+        self._env = env
+        self._namespace = namespace
+        self._what = what
+        self._pauses = pauses
 
-    def __init__(self, facts: Mapping[str, object]) -> None:
-        self.type = str(facts["type"])
-        super().__init__(str(facts["message"]))
+    async def call(self, name: str, method: str, *arguments: object) -> object:
+        """The value that a method gives; raises the error that it raised."""
+        return await self._asked(name, method, arguments)
+
+    async def stream(self, name: str, method: str, *arguments: object) -> object:
+        """The stream that a method gives."""
+        return await self._asked(name, method, arguments)
+
+    async def _asked(self, name: str, method: str, arguments: tuple[object, ...]) -> object:
+        message = ""
+        namespace = binding(self._env, self._namespace)
+        if namespace is None:
+            raise StorageUnavailable(f"the binding {self._namespace} is missing")
+        failures = 0
+        for _ in range(_MAX_CALLS):
+            began = time.time()
+            try:
+                answer = await getattr(namespace.getByName(name), method)(*arguments)
+                return _opened(answer) if isinstance(answer, str) else getattr(answer, "_binding", answer)
+            except (JsException, OSError, ValueError) as error:
+                message = first_line(error)
+            # An object that had worked for a while before it was moved or restarted is there again at once.
+            failures = 0 if time.time() - began > _WORKED_SECONDS else failures + 1
+            if failures > len(self._pauses):
+                break
+            await asyncio.sleep(self._pauses[max(0, failures - 1)])
+        raise StorageUnavailable(f"{self._what} cannot be reached: {message}")
 
 
 def _opened(answer: str) -> object:
-    try:
-        envelope = json.loads(answer)
-        error = envelope.get("error")
-        value = envelope["value"] if error is None else None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise StorageUnavailable("the session answered with something that is not an answer") from None
-    if error is not None:
-        raise RateLimited(error["message"], error["retryAfter"]) if "retryAfter" in error else RemoteError(error)
-    return value
+    """The value in an envelope; raises the error in it, and `ValueError` for what is no envelope."""
+    envelope = json.loads(answer)
+    if isinstance(envelope, dict) and "error" in envelope:
+        raise ErrorBody.model_validate(envelope["error"]).to_error()
+    if not isinstance(envelope, dict) or "value" not in envelope:
+        raise ValueError("it answered with something that is not an answer")
+    return envelope["value"]
 
 
-async def enveloped(work: Callable[[], Awaitable[object]]) -> str:
-    """What a method gives, or the error that it raises, as JSON."""
+def sessions(env: Any) -> Stubs:
+    """The sessions: a session's name stands for one request, and what was journalled is not paid again."""
+    return Stubs(env, "RLM_SESSIONS", "the session")
+
+
+def batches(env: Any) -> Stubs:
+    """The batches."""
+    return Stubs(env, "RLM_BATCHES", "the batch")
+
+
+def batches_of(env: Any) -> Stubs | None:
+    """The batches; None where the deployment lacks a part that they need."""
+    parts = [binding(env, name) for name in ("RLM_BATCHES", "RLM_BATCH_QUEUE")]
+    return batches(env) if all(part is not None for part in parts) else None
+
+
+def accounts(env: Any) -> Stubs:
+    """The accounts of keys."""
+    return Stubs(env, "RLM_ACCOUNTS", "the key's account", _SHORT_PAUSES)
+
+
+async def answered(work: Callable[[], Awaitable[object]]) -> str:
+    """What a method gives, or the error that it raises, in the envelope."""
     try:
         return json.dumps({"value": await work()}, ensure_ascii=False)
     except RLMError as error:
-        facts = {"type": error.type, "message": str(error)}
-        retry = {"retryAfter": error.retry_after} if isinstance(error, RateLimited) else {}
-        return json.dumps({"error": facts | retry})
+        return json.dumps({"error": ErrorBody.of(error).to_wire()})
+
+
+async def answered_now(work: Callable[[], object]) -> str:
+    """The same for a method that waits for nothing."""
+
+    async def done() -> object:
+        return work()
+
+    return await answered(done)

@@ -1,7 +1,4 @@
-"""The session's Durable Object: its SQLite, its alarm, and its methods over RPC.
-
-What crosses RPC is JSON as text, which is one copy; errors cross as JSON too, so that their type is not lost.
-"""
+"""The session's Durable Object: its SQLite, its alarm, and its methods over RPC, each call JSON to JSON."""
 
 from __future__ import annotations
 
@@ -30,8 +27,9 @@ from rlm_worker.settings import Settings
 from rlm_worker.wire.results import RunResult
 
 from .account_object import accounts_of
-from .rpc import enveloped
+from .rpc import answered
 from .storage import DurableAlarm, DurableEraser, DurableSQL
+from .streams import Streaming
 
 _HEARTBEAT_SECONDS = 15.0
 _SECONDS_PER_DAY = 86_400
@@ -94,7 +92,7 @@ class SessionSlot:
             self._session = None
 
 
-class SessionMethods:
+class SessionMethods(Streaming):
     """What the session's Durable Object answers over RPC, each call JSON to JSON."""
 
     _slot: SessionSlot
@@ -114,34 +112,34 @@ class SessionMethods:
             await session.on_alarm()
 
     async def start(self, job: str, context_stored: bool) -> str:
-        async def begin(session: Session) -> object:
+        async def begun(session: Session) -> object:
             started = await session.start(Job.model_validate_json(job), context_stored=context_stored)
-            return json.loads(started.to_json()) if isinstance(started, RunResult) else started
+            return started.to_wire() if isinstance(started, RunResult) else started
 
-        return await self._answered(begin)
-
-    async def wait(self) -> str:
-        async def finished(session: Session) -> object:
-            return json.loads((await session.wait()).to_json())
-
-        return await self._answered(finished)
+        return await self._answered(begun)
 
     async def run(self, job: str, context_stored: bool) -> str:
-        """`start`, and `wait` where there is something to wait for, in one round trip."""
+        """`start`, and what comes of it, in one round trip."""
 
-        async def begin_and_wait(session: Session) -> object:
+        async def ended(session: Session) -> object:
             started = await session.start(Job.model_validate_json(job), context_stored=context_stored)
             if started == "needs_context":
                 return started
             result = started if isinstance(started, RunResult) else await session.wait()
-            return json.loads(result.to_json())
+            return result.to_wire()
 
-        return await self._answered(begin_and_wait)
+        return await self._answered(ended)
+
+    async def wait(self) -> str:
+        async def ended(session: Session) -> object:
+            return (await session.wait()).to_wire()
+
+        return await self._answered(ended)
 
     async def status(self, owner: str) -> str:
         async def state(session: Session) -> object:
             await session.revive()
-            return session.state().model_dump(by_alias=True)
+            return session.state().to_wire()
 
         return await self._answered(state, owner)
 
@@ -149,29 +147,18 @@ class SessionMethods:
         async def result(session: Session) -> object:
             await session.revive()
             found = session.result()
-            return json.loads(found.to_json()) if found else None
+            return found.to_wire() if found else None
 
         return await self._answered(result, owner)
 
     async def trajectory(self, owner: str) -> str:
-        async def calls(session: Session) -> object:
-            return await session.trajectory()
-
-        return await self._answered(calls, owner)
+        return await self._answered(lambda session: session.trajectory(), owner)
 
     async def remove(self, owner: str) -> str:
-        async def remove(session: Session) -> object:
-            await session.delete()
-            return None
-
-        return await self._answered(remove, owner)
+        return await self._answered(lambda session: session.delete(), owner)
 
     async def leave(self, owner: str, batch_id: str) -> str:
-        async def leave(session: Session) -> object:
-            await session.leave(batch_id)
-            return None
-
-        return await self._answered(leave, owner)
+        return await self._answered(lambda session: session.leave(batch_id), owner)
 
     async def events(self, owner: str, after: int) -> Any:
         """A stream of server-sent events; or JSON, where there is nothing to stream."""
@@ -191,7 +178,7 @@ class SessionMethods:
                     session.check_owner(owner)
                 return await ask(session)
 
-        return await enveloped(answer)
+        return await answered(answer)
 
     async def _followed(self, owner: str, after: int, encode: Callable[[int, str, str], str]) -> Any:
         async def nothing(_: Session) -> object:
@@ -200,17 +187,9 @@ class SessionMethods:
         refused = await self._answered(nothing, owner)
         if "error" in json.loads(refused):
             return refused
-        stream = js.TransformStream.new()
-        self._pumps.add(pump := asyncio.create_task(self._pump(stream.writable.getWriter(), after, encode)))
-        pump.add_done_callback(self._pumps.discard)
-        return stream.readable
+        return self._streamed(lambda writer: self._write_events(writer, after, encode))
 
-    @property
-    def _pumps(self) -> set[asyncio.Task[None]]:
-        pumps: set[asyncio.Task[None]] = self.__dict__.setdefault("_running_pumps", set())
-        return pumps
-
-    async def _pump(self, writer: Any, after: int, encode: Callable[[int, str, str], str]) -> None:
+    async def _write_events(self, writer: Any, after: int, encode: Callable[[int, str, str], str]) -> None:
         """Writes events as they come; ends when the run does or when the reader has gone.
 
         In a run that has nothing to tell for a while, only a heartbeat finds out that nobody reads any more.

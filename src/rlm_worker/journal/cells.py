@@ -90,10 +90,6 @@ class CellTable:
         rows = self._read(f"SELECT {_COLUMNS} FROM cells WHERE path = ? AND number = ?", path, number)  # noqa: S608
         return _record(rows[0]) if rows else None
 
-    def paths(self) -> list[str]:
-        """Every REPL that has run a cell."""
-        return [str(path) for (path,) in self._read("SELECT DISTINCT path FROM cells ORDER BY path")]
-
     def start(self, path: str, number: int, code: str) -> None:
         """Notes, before it runs, that a cell runs."""
         self._write(

@@ -1,11 +1,23 @@
-"""What a session writes down, in SQLite: its state, every paid call, the chunks as they were cut, and its events."""
+"""What a session writes down, in SQLite: its state, every paid attempt, the chunks as they were cut, its events."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
-from rlm_worker.ports import CallRecord, CallUsage, Cell, Database, EventKind, Message, Role, Span
+from rlm_worker.ports import (
+    CallRecord,
+    CallUsage,
+    Cell,
+    Database,
+    EventKind,
+    FailedAttempt,
+    Message,
+    Payment,
+    Role,
+    Span,
+)
 
 from . import cells as repl_journal
 
@@ -15,12 +27,25 @@ _SCHEMA = (
         number INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, role TEXT NOT NULL, kind TEXT NOT NULL,
         model TEXT NOT NULL, messages TEXT, text TEXT NOT NULL, input_tokens INTEGER NOT NULL,
         output_tokens INTEGER NOT NULL, estimated INTEGER NOT NULL, cost_usd REAL NOT NULL, started_at REAL NOT NULL,
-        duration_ms INTEGER NOT NULL, span TEXT, parent TEXT NOT NULL)""",
+        duration_ms INTEGER NOT NULL, span TEXT, parent TEXT NOT NULL, finish_reason TEXT NOT NULL DEFAULT '',
+        at_most_usd REAL NOT NULL DEFAULT 0)""",
     """CREATE TABLE IF NOT EXISTS spans (
-        number INTEGER PRIMARY KEY, start INTEGER, stop INTEGER, byte_start INTEGER, byte_stop INTEGER)""",
+        number INTEGER PRIMARY KEY, start INTEGER, stop INTEGER, byte_start INTEGER, byte_stop INTEGER,
+        overlap_bytes INTEGER NOT NULL DEFAULT 0)""",
     """CREATE TABLE IF NOT EXISTS events (
         id INTEGER PRIMARY KEY, kind TEXT NOT NULL, data TEXT NOT NULL, identity TEXT UNIQUE)""",
+    # Attempts that were billed and brought no answer; `call` is the key that the answer, if one came, has in `calls`.
+    """CREATE TABLE IF NOT EXISTS attempts (
+        number INTEGER PRIMARY KEY, call TEXT NOT NULL, role TEXT NOT NULL, model TEXT NOT NULL,
+        input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, estimated INTEGER NOT NULL,
+        cost_usd REAL NOT NULL, at_most_usd REAL NOT NULL, reason TEXT NOT NULL)""",
     *repl_journal.SCHEMA,
+)
+# What the first version's tables lack: a session that it wrote goes on.
+_ADDED_COLUMNS = (
+    ("calls", "finish_reason", "TEXT NOT NULL DEFAULT ''"),
+    ("calls", "at_most_usd", "REAL NOT NULL DEFAULT 0"),
+    ("spans", "overlap_bytes", "INTEGER NOT NULL DEFAULT 0"),
 )
 # A row may have 2 MB; longer texts are cut into parts of this many characters, four bytes each at most.
 _PART = 400_000
@@ -33,7 +58,10 @@ class SessionJournal:
         self._database = database
         self._watchers: set[Callable[[], None]] = set()
         self._keys: set[str] | None = None
-        self._created = bool(database.execute("SELECT 1 FROM sqlite_master WHERE name = 'facts'"))
+        tables = {str(name): str(sql) for name, sql in database.execute("SELECT name, sql FROM sqlite_master")}
+        self._created = "facts" in tables
+        if self._created and "attempts" not in tables:
+            self._extend(tables)
 
     # Facts: small named values, such as the job and the result.
 
@@ -64,22 +92,37 @@ class SessionJournal:
         if self._keys is not None:
             self._keys.add(call.key)
 
+    def book(self, attempt: FailedAttempt) -> None:
+        usage = attempt.usage
+        self._write(
+            "INSERT INTO attempts VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(attempt.call, attempt.role, attempt.model, usage.input_tokens, usage.output_tokens),
+            *(int(usage.estimated), attempt.cost_usd, attempt.at_most_usd, attempt.reason),
+        )
+
+    def payments(self) -> Iterable[Payment]:
+        """Every attempt that was billed, answered or not."""
+        columns = "role, model, input_tokens, output_tokens, estimated, at_most_usd"
+        rows = self._read(f"SELECT key, {columns} FROM calls")  # noqa: S608 - a constant
+        rows += self._read(f"SELECT call, {columns} FROM attempts")  # noqa: S608 - a constant
+        for row in rows:
+            call, role, model, tokens_in, tokens_out, estimated, at_most = row
+            usage = CallUsage(_int(tokens_in), _int(tokens_out), bool(estimated))
+            yield Payment(str(call), _role(role), str(model), usage, float(at_most or 0))
+
     def paid(self) -> Iterable[tuple[Role, str, CallUsage]]:
-        rows = self._read("SELECT role, model, input_tokens, output_tokens, estimated FROM calls")
-        for role, model, tokens_in, tokens_out, estimated in rows:
-            yield _role(role), str(model), CallUsage(_int(tokens_in), _int(tokens_out), bool(estimated))
+        """Role, model and usage of each call that was paid; of one that came to nothing, those of its last attempt."""
+        by_call = {paid.call: (paid.role, paid.model, paid.usage) for paid in self.payments()}
+        return by_call.values()
 
     def paid_usd(self) -> float:
-        """What all calls have cost together, in US dollars."""
-        rows = self._read("SELECT TOTAL(cost_usd) FROM calls")
+        """What all attempts have cost together, in US dollars."""
+        rows = self._read("SELECT (SELECT TOTAL(cost_usd) FROM calls) + (SELECT TOTAL(cost_usd) FROM attempts)")
         return float(rows[0][0] or 0) if rows else 0.0
 
     def cut_off_usd(self) -> float:
-        """What calls that were given up under way may have cost at most, in US dollars."""
+        """What the first version has noted of calls that were given up under way, in US dollars."""
         return float(self.fact("cut_off_usd") or 0)
-
-    def cut_off(self, usd: float) -> None:
-        self.set_fact("cut_off_usd", repr(self.cut_off_usd() + usd))
 
     def calls(self) -> list[CallRecord]:
         """Every call, in the order in which they were finished."""
@@ -87,17 +130,14 @@ class SessionJournal:
         return [_call(row) for row in rows]
 
     def spans(self) -> list[Span]:
-        rows = self._read("SELECT number, start, stop, byte_start, byte_stop FROM spans ORDER BY number")
+        rows = self._read("SELECT number, start, stop, byte_start, byte_stop, overlap_bytes FROM spans ORDER BY number")
         return [Span(*(_int(value) for value in row)) for row in rows]
 
     def add_span(self, span: Span) -> None:
         self._write(
-            "INSERT OR REPLACE INTO spans VALUES (?, ?, ?, ?, ?)",
-            span.index,
-            span.start,
-            span.end,
-            span.byte_start,
-            span.byte_end,
+            "INSERT OR REPLACE INTO spans (number, start, stop, byte_start, byte_stop, overlap_bytes)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            *_span_row(span),
         )
 
     def cells(self, now: Callable[[], float]) -> repl_journal.CellTable:
@@ -124,14 +164,32 @@ class SessionJournal:
         rows = self._read("SELECT data FROM events WHERE kind = ? ORDER BY id DESC LIMIT 1", kind)
         return dict(json.loads(str(rows[0][0]))) if rows else {}
 
-    def watch(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Calls `wake` after each event; gives a function that ends this."""
+    def begin_events(self, kind: EventKind, data: Mapping[str, object]) -> None:
+        """Begins a new run's events: those of the last one go, and numbers count on, so that none is met twice."""
+        newest = self._read("SELECT MAX(id) FROM events")
+        self._write("DELETE FROM events")
+        number, text = _int(newest[0][0]) + 1 if newest else 1, json.dumps(data, ensure_ascii=False)
+        self._write("INSERT INTO events VALUES (?, ?, ?, ?)", number, kind, text, _identity(kind, data))
+        for wake in tuple(self._watchers):
+            wake()
+
+    @contextmanager
+    def watching(self, wake: Callable[[], None]) -> Iterator[None]:
+        """Calls `wake` after each event."""
         self._watchers.add(wake)
-        return lambda: self._watchers.discard(wake)
+        try:
+            yield
+        finally:
+            self._watchers.discard(wake)
+
+    def progress(self) -> int:
+        """A number that grows with every call that was paid and every cell that was begun or has ended."""
+        rows = self._read("SELECT (SELECT COUNT(*) FROM calls), (SELECT TOTAL(starts) FROM cells)")
+        return sum(_int(count) for count in rows[0]) if rows else 0
 
     def forget_run(self) -> None:
-        """Empties everything but the facts, for a run from the beginning."""
-        for table in ("calls", "spans", "events", *repl_journal.TABLES):
+        """Empties everything but facts and events, for a run from the beginning."""
+        for table in ("calls", "attempts", "spans", *repl_journal.TABLES):
             self._write(f"DELETE FROM {table}")  # noqa: S608 - the names stand right above
         self._keys = None
 
@@ -146,38 +204,46 @@ class SessionJournal:
 
     def _write(self, statement: str, *values: Cell) -> None:
         if not self._created:
-            for creation in _SCHEMA:
-                self._database.execute(creation)
-            self._created = True
+            self._create()
         self._database.execute(statement, *values)
+
+    def _extend(self, tables: Mapping[str, str]) -> None:
+        """Adds to an earlier version's tables what they lack."""
+        for table, column, kind in _ADDED_COLUMNS:
+            if column not in tables[table]:
+                self._database.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+        self._create()
+
+    def _create(self) -> None:
+        for creation in _SCHEMA:
+            self._database.execute(creation)
+        self._created = True
 
 
 _CALL_COLUMNS = (
     "key, role, kind, model, messages, text, input_tokens, output_tokens, estimated, cost_usd, started_at, "
-    "duration_ms, span, parent"
+    "duration_ms, span, parent, finish_reason, at_most_usd"
 )
 
 
 def _call_row(call: CallRecord) -> tuple[Cell, ...]:
     # The prompt of a chunk can be built again from its span: the context is not kept twice.
     messages = None if call.span else json.dumps([[message.role, message.content] for message in call.messages])
-    span = (
-        json.dumps([call.span.index, call.span.start, call.span.end, call.span.byte_start, call.span.byte_end])
-        if call.span
-        else None
-    )
+    span = None
+    if call.span is not None:
+        row = _span_row(call.span)
+        span = json.dumps(row if call.span.overlap_bytes else row[:-1])  # as the first version has it
     usage = call.usage
     return (
         *(call.key, call.role, call.kind, call.model, messages, call.text),
         *(usage.input_tokens, usage.output_tokens, int(usage.estimated), call.cost_usd),
-        *(call.started_at, call.duration_ms, span, call.parent),
+        *(call.started_at, call.duration_ms, span, call.parent, call.finish_reason, call.at_most_usd),
     )
 
 
 def _call(row: tuple[Cell, ...]) -> CallRecord:
-    key, role, kind, model, messages, text, tokens_in, tokens_out, estimated, cost, started, duration, span, parent = (
-        row
-    )
+    key, role, kind, model, messages, text, tokens_in, tokens_out, estimated, cost, *more = row
+    started, duration, span, parent, finish_reason, at_most = more
     return CallRecord(
         key=str(key),
         role=_role(role),
@@ -191,7 +257,13 @@ def _call(row: tuple[Cell, ...]) -> CallRecord:
         duration_ms=_int(duration),
         span=Span(*json.loads(str(span))) if span else None,
         parent=str(parent),
+        finish_reason=str(finish_reason),
+        at_most_usd=float(at_most or 0),
     )
+
+
+def _span_row(span: Span) -> tuple[int, ...]:
+    return (span.index, span.start, span.end, span.byte_start, span.byte_end, span.overlap_bytes)
 
 
 def _identity(kind: EventKind, data: Mapping[str, object]) -> str | None:

@@ -1,7 +1,4 @@
-"""What every model call goes through, as decorators over the `Model` port.
-
-Journalled( Metered( Retrying( FallingBack( Throttled( Timed( adapter ))))))
-"""
+"""What a model call goes through, as decorators over the `Model` port; `stack` puts them together."""
 
 from __future__ import annotations
 
@@ -10,10 +7,8 @@ import random
 from dataclasses import dataclass, field, replace
 
 from rlm_worker.budget.ledger import Ledger
-from rlm_worker.errors import RetryableError, UsageLimitExceeded
+from rlm_worker.errors import ModelError, RetryableError, UsageLimitExceeded
 from rlm_worker.ports import (
-    CallRecord,
-    CallUsage,
     Clock,
     DeltaSink,
     Deployment,
@@ -21,53 +16,175 @@ from rlm_worker.ports import (
     Model,
     ModelReply,
     ModelRequest,
+    OutputExhausted,
 )
 from rlm_worker.timers import SharedTimer
 
 from .catalog import Catalog
-from .concurrency import CapacityLimiter, Relief
-from .pricing import Pricing
+from .concurrency import BackoffSignal, CapacityLimiter
+from .pricing import Pricing, max_prompt_tokens
 
 NO_CAPACITY = frozenset({3040, 3021})
+_TIMED_OUT = 3007
+# How much longer than asked an answer may become that has not even begun.
+_LONGER = 4
 
 
-class Timed:
-    """Ends a call that takes too long."""
+class Coalesced:
+    """Makes one call of equal calls under way; those that come later wait for it, and its failure is theirs too.
 
-    def __init__(self, model: Model, seconds: float) -> None:
+    What it brings they have from the journal, which stands below. Where it is cancelled one of them takes its place.
+    """
+
+    def __init__(self, model: Model) -> None:
         self._model = model
-        self._timer = SharedTimer(seconds)
+        self._under_way: dict[str, list[asyncio.Future[None]]] = {}
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
+        key = request.call_key()
+        while key in self._under_way:
+            await self._end_of(key)
+        waiting = self._under_way[key] = []
+        failure: ModelError | None = None
         try:
-            async with asyncio.timeout(None) as timeout:
-                with self._timer.over(timeout):
-                    return await self._model.complete(request, deltas)
-        except TimeoutError:
-            told = f"no answer from {request.model.id} in {self._timer.seconds:g} s"
-            raise RetryableError(told, 3007) from None
+            return await self._model.complete(request if request.call else replace(request, call=key), deltas)
+        except ModelError as error:
+            failure = error
+            raise
+        finally:
+            del self._under_way[key]
+            for end in waiting:
+                _tell(end, failure)
+
+    async def _end_of(self, key: str) -> None:
+        end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._under_way[key].append(end)
+        await end
+
+
+def _tell(end: asyncio.Future[None], failure: ModelError | None) -> None:
+    if end.done():  # whoever waited was cancelled
+        return
+    if failure is None:
+        end.set_result(None)
+    else:
+        end.set_exception(failure)
+
+
+class Journalled:
+    """Answers from the journal what was paid before."""
+
+    def __init__(self, model: Model, journal: Journal, ledger: Ledger) -> None:
+        self._model = model
+        self._journal = journal
+        self._ledger = ledger
+        self._met: set[str] = set()
+
+    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
+        known = self._journal.recall(request.call)
+        if known is None:
+            reply = await self._model.complete(request, deltas)
+            self._met.add(request.call)
+            return reply
+        reply = ModelReply(known.text, known.model, known.usage, known.finish_reason, request.call in self._met)
+        self._count_repeated(request)
+        if deltas is not None:
+            deltas.write(reply.text)
+        return reply.with_finish_reason(request)
+
+    def _count_repeated(self, request: ModelRequest) -> None:
+        """The same prompt twice in one run is asked once."""
+        if request.call in self._met and request.role == "sub":
+            self._ledger.count_cached()
+        self._met.add(request.call)
 
 
 @dataclass(frozen=True, slots=True)
-class Throttled:
-    """Lets calls through as the limiter allows and tells it how they went."""
+class Limited:
+    """Counts a call, and ends it at the run's deadline, all attempts included: `UsageLimitExceeded`."""
 
     model: Model
-    limiter: CapacityLimiter
+    ledger: Ledger
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
-        slot = await self.limiter.acquire()
+        await self.ledger.begin(request.call, request.role)
         try:
-            reply = await self.model.complete(request, deltas)
-        except RetryableError as error:
-            if error.code in NO_CAPACITY:
-                self.limiter.refused(slot, error.retry_after)
-            raise
-        else:
-            self.limiter.succeeded()
-            return reply
+            left = self.ledger.remaining_seconds()
+            if left is None:
+                return await self.model.complete(request, deltas)
+            return await self._within(left, request, deltas)
         finally:
-            await self.limiter.release()
+            self.ledger.end(request.call)
+
+    async def _within(self, seconds: float, request: ModelRequest, deltas: DeltaSink | None) -> ModelReply:
+        whole = asyncio.timeout(max(0.0, seconds))
+        try:
+            async with whole:
+                return await self.model.complete(request, deltas)
+        except TimeoutError:
+            if not whole.expired():
+                raise
+            deadline = self.ledger.limits.deadline or 0.0
+            raise UsageLimitExceeded("timeoutSeconds", deadline, deadline) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Lengthened:
+    """Asks once more, with room for a longer answer, where a model has used up its room before it began to answer."""
+
+    model: Model
+    ledger: Ledger
+    pricing: Pricing
+
+    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
+        try:
+            return await self.model.complete(request, deltas)
+        except OutputExhausted as exhausted:
+            longer = self._longer(request)
+            if longer is None:
+                raise
+            try:
+                return await self.model.complete(longer, deltas)
+            except UsageLimitExceeded:
+                raise exhausted from None
+
+    def _longer(self, request: ModelRequest) -> ModelRequest | None:
+        """The same with as much room as window and budget allow; None where that is no more than it had."""
+        tokens = min(_LONGER * request.max_output_tokens, self._room(request))
+        return replace(request, max_output_tokens=tokens) if tokens > request.max_output_tokens else None
+
+    def _room(self, request: ModelRequest) -> int:
+        left = request.model.window - min(max_prompt_tokens(request), 2 * self.pricing.prompt_tokens(request))
+        usd = self.ledger.remaining_usd()
+        return left if usd is None else min(left, self.pricing.affordable_output(request, usd))
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """Asks again after a passing failure: exponential back-off with jitter, `Retry-After` honoured.
+
+    Nine attempts take about 40 s: a limit that counts by the minute has let something through by then.
+    """
+
+    model: Model
+    clock: Clock
+    deployment: Deployment
+    backoff: BackoffSignal = field(default_factory=BackoffSignal)
+
+    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
+        for attempt in range(1, self.deployment.attempts):
+            try:
+                return await self.model.complete(request, deltas)
+            except RetryableError as error:
+                self.backoff.notify()
+                await self.clock.sleep(self._pause(attempt, error.retry_after))
+                if deltas is not None:
+                    deltas.restart()
+        return await self.model.complete(request, deltas)
+
+    def _pause(self, attempt: int, retry_after: float) -> float:
+        ceiling = min(self.deployment.longest_backoff_seconds, self.deployment.backoff_seconds * 2 ** (attempt - 1))
+        return retry_after + random.uniform(ceiling / 2, ceiling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,113 +205,39 @@ class FallingBack:
 
 
 @dataclass(frozen=True, slots=True)
-class Retrying:
-    """Asks again after a passing failure: exponential back-off with jitter, `Retry-After` honoured.
-
-    Nine attempts take about 40 s: a limit that counts by the minute has let something through by then.
-    """
+class Throttled:
+    """Lets attempts through as the limiter allows and tells it how they went."""
 
     model: Model
-    clock: Clock
-    deployment: Deployment
-    relief: Relief = field(default_factory=Relief)
+    limiter: CapacityLimiter
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
-        for attempt in range(1, self.deployment.attempts):
-            try:
-                return await self.model.complete(request, deltas)
-            except RetryableError as error:
-                self.relief.waiting()
-                await self.clock.sleep(self._backoff(attempt, error.retry_after))
-                if deltas is not None:
-                    deltas.restart()
-        return await self.model.complete(request, deltas)
-
-    def _backoff(self, attempt: int, retry_after: float) -> float:
-        ceiling = min(self.deployment.longest_backoff_seconds, self.deployment.backoff_seconds * 2 ** (attempt - 1))
-        return retry_after + random.uniform(ceiling / 2, ceiling)
-
-
-class Metered:
-    """Reserves a call's worst case in the ledger and settles with what the model reports."""
-
-    def __init__(self, model: Model, ledger: Ledger, pricing: Pricing, catalog: Catalog) -> None:
-        self._model = model
-        self._ledger = ledger
-        self._pricing = pricing
-        self._catalog = catalog
-
-    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
-        # Without a limit in dollars nobody asks for the worst case, and weighing a long prompt is not free.
-        worst = 0.0 if self._ledger.limits.max_cost_usd is None else self._pricing.worst_usd(request)
-        reservation = await self._ledger.reserve(request.role, worst)
+        slot = await self.limiter.acquire()
         try:
-            reply = await self._in_time(request, deltas)
-        except BaseException:
-            await self._ledger.release(reservation)
+            reply = await self.model.complete(request, deltas)
+        except RetryableError as error:
+            if error.code in NO_CAPACITY:
+                self.limiter.refused(slot, error.retry_after)
             raise
-        usage = reply.usage or self._pricing.estimated_usage(request, reply.text)
-        await self._ledger.settle(reservation, self._catalog.find(reply.model) or request.model, usage)
-        self._pricing.learn(request, reply)
-        return replace(reply, usage=usage)
-
-    async def _in_time(self, request: ModelRequest, deltas: DeltaSink | None) -> ModelReply:
-        """The reply, all attempts included before the run's deadline; raises `UsageLimitExceeded` at that."""
-        left = self._ledger.remaining_seconds()
-        whole = asyncio.timeout(None if left is None else max(0.0, left))
-        try:
-            async with whole:
-                return await self._model.complete(request, deltas)
-        except TimeoutError:
-            if not whole.expired():
-                raise
-            deadline = self._ledger.limits.deadline or 0.0
-            raise UsageLimitExceeded("timeoutSeconds", deadline, deadline) from None
+        else:
+            self.limiter.succeeded()
+            return reply
+        finally:
+            await self.limiter.release()
 
 
-class Journalled:
-    """Answers from the journal what was paid before, and writes down each new answer before anyone uses it."""
+class Timed:
+    """Ends an attempt that takes too long."""
 
-    def __init__(self, model: Model, journal: Journal, clock: Clock, ledger: Ledger, catalog: Catalog) -> None:
+    def __init__(self, model: Model, seconds: float) -> None:
         self._model = model
-        self._journal = journal
-        self._clock = clock
-        self._ledger = ledger
-        self._catalog = catalog
-        self._met: set[str] = set()
+        self._timer = SharedTimer(seconds)
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
-        key = request.key()
-        known = self._journal.recall(key)
-        if known is not None:
-            self._count_repeated(key, request)
-            return ModelReply(known.text, known.model, known.usage)
-        started = self._clock.now()
-        reply = await self._model.complete(request, deltas)
-        self._journal.record(self._record(key, request, reply, started))
-        self._met.add(key)
-        return reply
-
-    def _count_repeated(self, key: str, request: ModelRequest) -> None:
-        """The same prompt twice in one run is asked once."""
-        if key in self._met and request.role == "sub":
-            self._ledger.count_cached()
-        self._met.add(key)
-
-    def _record(self, key: str, request: ModelRequest, reply: ModelReply, started: float) -> CallRecord:
-        usage = reply.usage or CallUsage(0, 0, estimated=True)
-        model = self._catalog.find(reply.model) or request.model
-        return CallRecord(
-            key=key,
-            role=request.role,
-            kind=request.kind,
-            model=reply.model,
-            messages=request.messages,
-            text=reply.text,
-            usage=usage,
-            cost_usd=model.cost(usage.input_tokens, usage.output_tokens),
-            started_at=started,
-            duration_ms=round((self._clock.now() - started) * 1000),
-            span=request.span,
-            parent=request.parent,
-        )
+        try:
+            async with asyncio.timeout(None) as timeout:
+                with self._timer.over(timeout):
+                    return await self._model.complete(request, deltas)
+        except TimeoutError:
+            message = f"no answer from {request.model.id} in {self._timer.seconds:g} s"
+            raise RetryableError(message, _TIMED_OUT) from None

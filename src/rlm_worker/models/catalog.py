@@ -14,8 +14,6 @@ from rlm_worker.errors import NotConfigured
 from rlm_worker.ports import ModelSpec
 
 CATALOG_DATE = "2026-10-31"
-DOLLARS_PER_NEURON = 0.011 / 1000
-
 
 _LLAMA_8B = "@cf/meta/llama-3.1-8b-instruct-fp8"
 _LLAMA_8B_FAST = "@cf/meta/llama-3.1-8b-instruct-fp8-fast"

@@ -7,7 +7,7 @@ burst of refusals (refusals of calls that began before the last halving say noth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -73,19 +73,19 @@ class CapacityLimiter:
             await self._clock.sleep(pause)
 
 
-class Relief:
-    """Whoever only waits, before asking again, says so here; each fan-out under way then takes on another worker."""
+class BackoffSignal:
+    """Whoever backs off before asking again says so here; each fan-out under way then takes on another worker."""
 
     def __init__(self) -> None:
         self._calls: set[Callable[[], None]] = set()
 
-    def waiting(self) -> None:
+    def notify(self) -> None:
         for call in tuple(self._calls):
             call()
 
     @contextmanager
-    def calling(self, call: Callable[[], None]) -> Iterator[None]:
-        """Calls that function for each one who waits."""
+    def subscribed(self, call: Callable[[], None]) -> Iterator[None]:
+        """Calls that function for each one who backs off."""
         self._calls.add(call)
         try:
             yield
@@ -94,19 +94,20 @@ class Relief:
 
 
 async def fan_out(
-    items: AsyncIterator[Item],
+    items: AsyncIterator[Item] | Iterable[Item],
     work: Callable[[Item], Awaitable[Result]],
     *,
     width: int,
-    relief: Relief | None = None,
+    backoff: BackoffSignal | None = None,
 ) -> list[Result]:
     """Applies `work` to each item, `width` at a time, and gives the results in the items' order.
 
-    `relief` adds workers, up to twice as many, for those that only wait. Items are drawn only when a worker is free, so
-    that a long input is never held whole. The first exception cancels the rest and is raised as it is; nothing is left
-    running.
+    `backoff` adds workers, up to twice as many, for those that only wait. Items are drawn only when a worker is free,
+    so that a long input is never held whole. The first exception cancels the rest and is raised as it is; nothing is
+    left running.
     """
     results: dict[int, Result] = {}
+    source = items if isinstance(items, AsyncIterator) else _each(items)
     drawing = asyncio.Lock()
     drawn, workers, failed = 0, 0, False
 
@@ -114,7 +115,7 @@ async def fan_out(
         nonlocal drawn
         async with drawing:
             try:
-                item = await anext(items)
+                item = await anext(source)
             except StopAsyncIteration:
                 return None
             drawn += 1
@@ -137,10 +138,15 @@ async def fan_out(
             group.create_task(worker())
 
     try:
-        with (relief or Relief()).calling(take_on):
+        with (backoff or BackoffSignal()).subscribed(take_on):
             async with asyncio.TaskGroup() as group:
                 for _ in range(width):
                     take_on()
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None  # the first; the others followed from it or say the same
     return [results[index] for index in sorted(results)]
+
+
+async def _each(items: Iterable[Item]) -> AsyncIterator[Item]:
+    for item in items:
+        yield item

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from rlm_worker.ports import CallUsage, ModelReply, ModelRequest, ModelSpec
-from rlm_worker.text.tokens import RESERVE_MARGIN, TOKENS_PER_MESSAGE, TokenEstimator
+import json
+from collections.abc import Sequence
 
-from .catalog import Catalog
+from rlm_worker.ports import CallUsage, Message, ModelReply, ModelRequest, ModelSpec
+from rlm_worker.text.tokens import TOKENS_PER_MESSAGE, TokenEstimator, byte_length
 
-_TOKENS_AROUND = 64
+# A chat template may open every prompt with words of its own: the date, the rules of its tools.
+_TEMPLATE_TOKENS = 64
 _EARLY_REPLIES = 16
+_MILLION = 1_000_000
 
 
 class Pricing:
     """Prices the calls of one run; its estimates of tokens learn from what the models report."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+    def __init__(self) -> None:
         self._estimators: dict[str, TokenEstimator] = {}
         self._replies = 0
 
@@ -24,29 +26,27 @@ class Pricing:
         return self._estimators.setdefault(model.id, TokenEstimator())
 
     def prompt_tokens(self, request: ModelRequest) -> int:
-        """About how many tokens a prompt has."""
+        """About how many tokens a prompt has, never more than it can have."""
         estimator = self.estimator(request.model)
-        return sum(estimator.estimate(message.content) + TOKENS_PER_MESSAGE for message in request.messages)
+        tokens = sum(estimator.estimate(message.content) + TOKENS_PER_MESSAGE for message in request.messages)
+        return min(tokens, max_prompt_tokens(request))
 
     def worst_usd(self, request: ModelRequest) -> float:
-        """The most that a call may cost, in US dollars, whichever of the model and its fallback answers."""
-        worst = int(self.prompt_tokens(request) * RESERVE_MARGIN)
-        return max(model.cost(worst, request.max_output_tokens) for model in self._possible(request))
+        """The most that an attempt can cost, in US dollars, whatever its text and its model's vocabulary."""
+        return request.model.cost(max_prompt_tokens(request), request.max_output_tokens)
 
-    def at_most_usd(self, request: ModelRequest) -> float:
-        """More than `worst_usd`, told by the prompt's length alone: weighing a long prompt exactly is not free."""
-        tokens = request.characters() + _TOKENS_AROUND
-        return max(
-            model.cost(min(model.window, tokens), request.max_output_tokens) for model in self._possible(request)
-        )
+    def affordable_output(self, request: ModelRequest, usd: float) -> int:
+        """How many tokens an answer may have so that the call surely costs no more than that; may be negative."""
+        prompt = request.model.cost(max_prompt_tokens(request), 0)
+        return int((usd - prompt) * _MILLION / request.model.output_price) - 1
 
-    def under_way_usd(self, request: ModelRequest) -> float:
-        """What a call that was sent and then given up costs if the model writes as much as it may, in US dollars."""
-        return request.model.cost(self.prompt_tokens(request), request.max_output_tokens)
+    def usage_under_way(self, request: ModelRequest) -> CallUsage:
+        """What an attempt has used that was sent and given up, if the model writes as much as it may."""
+        return CallUsage(self.prompt_tokens(request), request.max_output_tokens, estimated=True)
 
     def estimated_usage(self, request: ModelRequest, text: str) -> CallUsage:
-        """What a call has used whose model reported nothing."""
-        output = self.estimator(request.model).estimate(text)
+        """What an attempt has used whose model reported nothing."""
+        output = min(self.estimator(request.model).estimate(text), byte_length(text), request.max_output_tokens)
         return CallUsage(self.prompt_tokens(request), output, estimated=True)
 
     def learn(self, request: ModelRequest, reply: ModelReply) -> None:
@@ -57,7 +57,15 @@ class Pricing:
             prompt = "\n".join(message.content for message in request.messages)
             self.estimator(request.model).observe(prompt, reply.usage.input_tokens)
 
-    def _possible(self, request: ModelRequest) -> list[ModelSpec]:
-        """The models that may answer: the one that is asked, and its fallback."""
-        fallback = self._catalog.fallback_of(request.model)
-        return [request.model] if fallback is None else [request.model, fallback]
+
+def max_prompt_tokens(request: ModelRequest) -> int:
+    """No prompt has more tokens: none is shorter than a byte of UTF-8, and a prompt beyond the window is refused."""
+    schema = request.response_schema
+    tokens = most_tokens(request.messages) + (len(json.dumps(schema)) if schema is not None else 0)
+    return min(tokens, request.model.window) if request.model.window_published else tokens
+
+
+def most_tokens(messages: Sequence[Message]) -> int:
+    """No more tokens than these stand in a prompt, whichever model reads it."""
+    around = _TEMPLATE_TOKENS + TOKENS_PER_MESSAGE * len(messages)
+    return around + sum(byte_length(message.content) for message in messages)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from rlm_worker.errors import InvalidRequest, RLMError
 from rlm_worker.http import HttpResponse
-from rlm_worker.wire.results import ErrorBody
 
 from .models import UnknownModel
 from .schemas import OpenAIError, OpenAIErrorBody
@@ -15,14 +14,6 @@ from .schemas import OpenAIError, OpenAIErrorBody
 _UNPROCESSABLE, _BAD_REQUEST = 422, 400
 _CODES = {"unauthenticated": "invalid_api_key"}
 _TYPE_OF_STATUS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-
-
-class RunFailed(RLMError):
-    """A run that ended without an answer; keeps the type of its error."""
-
-    def __init__(self, error: ErrorBody) -> None:
-        self.type = error.type
-        super().__init__(error.message)
 
 
 def openai_error(error: RLMError, status: int) -> OpenAIError:

@@ -12,7 +12,7 @@ from rlm_worker.runs.job import Job
 from rlm_worker.wire.results import ErrorBody, RunResult
 
 from .chat import FINGERPRINT, completion_id, finish_reason, model_name, numbers, usage
-from .errors import RunFailed, openai_error
+from .errors import openai_error
 from .schemas import ChatCompletionChunk, ChunkChoice, Delta, Usage
 
 _DONE = "data: [DONE]\n\n"
@@ -77,8 +77,7 @@ class ChatStream:
         return _ANEW + answer
 
     def _failed(self, data: Mapping[str, object]) -> str:
-        error = RunFailed(ErrorBody.model_validate(data.get("error")))
-        return stream_error(error)
+        return stream_error(ErrorBody.model_validate(data.get("error")).to_error())
 
     def _delta(self, delta: Delta) -> str:
         return self._chunk([ChunkChoice(delta=delta)])
@@ -109,7 +108,7 @@ def whole_stream(head: ChatHead, result: RunResult) -> str:
     """The stream of a run that had ended before anyone could follow it."""
     stream = ChatStream(head)
     kind = "result" if result.success else "error"
-    return stream.translate("session", {}) + stream.translate(kind, json.loads(result.to_json()))
+    return stream.translate("session", {}) + stream.translate(kind, result.to_wire())
 
 
 def stream_error(error: RLMError) -> str:

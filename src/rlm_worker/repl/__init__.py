@@ -1,1 +1,1 @@
-"""The REPL: what the root model is told, what it writes, and how its cells are run, written down and replayed."""
+"""The REPL: what the root model is shown, what it writes, and how its cells are run, written down and replayed."""

@@ -15,13 +15,13 @@ from rlm_worker.errors import BindingMissing, SandboxForgot, SandboxLost
 from rlm_worker.journal.cells import CellOutcome, CellRecord, CellTable
 from rlm_worker.ports import Sandbox, SandboxRepl
 
-from .host import CellCalls, placed
+from .host import TURNED_AWAY_SECONDS, CellCalls, placed
 from .protocol import Report, parse_report
 from .task import Task
 
 # A REPL stops a cell by itself; only one that it cannot stop is still there after this much more.
 _GRACE_FACTOR, _GRACE_SECONDS = 1.5, 5.0
-_MOST_STARTS = 3
+_MAX_STARTS = 3
 _HEALTH_SECONDS = 5.0
 _TOOLS = ["llm_query", "llm_query_batched", "rlm_query", "budget"]
 
@@ -53,7 +53,7 @@ class DurableRepl:
 
     async def _run_somewhere(self, number: int, code: str) -> CellOutcome:
         """Runs a cell after all that came before it: elsewhere, where its isolate turns out to be gone already."""
-        for _ in range(_MOST_STARTS - 1):
+        for _ in range(_MAX_STARTS - 1):
             try:
                 return await self._run_next(number, code)
             except SandboxForgot:
@@ -83,7 +83,7 @@ class DurableRepl:
         A crash while it waited for an answer is none of its doing, nor is one soon after it last did anything. A cell
         that computes and cannot be stopped shows no sign of life for longer than a cell may take.
         """
-        if cell.starts >= _MOST_STARTS:
+        if cell.starts >= _MAX_STARTS:
             return True
         silent = self.task.run.ports.clock.now() - cell.active_at
         return not cell.waiting and silent > self.seconds + _GRACE_SECONDS
@@ -118,6 +118,7 @@ class DurableRepl:
 
     async def _answer(self, request: str) -> str:
         if self._calls is None:
+            await self.task.run.ports.clock.sleep(TURNED_AWAY_SECONDS)
             return json.dumps({"error": "no cell is running"})
         return await self._calls.answer(request)
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 _PYTHON = frozenset({"repl", "python", "py", "python3", "ipython", "tool_code"})
-_SHORTEST_FENCE = 3
-_DEEPEST_INDENT = 3
+_MIN_FENCE = 3
+_MAX_INDENT = 3
 _CALL = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -68,7 +68,7 @@ def _opening(line: str) -> tuple[str, str]:
     body = line.lstrip(" ")
     fence = _run(body)
     info = body[len(fence) :].strip()
-    if len(line) - len(body) > _DEEPEST_INDENT or len(fence) < _SHORTEST_FENCE or "`" in info:
+    if len(line) - len(body) > _MAX_INDENT or len(fence) < _MIN_FENCE or "`" in info:
         return "", ""
     words = info.split(maxsplit=1)
     return fence, words[0].partition("{")[0].strip(".:").lower() if words else ""
@@ -94,7 +94,7 @@ def _closing(lines: Sequence[str], start: int, fence: str, *, is_python: bool) -
 
 def _closes(line: str, fence: str) -> bool:
     body = line.lstrip(" ")
-    return len(line) - len(body) <= _DEEPEST_INDENT and len(_run(body)) >= len(fence) and _run(body) == body.rstrip()
+    return len(line) - len(body) <= _MAX_INDENT and len(_run(body)) >= len(fence) and _run(body) == body.rstrip()
 
 
 class _Strings:

@@ -16,10 +16,11 @@ from itertools import count
 from rlm_worker.errors import InputTooLarge, RLMError, UsageLimitExceeded
 from rlm_worker.journal.cells import CellOutcome
 from rlm_worker.ports import Message, ModelReply, ModelRequest
-from rlm_worker.runs.answer import answer
+from rlm_worker.runs.answer import answer, is_affordable
 from rlm_worker.runs.run import Outcome, Run
 from rlm_worker.sandbox.text import EAGER
 from rlm_worker.text.tokens import TokenEstimator
+from rlm_worker.wire.events import AnswerEvent, IterationEvent
 
 from .cells import DurableRepl, open_repl
 from .code_blocks import code_of
@@ -35,7 +36,7 @@ from .prompts import (
     system_message,
 )
 from .response_schema import accepted_value
-from .task import Found, OneAtATime, Task
+from .task import Found, Task
 from .transcript import Transcript, Turn
 
 # Shares of what is left: of the window for the prompt, of the time for turns, of the dollars for the last word.
@@ -47,14 +48,14 @@ _ENDS = ("FINAL", "FINAL_VAR", "SUBMIT", "print", "llm_query", "llm_query_batche
 
 async def run_repl(run: Run) -> Outcome:
     """Answers by exploring; raises `UsageLimitExceeded` when a limit left neither an answer nor a draft of one."""
-    run.emit("plan", run.plan("repl", chunks=0, chunk_size=0))
-    task = Task(run, run.job.query, ContextText(run.reader), OneAtATime(run.model), explore)
+    run.announce_plan("repl", chunks=0, chunk_size=0)
+    task = Task(run, run.job.query, ContextText(run.reader), run.model, explore)
     task = replace(task, response_schema=run.job.response_schema)
     run.ledger.set_aside(_last_word_usd(run))
     found = await explore(task)
     text = found.as_text()
     if run.job.stream:
-        run.emit("answer", {"delta": text, "restart": True})
+        run.emit(AnswerEvent(delta=text, restart=True))
     read = Coverage()
     for start, end in found.read:
         read.add(start, end)
@@ -131,8 +132,8 @@ async def _turns(exploration: Exploration) -> Found:
             value, problem = accepted_value(outcome.final, exploration.task.response_schema)
             if not problem:
                 return exploration.found(value)
-        told = NO_CODE if code is None else feedback(outcome, problem)
-        exploration.transcript.add(Turn(reply.text, told, outcome.variables or exploration.transcript.variables))
+        said = NO_CODE if code is None else feedback(outcome, problem)
+        exploration.transcript.add(Turn(reply.text, said, outcome.variables or exploration.transcript.variables))
     raise AssertionError("counting has no end")
 
 
@@ -161,6 +162,8 @@ def _keep_last_word(task: Task, request: ModelRequest) -> None:
     kept = min(task.depth + 1, limits.max_iterations - 1)
     if ledger.remaining_iterations() <= kept:
         raise UsageLimitExceeded("maxIterations", limits.max_iterations, ledger.usage.iterations)
+    if not task.run.has_time_for("root", calls=2):
+        raise UsageLimitExceeded("timeoutSeconds", task.run.job.config.timeout_seconds or 0, 0)
     remaining = ledger.remaining_usd()
     if remaining is not None and remaining - task.run.pricing.worst_usd(request) < _last_word_usd(task.run):
         raise UsageLimitExceeded("maxCostUsd", limits.max_cost_usd or 0, round(ledger.usage.cost_usd, 8))
@@ -170,7 +173,8 @@ async def _last_word(exploration: Exploration, stopped: UsageLimitExceeded) -> F
     """The best answer from the state, with one more call if there is anything left for it; else the draft."""
     task, transcript = exploration.task, exploration.transcript
     last = extract_message(transcript.variables, exploration.draft, exploration.facts)
-    messages = transcript.messages(_fitting(task.run, _WINDOW_SHARE), last)
+    fits = _fitting(task.run, _WINDOW_SHARE)
+    messages = transcript.messages(lambda said: fits(said) and is_affordable(task.run, "extract", said), last)
     try:
         async with asyncio.timeout(_seconds_for_last_word(task)):
             text = await _extracted(task, messages)
@@ -195,14 +199,16 @@ async def _extracted(task: Task, messages: tuple[Message, ...]) -> str:
 
 
 def _announce(task: Task, number: int, code: str | None, outcome: CellOutcome, reply: ModelReply) -> None:
-    event: dict[str, object] = {
-        "iteration": number,
-        "code": code or "",
-        "output": f"(ended: {outcome.lost})" if outcome.lost else outcome.output,
-        "costUsd": round(task.cost_of(reply) + outcome.cost_usd, 10),
-        "durationMs": outcome.duration_ms,
-    }
-    task.run.emit("iteration", event | ({"parent": task.path} if task.path else {}))
+    task.run.emit(
+        IterationEvent(
+            iteration=number,
+            code=code or "",
+            output=f"(ended: {outcome.lost})" if outcome.lost else outcome.output,
+            cost_usd=round(task.cost_of(reply) + outcome.cost_usd, 10),
+            duration_ms=outcome.duration_ms,
+            parent=task.path or None,
+        )
+    )
 
 
 def _facts(task: Task) -> ReplFacts:

@@ -10,32 +10,39 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from rlm_worker.errors import InvalidRequest, ModelError, RLMError, UsageLimitExceeded
 from rlm_worker.journal.cells import CellTable
-from rlm_worker.ports import Interval, ModelRequest, ModelSpec
+from rlm_worker.ports import Interval, ModelReply, ModelRequest, ModelSpec
 
 from .passages import Coverage, Excerpt, GivenText, Passage
 from .prompts import sub_messages
 from .protocol import (
-    MOST_READ_CHARACTERS,
-    BudgetAsked,
-    ChildAsked,
-    QueryAsked,
+    MAX_READ_CHARACTERS,
+    BudgetRequest,
+    LlmQueryRequest,
     QueryItem,
-    ReadAsked,
-    parse_asked,
+    ReadRequest,
+    RlmQueryRequest,
+    parse_host_request,
     whole_text,
 )
-from .task import Task
+from .task import Found, Task
 
-# How often reading alone shows that a cell is alive, in seconds.
+# How often what a cell asks shows that it is alive, in seconds.
 _SIGN_OF_LIFE_SECONDS = 2.0
 _WINDOW_SHARE = 0.95
-_MOST_JOINED_CHARACTERS = 4_000_000
+_MAX_JOINED_CHARACTERS = 4_000_000
+# What one cell may ask: each call counts, and in a call with many prompts each of them.
+MAX_QUESTIONS = 10_000
+_MAX_UNPAID_ROWS = 50
+TURNED_AWAY_SECONDS = 0.05
+# Calls between isolates of one process are no traffic to its event loop, which looks for some only when it rests: below
+# 4 ms Pyodide makes no timer of a pause.
+_CALLS_WITHOUT_BREATH, _BREATH_SECONDS = 25, 0.005
 
 Limit = tuple[str, float, float]
 
@@ -73,8 +80,19 @@ class Answer:
 
 
 @dataclass(slots=True)
+class Work:
+    """One request at work: when it began, in seconds, and whether a model or a child run had a part in it."""
+
+    began: float
+    is_paid: bool = False
+
+
+@dataclass(slots=True)
 class CellCalls:
-    """The calls of one run of one cell; adds up what they read, cost and ran into."""
+    """The calls of one run of one cell; adds up what they read, cost and ran into.
+
+    Time that models and child runs take is the cell's to wait, whatever else it asks takes the cell's own time.
+    """
 
     task: Task
     cells: CellTable
@@ -83,28 +101,43 @@ class CellCalls:
     limits: list[Limit] = field(default_factory=list)
     cost_usd: float = 0.0
     waited_seconds: float = 0.0
-    _under_way: set[asyncio.Task[str]] = field(default_factory=set)
+    _under_way: set[asyncio.Task[dict[str, object]]] = field(default_factory=set)
     _waiting: int = 0
-    _waiting_since: float = 0.0
+    _waited_until: float = 0.0
+    _marked: bool = False
     _met: Counter[str] = field(default_factory=Counter)
+    _calls: int = 0
+    _questions: int = 0
+    _unpaid_rows: int = 0
     _children: int = 0
     _life_at: float = 0.0
     _closed: bool = False
 
     async def answer(self, request: str) -> str:
-        """Answers one question, JSON to JSON; an error is an answer too."""
-        if self._closed:
-            return _error("no cell is running")
+        """Answers one request, JSON to JSON; an error is an answer too.
+
+        `waited` are the seconds that models and child runs took, `over` says that the cell has asked too much.
+        """
+        self._calls += 1
+        self._questions += 1
+        if self._closed or self._questions > MAX_QUESTIONS:
+            return await self._turned_away()
+        if self._calls % _CALLS_WITHOUT_BREATH == 0:
+            await self.task.run.ports.clock.sleep(_BREATH_SECONDS)
+        before = self.waited_seconds
         work = asyncio.ensure_future(self._answered(request))
         self._under_way.add(work)
         try:
-            return await work
+            answer = await work
         except asyncio.CancelledError:
-            return _error("the cell has ended")
+            answer = _error("the cell has ended")
         except RLMError as error:
-            return _error(str(error))
+            answer = _error(str(error))
         finally:
             self._under_way.discard(work)
+        if self._questions > MAX_QUESTIONS:
+            return await self._turned_away()
+        return json.dumps({**answer, "waited": self.waited_seconds - before})
 
     async def close(self) -> None:
         """Ends what the cell has left under way; it is answered no more."""
@@ -118,45 +151,70 @@ class CellCalls:
     def is_waiting(self) -> bool:
         return self._waiting > 0
 
-    async def _answered(self, request: str) -> str:
-        asked = parse_asked(request)
+    async def _turned_away(self) -> str:
+        """A REPL ends the cell at this; to code that goes on asking in its own ways the pause leaves little."""
+        await self.task.run.ports.clock.sleep(TURNED_AWAY_SECONDS)
+        if self._closed:
+            return json.dumps(_error("no cell is running"))
+        return json.dumps({**_error(f"a cell may ask {MAX_QUESTIONS:,} questions"), "over": True})
+
+    async def _answered(self, request: str) -> dict[str, object]:
+        asked = parse_host_request(request)
         if asked.cell != self.number:
             raise InvalidRequest.at("cell", "is not the one that runs")
-        if isinstance(asked, ReadAsked):
-            return json.dumps({"value": await self._text(asked)})
-        with self._answering():
-            answers = await self._answers(asked)
-        if isinstance(asked, QueryAsked):
-            return json.dumps({"value": [answer.to_wire() for answer in answers]})
+        self._questions += len(asked.items) - 1 if isinstance(asked, LlmQueryRequest) else 0
+        if self._questions > MAX_QUESTIONS:
+            return {}
+        self._show_life()
+        if isinstance(asked, ReadRequest):
+            return {"value": await self._text(asked)}
+        answers = await self._answers(asked)
+        if isinstance(asked, LlmQueryRequest):
+            return {"value": [answer.to_wire() for answer in answers]}
         (answer,) = answers
         if answer.text is None:
             return _error(answer.error)
-        return json.dumps({"value": json.loads(answer.text) if isinstance(asked, BudgetAsked) else answer.text})
+        return {"value": json.loads(answer.text) if isinstance(asked, BudgetRequest) else answer.text}
 
-    async def _text(self, asked: ReadAsked) -> str:
-        if not asked.start <= asked.end <= self.task.passage.characters:
-            raise InvalidRequest.at("range", "lies outside of the context")
-        if asked.end - asked.start > MOST_READ_CHARACTERS:
-            raise InvalidRequest.at("range", f"has more than {MOST_READ_CHARACTERS:,} characters")
+    def _show_life(self) -> None:
         now = self.task.run.ports.clock.now()
         if now - self._life_at > _SIGN_OF_LIFE_SECONDS:
             self._life_at = now
-            self.cells.wait(self.task.path, self.number, waiting=self.is_waiting)
+            self._mark(waiting=self.is_waiting)
+
+    async def _text(self, asked: ReadRequest) -> str:
+        if not asked.start <= asked.end <= self.task.passage.characters:
+            raise InvalidRequest.at("range", "lies outside of the context")
+        if asked.end - asked.start > MAX_READ_CHARACTERS:
+            raise InvalidRequest.at("range", f"has more than {MAX_READ_CHARACTERS:,} characters")
         return await self.task.passage.read(asked.start, asked.end)
 
-    async def _answers(self, asked: QueryAsked | ChildAsked | BudgetAsked) -> list[Answer]:
+    async def _answers(self, asked: LlmQueryRequest | RlmQueryRequest | BudgetRequest) -> list[Answer]:
         """New answers, or those that this cell was given when it ran before."""
         digest = self._numbered(asked.model_dump_json())
         known = self.cells.answer(self.task.path, self.number, digest)
         if known is not None:
             answers = [self._recalled(Answer.from_row(row)) for row in json.loads(known)]
         else:
-            answers = await self._new_answers(asked)
-            rows = json.dumps([answer.to_row() for answer in answers], ensure_ascii=False)
-            self.cells.keep_answer(self.task.path, self.number, digest, rows)
+            work = Work(self.task.run.ports.clock.now())
+            answers = await self._new_answers(asked, work)
+            self._keep(digest, answers, paid=work.is_paid)
         for answer in answers:
             self._count(answer)
         return answers
+
+    def _keep(self, digest: str, answers: Sequence[Answer], *, paid: bool) -> None:
+        """Writes answers down for a cell that runs again; of refusals and the like only the first ones of a cell."""
+        self._unpaid_rows += not paid
+        if paid or self._unpaid_rows <= _MAX_UNPAID_ROWS:
+            rows = json.dumps([answer.to_row() for answer in answers], ensure_ascii=False)
+            self.cells.keep_answer(self.task.path, self.number, digest, rows)
+
+    def _count_waiting(self, work: Work) -> None:
+        """A model or child run has answered: adds what the cell has waited for it, no moment twice."""
+        now = self.task.run.ports.clock.now()
+        self.waited_seconds += max(0.0, now - max(work.began, self._waited_until))
+        self._waited_until, work.is_paid = now, True
 
     def _numbered(self, question: str) -> str:
         """A digest that tells a question from the same one asked again."""
@@ -174,14 +232,15 @@ class CellCalls:
         self.limits += [limit for limit in answer.limits if limit not in self.limits]
         self.cost_usd += answer.cost_usd
 
-    async def _new_answers(self, asked: QueryAsked | ChildAsked | BudgetAsked) -> list[Answer]:
-        if isinstance(asked, BudgetAsked):
+    async def _new_answers(self, asked: LlmQueryRequest | RlmQueryRequest | BudgetRequest, work: Work) -> list[Answer]:
+        if isinstance(asked, BudgetRequest):
             return [Answer(json.dumps(self._budget()))]
-        if isinstance(asked, ChildAsked):
+        if isinstance(asked, RlmQueryRequest):
             self._children += 1
-            return [await (self._child(asked) if self.task.may_recurse else self._reply(asked, self._salt(asked)))]
+            recurses = self.task.may_recurse
+            return [await (self._child(asked, work) if recurses else self._reply(asked, self._salt(asked), work))]
         salted = [(item, self._salt(item)) for item in asked.items]
-        return await self.task.run.fan_out(_each(salted), lambda pair: self._reply(*pair))
+        return await self.task.run.fan_out(salted, lambda pair: self._reply(*pair, work))
 
     def _salt(self, item: QueryItem) -> str:
         """Above temperature 0 the same question asked again is meant to be asked again; at 0 it is asked once."""
@@ -189,15 +248,28 @@ class CellCalls:
             return ""
         return f"{self.task.cell_name(self.number)} {self._numbered(item.model_dump_json())}"
 
-    async def _reply(self, item: QueryItem, salt: str) -> Answer:
+    async def _reply(self, item: QueryItem, salt: str, work: Work) -> Answer:
         try:
             request = await self._request(item, salt)
-            reply = await self.task.flight.complete(request)
+            reply = await self._completed(request, work)
         except UsageLimitExceeded as limit:
             return Answer(error=str(limit), limits=((limit.limit, limit.allowed, limit.used),))
         except (ModelError, InvalidRequest) as error:
             return Answer(error=str(error))
         return Answer(reply.text, key=request.key(), read=self._placed(item), cost_usd=self.task.cost_of(reply))
+
+    async def _completed(self, request: ModelRequest, work: Work) -> ModelReply:
+        """The reply; only what a model has really been asked for is waited for at no cost to the cell."""
+        if self.task.run.ports.journal.recall(request.key()) is not None:
+            return await self.task.flight.complete(request)
+        with self._answering():
+            try:
+                reply = await self.task.flight.complete(request)
+            except ModelError:
+                self._count_waiting(work)
+                raise
+            self._count_waiting(work)
+        return reply
 
     async def _request(self, item: QueryItem, salt: str) -> ModelRequest:
         run, model = self.task.run, self._model(item.model)
@@ -228,7 +300,7 @@ class CellCalls:
         if not item.slices:
             return item.text
         self._check(item.slices)
-        if sum(end - start for start, end in item.slices) > _MOST_JOINED_CHARACTERS:
+        if sum(end - start for start, end in item.slices) > _MAX_JOINED_CHARACTERS:
             raise InvalidRequest.at("context_slice", "is too long for any model: use chunks, or rlm_query")
         return "\n".join([await self.task.passage.read(start, end) for start, end in item.slices])
 
@@ -240,7 +312,7 @@ class CellCalls:
         """Where the text that a model was given lies in the context; what the sandbox says is cut to the context."""
         return placed(self.task.passage, [*item.slices, *item.shown])
 
-    async def _child(self, asked: ChildAsked) -> Answer:
+    async def _child(self, asked: RlmQueryRequest, work: Work) -> Answer:
         passage = await self._passage(asked)
         path = f"{self.task.cell_name(self.number)}.{self._children}"
         child = replace(
@@ -252,14 +324,24 @@ class CellCalls:
             response_schema=None,
         )
         try:
-            found = await self.task.answer_child(child)
+            with self._answering():
+                found = await self._explored(child, work)
         except UsageLimitExceeded as limit:
             return Answer(error=str(limit), limits=((limit.limit, limit.allowed, limit.used),))
         except RLMError as error:
             return Answer(error=str(error))
         return Answer(whole_text(found.as_text()), read=found.read)
 
-    async def _passage(self, asked: ChildAsked) -> Passage:
+    async def _explored(self, child: Task, work: Work) -> Found:
+        """What a child run has found; one that did not get as far as a turn has not been waited for."""
+        before = self.task.run.ledger.usage.iterations
+        try:
+            return await self.task.answer_child(child)
+        finally:
+            if self.task.run.ledger.usage.iterations > before:
+                self._count_waiting(work)
+
+    async def _passage(self, asked: RlmQueryRequest) -> Passage:
         """What a child run is about: the slice, the text, or all that this run has."""
         if len(asked.slices) == 1:
             self._check(asked.slices)
@@ -285,19 +367,23 @@ class CellCalls:
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """The cell waits meanwhile; written down, because a crash now is no fault of the cell's."""
+        """The cell waits meanwhile; written down, because a crash now is no fault of the cell's.
+
+        Once a limit was met most calls end where they begin, and nothing is written for them.
+        """
         self._waiting += 1
-        if self._waiting == 1:
-            self._waiting_since = self.task.run.ports.clock.now()
-            self.cells.wait(self.task.path, self.number, waiting=True)
+        if not self._marked and not self.limits:
+            self._mark(waiting=True)
         try:
             yield
         finally:
             self._waiting -= 1
-            if not self._waiting:
-                self.waited_seconds += self.task.run.ports.clock.now() - self._waiting_since
-                if not self._closed:
-                    self.cells.wait(self.task.path, self.number, waiting=False)
+            if self._marked and not self._waiting and not self._closed:
+                self._mark(waiting=False)
+
+    def _mark(self, *, waiting: bool) -> None:
+        self._marked = waiting
+        self.cells.wait(self.task.path, self.number, waiting=waiting)
 
 
 def placed(passage: Passage, ranges: Sequence[Sequence[int]]) -> tuple[Interval, ...]:
@@ -306,10 +392,5 @@ def placed(passage: Passage, ranges: Sequence[Sequence[int]]) -> tuple[Interval,
     return tuple(place for start, end in inside if start < end and (place := passage.place(start, end)) is not None)
 
 
-def _error(message: str) -> str:
-    return json.dumps({"error": message})
-
-
-async def _each(items: Sequence[tuple[QueryItem, str]]) -> AsyncIterator[tuple[QueryItem, str]]:
-    for item in items:
-        yield item
+def _error(message: str) -> dict[str, object]:
+    return {"error": message}

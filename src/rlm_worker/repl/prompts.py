@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 from rlm_worker.journal.cells import CellOutcome
 from rlm_worker.ports import Message
+from rlm_worker.text.names import shown_name
 
 from .passages import Passage
 
-# Part of what names a session, as `prompts.PROMPT_VERSION` is.
+# Part of what names a session, as `strategies.prompts.PROMPT_VERSION` is.
 REPL_PROMPT_VERSION = "1"
 PREVIEW_CHARACTERS = 600
-_MOST_NAMES = 20
-_LONGEST_NAME = 80
+_MAX_NAMES = 20
+_MAX_NAME_CHARACTERS = 80
 
 _SYSTEM = """\
 You answer a question about a context that is too long to read at once. You work in a Python REPL: each reply of yours \
@@ -122,7 +123,7 @@ async def question_message(query: str, facts: ReplFacts, passage: Passage) -> Me
 
 
 def feedback(outcome: CellOutcome, problem: str = "") -> str:
-    """What the model is told about its cell."""
+    """What the model is shown of its cell."""
     if outcome.lost:
         return (
             f"That block was ended: {outcome.lost}. It will not be run again. The REPL was set up anew: variables from "
@@ -168,8 +169,7 @@ def _documents(passage: Passage) -> str:
     documents = passage.documents()
     if len(documents) == 1 and documents[0][0] is None:
         return ""
-    shown = [
-        f"{(name or f'#{n}')[:_LONGEST_NAME]} ({size:,})" for n, (name, size) in enumerate(documents[:_MOST_NAMES])
-    ]
-    more = f", and {len(documents) - _MOST_NAMES:,} more" if len(documents) > _MOST_NAMES else ""
+    names = [(name or f"#{n}", size) for n, (name, size) in enumerate(documents[:_MAX_NAMES])]
+    shown = [f"{shown_name(name, _MAX_NAME_CHARACTERS)} ({size:,})" for name, size in names]
+    more = f", and {len(documents) - _MAX_NAMES:,} more" if len(documents) > _MAX_NAMES else ""
     return f" in {len(documents):,} documents: {', '.join(shown)}{more}"

@@ -1,7 +1,7 @@
 """What crosses between a session and its sandbox. All that comes out of the sandbox is checked here before it is used.
 
-It is parsed by pydantic's parser, which has a limit of its own on nesting: Python's `json` runs through the stack of
-the whole runtime on half a million brackets, and takes the process with it.
+Its depth is looked at first, and it is parsed by pydantic's parser, which has a limit of its own on nesting: Python's
+`json` runs through the stack of the whole runtime on half a million brackets, and takes the process with it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from rlm_worker.errors import InvalidRequest, SandboxLost
+from rlm_worker.errors import InvalidRequest, MalformedBody, SandboxLost
+from rlm_worker.json_scan import check_depth
 
 # The longest that a sandbox may ask for or send at once, in characters.
-MOST_READ_CHARACTERS = 1_000_000
-MOST_REQUEST_CHARACTERS = 16_000_000
-_MOST_FINAL_CHARACTERS = 400_000
+MAX_READ_CHARACTERS = 1_000_000
+MAX_REQUEST_CHARACTERS = 16_000_000
+_MAX_FINAL_CHARACTERS = 400_000
 
 Range = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2)]
 
@@ -26,7 +27,7 @@ class _Closed(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class ReadAsked(_Closed):
+class ReadRequest(_Closed):
     """A range of characters of the REPL's context."""
 
     op: Literal["read"]
@@ -45,7 +46,7 @@ class QueryItem(_Closed):
     shown: Annotated[list[Range], Field(max_length=1_000)] = []
 
 
-class QueryAsked(_Closed):
+class LlmQueryRequest(_Closed):
     """Prompts to be answered side by side."""
 
     op: Literal["query"]
@@ -53,14 +54,14 @@ class QueryAsked(_Closed):
     items: Annotated[list[QueryItem], Field(min_length=1, max_length=2_000)]
 
 
-class ChildAsked(QueryItem):
+class RlmQueryRequest(QueryItem):
     """A question for a child run."""
 
     op: Literal["rlm"]
     cell: int
 
 
-class BudgetAsked(_Closed):
+class BudgetRequest(_Closed):
     """What is left."""
 
     op: Literal["budget"]
@@ -80,37 +81,39 @@ class Report(_Closed):
     shown: Annotated[list[Range], Field(max_length=1_000)]
 
 
-Asked = ReadAsked | QueryAsked | ChildAsked | BudgetAsked
-_ASKED: TypeAdapter[Asked] = TypeAdapter(Annotated[Asked, Field(discriminator="op")])
+HostRequest = ReadRequest | LlmQueryRequest | RlmQueryRequest | BudgetRequest
+_HOST_REQUEST: TypeAdapter[HostRequest] = TypeAdapter(Annotated[HostRequest, Field(discriminator="op")])
 
 
-def parse_asked(request: str) -> Asked:
+def parse_host_request(request: str) -> HostRequest:
     """Reads a request of the sandbox; raises `InvalidRequest`."""
-    if len(request) > MOST_REQUEST_CHARACTERS:
-        raise InvalidRequest.at("", f"one question may have {MOST_REQUEST_CHARACTERS:,} characters at most")
+    if len(request) > MAX_REQUEST_CHARACTERS:
+        raise InvalidRequest.at("", f"one question may have {MAX_REQUEST_CHARACTERS:,} characters at most")
     try:
-        return _ASKED.validate_python(from_json(request))
-    except (ValidationError, ValueError) as error:
+        check_depth(request)
+        return _HOST_REQUEST.validate_python(from_json(request))
+    except (MalformedBody, ValidationError, ValueError) as error:
         raise InvalidRequest.at("", f"not understood: {_first(error)}") from None
 
 
 def parse_report(text: str, cell: int, output_limit: int) -> Report:
     """Reads a REPL's report; raises `SandboxLost` for anything else, because what says this is no REPL of ours."""
-    if len(text) > MOST_REQUEST_CHARACTERS:
+    if len(text) > MAX_REQUEST_CHARACTERS:
         raise SandboxLost("it broke the REPL that it ran in")
     try:
+        check_depth(text)
         report = Report.model_validate(from_json(text))
-    except (ValidationError, ValueError):
+    except (MalformedBody, ValidationError, ValueError):
         raise SandboxLost("it broke the REPL that it ran in") from None
     final = json.dumps(report.final)
-    if report.cell != cell or len(report.output) > 2 * output_limit + 1_000 or len(final) > 8 * _MOST_FINAL_CHARACTERS:
+    if report.cell != cell or len(report.output) > 2 * output_limit + 1_000 or len(final) > 8 * _MAX_FINAL_CHARACTERS:
         raise SandboxLost("it broke the REPL that it ran in")
     return report.model_copy(
         update={
             "output": whole_text(report.output),
-            "draft": whole_text(report.draft or "")[:_MOST_FINAL_CHARACTERS],
+            "draft": whole_text(report.draft or "")[:_MAX_FINAL_CHARACTERS],
             "variables": [whole_text(line)[:500] for line in report.variables],
-            "final": json.loads(whole_text(json.dumps(report.final, ensure_ascii=False))),
+            "final": from_json(whole_text(json.dumps(report.final, ensure_ascii=False))),
         }
     )
 
@@ -124,4 +127,4 @@ def _first(error: Exception) -> str:
     if isinstance(error, ValidationError):
         detail = error.errors(include_url=False, include_context=False, include_input=False)[0]
         return f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}"
-    return type(error).__name__
+    return str(error) if isinstance(error, MalformedBody) else type(error).__name__

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
-from rlm_worker.ports import DeltaSink, Interval, Model, ModelReply, ModelRequest
+from rlm_worker.ports import Interval, Model, ModelReply
 from rlm_worker.runs.run import Run
 
 from .passages import Passage
@@ -34,7 +32,7 @@ class Task:
     run: Run
     query: str
     passage: Passage
-    flight: OneAtATime
+    flight: Model
     answer_child: Callable[[Task], Awaitable[Found]]
     path: str = ""
     depth: int = 0
@@ -52,29 +50,3 @@ class Task:
         """What a reply has cost, in US dollars, whenever it was paid."""
         model = self.run.ports.catalog.find(reply.model)
         return model.cost(reply.usage.input_tokens, reply.usage.output_tokens) if model and reply.usage else 0.0
-
-
-@dataclass(slots=True)
-class OneAtATime:
-    """Calls that are alike wait for each other, so that the journal answers all but the first."""
-
-    model: Model
-    _locks: dict[str, tuple[asyncio.Lock, int]] = field(default_factory=dict)
-
-    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
-        async with self._alone(request.key()):
-            return await self.model.complete(request, deltas)
-
-    @asynccontextmanager
-    async def _alone(self, key: str) -> AsyncIterator[None]:
-        lock, holders = self._locks.get(key, (asyncio.Lock(), 0))
-        self._locks[key] = lock, holders + 1
-        try:
-            async with lock:
-                yield
-        finally:
-            holders = self._locks[key][1] - 1
-            if holders:
-                self._locks[key] = lock, holders
-            else:
-                del self._locks[key]

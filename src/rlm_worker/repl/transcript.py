@@ -21,7 +21,7 @@ Fits = Callable[[tuple[Message, ...]], bool]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One reply of the model, what it was told about it, and the variables that were there then."""
+    """One reply of the model, what it was shown of it, and the variables that were there then."""
 
     reply: str
     feedback: str

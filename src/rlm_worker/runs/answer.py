@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from rlm_worker.errors import UsageLimitExceeded
-from rlm_worker.ports import CallKind, Message, ModelRequest
+from rlm_worker.ports import CallKind, Message, ModelReply, ModelRequest
+from rlm_worker.wire.events import AnswerEvent
 
 from .run import Run
 
 # Fewer tokens than these are not worth calling an answer.
-_SHORTEST_ANSWER_TOKENS = 48
+_MIN_ANSWER_TOKENS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +21,10 @@ class AnswerEvents:
     run: Run
 
     def write(self, delta: str) -> None:
-        self.run.emit("answer", {"delta": delta})
+        self.run.emit(AnswerEvent(delta=delta))
 
     def restart(self) -> None:
-        self.run.emit("answer", {"delta": "", "restart": True})
+        self.run.emit(AnswerEvent(delta="", restart=True))
 
 
 async def answer(run: Run, kind: CallKind, messages: tuple[Message, ...]) -> tuple[str, bool]:
@@ -31,24 +32,44 @@ async def answer(run: Run, kind: CallKind, messages: tuple[Message, ...]) -> tup
 
     Where dollars are short the answer may be shorter; raises `UsageLimitExceeded` when not even a short one is left.
     """
-    request = _affordable(run, run.request("root", kind, messages))
+    request = _affordable(run, _call(run, kind, messages))
     deltas = AnswerEvents(run) if run.job.stream else None
     reply = await run.model.complete(request, deltas)
-    cut = reply.usage is not None and reply.usage.output_tokens >= request.max_output_tokens
-    if cut:
-        run.warn(f"the answer was cut at {request.max_output_tokens} tokens")
-    return reply.text.strip(), cut
+    if reply.is_cut:
+        run.warn(f"the answer was cut at {cut_at(reply, request)} tokens")
+    return reply.text.strip(), reply.is_cut
+
+
+def is_affordable(run: Run, kind: CallKind, messages: tuple[Message, ...]) -> bool:
+    """Whether the run's dollars surely cover an answer to that prompt, or have paid for it before."""
+    request = _call(run, kind, messages)
+    return run.ports.journal.recall(request.call) is not None or _tokens_left(run, request) >= _MIN_ANSWER_TOKENS
+
+
+def cut_at(reply: ModelReply, request: ModelRequest) -> int:
+    """How many tokens a reply has that was cut."""
+    return reply.usage.output_tokens if reply.usage is not None else request.max_output_tokens
+
+
+def _call(run: Run, kind: CallKind, messages: tuple[Message, ...]) -> ModelRequest:
+    """The call, named before its answer is made shorter: a resumed run has other dollars left and asks for the same."""
+    request = run.request("root", kind, messages)
+    return replace(request, call=request.key())
 
 
 def _affordable(run: Run, request: ModelRequest) -> ModelRequest:
+    if run.ports.journal.recall(request.call) is not None:
+        return request
+    tokens = _tokens_left(run, request)
+    if tokens < _MIN_ANSWER_TOKENS:
+        limit = run.ledger.limits.max_cost_usd or 0.0
+        raise UsageLimitExceeded("maxCostUsd", limit, round(limit - (run.ledger.remaining_usd() or 0.0), 8))
+    return replace(request, max_output_tokens=tokens)
+
+
+def _tokens_left(run: Run, request: ModelRequest) -> int:
+    """How many tokens the answer may have."""
     remaining = run.ledger.remaining_usd()
     if remaining is None:
-        return request
-    prompt = run.pricing.worst_usd(replace(request, max_output_tokens=0))
-    tokens = int((remaining - prompt) * 1_000_000 / request.model.output_price) - 1
-    if tokens >= request.max_output_tokens:
-        return request
-    if tokens < _SHORTEST_ANSWER_TOKENS:
-        limit = run.ledger.limits.max_cost_usd or 0.0
-        raise UsageLimitExceeded("maxCostUsd", limit, round(limit - remaining, 8))
-    return replace(request, max_output_tokens=tokens)
+        return request.max_output_tokens
+    return min(request.max_output_tokens, run.pricing.affordable_output(request, remaining))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import ConfigDict
 
 from rlm_worker.budget.funding import UNLIMITED_USD
 from rlm_worker.wire.base import Wire
@@ -12,8 +12,11 @@ from rlm_worker.wire.requests import RunConfig
 class Job(Wire):
     """A validated request on its way to its session: models resolved to ids, the context measured and placed.
 
-    `batch_id` names the batch whose item it is; empty for a request of its own.
+    `batch_id` names the batch whose item it is; empty for a request of its own. What another version has added is let
+    be: a session outlives its code.
     """
+
+    model_config = ConfigDict(extra="ignore")
 
     session_id: str
     owner: str
@@ -31,6 +34,5 @@ class Job(Wire):
     cancel_on_disconnect: bool = False
     deadline: float | None = None
     started_at: float = 0.0
-    labels: dict[str, str] = Field(default_factory=dict)
     run_id: str = ""
     granted_usd: float = UNLIMITED_USD

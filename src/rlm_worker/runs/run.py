@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
-from rlm_worker.budget.funding import CutOff, Funded, Purse, Unlimited
+from rlm_worker.budget.funding import Grant, Unlimited
 from rlm_worker.budget.ledger import Ledger, UsageLimits
 from rlm_worker.errors import NotConfigured, UsageLimitExceeded
 from rlm_worker.journal.cells import CellTable
-from rlm_worker.models.calls import FallingBack, Journalled, Metered, Retrying, Throttled, Timed
 from rlm_worker.models.catalog import Catalog
-from rlm_worker.models.concurrency import CapacityLimiter, Item, Relief, Result, fan_out
+from rlm_worker.models.concurrency import BackoffSignal, Item, Result, fan_out
+from rlm_worker.models.latency import Latency
 from rlm_worker.models.pricing import Pricing
+from rlm_worker.models.stack import ModelStack
 from rlm_worker.ports import (
     Accounts,
     CallKind,
     Clock,
     Deployment,
-    EventKind,
     EventSink,
     Journal,
     Message,
@@ -31,11 +31,14 @@ from rlm_worker.ports import (
     Span,
 )
 from rlm_worker.text.context import ContextReader
+from rlm_worker.wire.events import Event, PlanEvent
 
 from .job import Job
 
 ROOT_OUTPUT_TOKENS = 1024
 SUB_OUTPUT_TOKENS = 512
+# A call may be so much quicker than expected.
+_QUICK = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,8 @@ class Run:
     ledger: Ledger
     pricing: Pricing
     model: Model
-    relief: Relief = field(default_factory=Relief)
+    latency: Latency = field(default_factory=Latency)
+    backoff: BackoffSignal = field(default_factory=BackoffSignal)
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -104,23 +108,32 @@ class Run:
             span=span,
         )
 
-    async def fan_out(self, items: AsyncIterator[Item], work: Callable[[Item], Awaitable[Result]]) -> list[Result]:
+    def has_time_for(self, role: Role, *, calls: int = 1) -> bool:
+        """Whether so many further calls, one after the other, may well end before the run's deadline."""
+        left = self.ledger.remaining_seconds()
+        return left is None or (left > 0 and left >= calls * self.latency.expected(role) * _QUICK)
+
+    async def fan_out(
+        self, items: AsyncIterator[Item] | Iterable[Item], work: Callable[[Item], Awaitable[Result]]
+    ) -> list[Result]:
         """Applies `work`, which calls a model, to each item, as many at a time as the deployment allows."""
-        return await fan_out(items, work, width=self.ports.deployment.max_concurrency, relief=self.relief)
+        return await fan_out(items, work, width=self.ports.deployment.max_concurrency, backoff=self.backoff)
 
-    def emit(self, kind: EventKind, data: Mapping[str, object]) -> None:
-        self.ports.events.emit(kind, data)
+    def emit(self, event: Event) -> None:
+        self.ports.events.emit(event.kind, event.to_wire())
 
-    def plan(self, strategy: str, *, chunks: int, chunk_size: int) -> dict[str, object]:
-        """What the `plan` event says."""
-        return {
-            "strategy": strategy,
-            "characters": self.reader.manifest.characters,
-            "chunks": chunks,
-            "chunkSize": chunk_size,
-            "rootModel": self.root.id,
-            "subModel": self.sub.id,
-        }
+    def announce_plan(self, strategy: str, *, chunks: int, chunk_size: int) -> None:
+        """Says how the context will be read; `chunk_size` in characters."""
+        self.emit(
+            PlanEvent(
+                strategy=strategy,
+                characters=self.reader.manifest.characters,
+                chunks=chunks,
+                chunk_size=chunk_size,
+                root_model=self.root.id,
+                sub_model=self.sub.id,
+            )
+        )
 
     def warn(self, warning: str) -> None:
         if warning not in self.warnings:
@@ -139,19 +152,10 @@ class Run:
 def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
     """Puts a run together, its ledger filled with what the journal says was paid."""
     ledger = Ledger(_limits(job), ports.clock.now)
-    for role, model_id, usage in ports.journal.paid():
-        ledger.restore(role, _found(ports.catalog, model_id), usage)
-    limiter = CapacityLimiter(
-        ports.clock, first=ports.deployment.first_concurrency, most=ports.deployment.max_concurrency
-    )
-    pricing = Pricing(ports.catalog)
-    noted = CutOff(ports.model, ports.journal, pricing.under_way_usd)
-    attempt = Throttled(Timed(noted, ports.deployment.call_timeout_seconds), limiter)
-    relief = Relief()
-    persistent = Retrying(FallingBack(attempt, ports.catalog), ports.clock, ports.deployment, relief)
-    metered = Metered(persistent, ledger, pricing, ports.catalog)
-    purse = Purse(ports.accounts, job.owner, job.run_id, job.granted_usd)
-    funded = Funded(metered, ledger, purse, pricing, ports.journal)
+    for paid in ports.journal.payments():
+        ledger.restore(paid.call, paid.role, _found(ports.catalog, paid.model), paid.usage, paid.at_most_usd)
+    stack = ModelStack(ports.model, ports.journal, ports.clock, ports.catalog, ports.deployment, ledger)
+    grant = Grant(ports.accounts, job.owner, job.run_id, job.granted_usd, ports.journal.cut_off_usd())
     return Run(
         job=job,
         reader=reader,
@@ -159,9 +163,10 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
         root=_found(ports.catalog, job.config.root_model),
         sub=_found(ports.catalog, job.config.sub_model),
         ledger=ledger,
-        pricing=pricing,
-        relief=relief,
-        model=Journalled(funded, ports.journal, ports.clock, ledger, ports.catalog),
+        pricing=stack.pricing,
+        model=stack.build(grant),
+        latency=stack.latency,
+        backoff=stack.backoff,
     )
 
 

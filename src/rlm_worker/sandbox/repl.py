@@ -19,7 +19,7 @@ from .values import plain, summaries
 
 Call = Callable[[str], str]
 _CELL = "<cell"
-_MOST_TRACEBACK = 4_000
+_MAX_TRACEBACK = 4_000
 # Time for what the REPL itself does after a cell, which may run methods of the cell's own objects.
 _SUMMARY_SECONDS = 2.0
 
@@ -58,12 +58,13 @@ class Repl:
         self._tools = Tools(self._ask, self._origin)
         self._variables: dict[str, object] = {"__name__": "__main__", "__builtins__": __builtins__}
         self._cell = 0
+        self._stopped = ""
         self._tool_names: dict[str, object] = {}
 
     def run(self, request: str) -> str:
         """Runs a cell: `{"cell", "code", "seconds"}` to what it printed, its final value, and the variables."""
         asked = json.loads(request)
-        self._cell = asked["cell"]
+        self._cell, self._stopped = asked["cell"], ""
         self._tools.finished, self._tools.final = False, None
         if not self._tool_names:
             self._tool_names = self._named()
@@ -102,9 +103,8 @@ class Repl:
                 self._guard.disarm()
             except CellTimeout:
                 self._guard.disarm()
-                output.write(
-                    f"\nTimeLimit: the cell was stopped after {seconds:g} s of computing; its variables stay\n"
-                )
+                limit = self._stopped or f"TimeLimit: the cell was stopped after {seconds:g} s of computing"
+                output.write(f"\n{limit}; its variables stay\n")
                 return True
             except BaseException as error:  # noqa: BLE001 - whatever model-written code raises is for the model to see
                 self._guard.disarm()
@@ -112,6 +112,7 @@ class Repl:
                 return True
             finally:
                 self._guard.disarm()
+                self._guard.rest()
         return False
 
     def _execute(self, code: str) -> None:
@@ -147,7 +148,7 @@ class Repl:
         """Understands `answer`: a dictionary with `content` and `ready`, or simply a draft."""
         answer = self._variables.get("answer")
         if not isinstance(answer, dict):
-            report["draft"] = str(plain(answer))[:_MOST_TRACEBACK]
+            report["draft"] = str(plain(answer))[:_MAX_TRACEBACK]
             return
         content = plain(answer.get("content", ""))
         report["draft"] = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
@@ -164,17 +165,28 @@ class Repl:
         return "\n".join(summaries(self._user_variables())) or "(no variables yet)"
 
     def _ask(self, request: Mapping[str, object]) -> object:
+        answer: Mapping[str, object] = {}
         self._guard.pause()
         try:
             answer = json.loads(self._call(_wire({"cell": self._cell, **request})))
         finally:
-            self._guard.resume()
+            self._guard.resume(_seconds(answer.get("waited")))
+        if answer.get("over"):
+            self._stopped = f"CallLimit: {answer['error']}"
+            self._guard.expire()
+        if self._guard.is_over:
+            self._guard.insist()
+            raise CellTimeout
         if "error" in answer:
             raise QueryError(answer["error"])
         return answer["value"]
 
     def _read(self, start: int, end: int) -> str:
         return str(self._ask({"op": "read", "start": start, "end": end}))
+
+
+def _seconds(waited: object) -> float:
+    return float(waited) if isinstance(waited, int | float) else 0.0
 
 
 def _wire(message: Mapping[str, object]) -> str:
@@ -185,10 +197,10 @@ def _wire(message: Mapping[str, object]) -> str:
 
 def _traceback(error: BaseException) -> str:
     """A traceback of the cells' own lines: what lies between is none of the model's business."""
-    told = traceback.TracebackException.from_exception(error, limit=-60)
-    told.__cause__ = told.__context__ = None
-    told.stack = traceback.StackSummary.from_list([frame for frame in told.stack if frame.filename.startswith(_CELL)])
-    text = "".join(told.format())
-    if len(text) <= _MOST_TRACEBACK:
+    shown = traceback.TracebackException.from_exception(error, limit=-60)
+    shown.__cause__ = shown.__context__ = None
+    shown.stack = traceback.StackSummary.from_list([frame for frame in shown.stack if frame.filename.startswith(_CELL)])
+    text = "".join(shown.format())
+    if len(text) <= _MAX_TRACEBACK:
         return text
-    return f"{text[: _MOST_TRACEBACK // 2]}\n…\n{text[-_MOST_TRACEBACK // 2 :]}"
+    return f"{text[: _MAX_TRACEBACK // 2]}\n…\n{text[-_MAX_TRACEBACK // 2 :]}"

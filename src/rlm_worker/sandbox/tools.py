@@ -10,7 +10,7 @@ from .values import plain
 # One question to the host carries prompts of this many characters in all, and this many of them.
 _GROUP_CHARACTERS = 2_000_000
 _GROUP_ITEMS = 1_000
-_MOST_FINAL_CHARACTERS = 200_000
+_MAX_FINAL_CHARACTERS = 200_000
 
 Ask = Callable[[Mapping[str, object]], object]
 Slice = str | Readable | Sequence[str | Readable] | None
@@ -84,8 +84,8 @@ class Tools:
 
     def _finish(self, value: object) -> None:
         final = plain(value)
-        if len(final if isinstance(final, str) else repr(final)) > _MOST_FINAL_CHARACTERS:
-            raise ValueError(f"a final answer may have {_MOST_FINAL_CHARACTERS:,} characters at most")
+        if len(final if isinstance(final, str) else repr(final)) > _MAX_FINAL_CHARACTERS:
+            raise ValueError(f"a final answer may have {_MAX_FINAL_CHARACTERS:,} characters at most")
         self.final, self.finished = final, True
         raise Finished
 

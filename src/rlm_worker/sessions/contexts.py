@@ -1,4 +1,4 @@
-"""Contexts that were put: where they lie, who reads them, and how long they are kept."""
+"""Contexts: those that were put, where they lie and how long they are kept, and those of a session's job."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import hashlib
 import json
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from rlm_worker.errors import Conflict, InvalidRequest, MalformedBody, NotFound, PayloadTooLarge, RLMError
-from rlm_worker.ports import Clock, ContextStore
+from rlm_worker.ports import Clock, ContextStore, pieces
+from rlm_worker.runs.job import Job
 from rlm_worker.settings import Settings
-from rlm_worker.text.context import ContextManifest, DocumentInfo
+from rlm_worker.text.context import ContextManifest, ContextReader, DocumentInfo, InlineReader, StoredReader
 from rlm_worker.wire.requests import MAX_NAME_CHARACTERS
 from rlm_worker.wire.results import StoredContext
 
 # The table of a context: one row for each document.
-_MOST_MANIFEST_BYTES = 64_000_000
+_MAX_MANIFEST_BYTES = 64_000_000
 _SECONDS_PER_DAY = 86_400
 
 
@@ -42,6 +44,11 @@ def lease_key(context_key: str, session_id: str) -> str:
     return f"{context_key}.read-by/{session_id}"
 
 
+def session_prefix(session_id: str) -> str:
+    """Where the texts lie that were sent with the requests of a session."""
+    return f"sessions/{session_id}/"
+
+
 async def stored_manifest(context_key: str, store: ContextStore, *, kept_since: float) -> ContextManifest:
     """The table of a stored context; raises `NotFound` where there is none.
 
@@ -49,7 +56,7 @@ async def stored_manifest(context_key: str, store: ContextStore, *, kept_since: 
     ended and somebody asks again.
     """
     try:
-        manifest = _parsed(await store.read(manifest_key(context_key), 0, _MOST_MANIFEST_BYTES))
+        manifest = _parsed(await store.read(manifest_key(context_key), 0, _MAX_MANIFEST_BYTES))
     except NotFound:
         raise NotFound("there is no such context") from None
     if manifest.stored_at is None or manifest.stored_at >= kept_since:
@@ -70,6 +77,45 @@ async def delete_context(context_key: str, store: ContextStore, *, kept_since: f
 async def is_read(context_key: str, store: ContextStore) -> bool:
     """Whether a running session reads a stored context."""
     return await store.exists(lease_key(context_key, ""))
+
+
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """The context of a session's job: a text that was sent with it is the session's own, one that was put is leased."""
+
+    store: ContextStore
+
+    def reader(self, job: Job) -> ContextReader:
+        manifest = ContextManifest.from_json(job.manifest)
+        if job.context_key is None:
+            return InlineReader(manifest, (job.context_text or "").encode())
+        return StoredReader(manifest, self.store, job.context_key)
+
+    async def hold(self, job: Job) -> None:
+        """Holds a context that others may delete, as long as this job reads it."""
+        if job.context_key is not None and not job.context_owned:
+            await self.store.write(lease_key(job.context_key, job.session_id), pieces())
+
+    async def release(self, job: Job) -> None:
+        if job.context_key is not None and not job.context_owned:
+            with suppress(RLMError):  # the context's own retention takes a lease along that could not be given back
+                await self.store.delete(lease_key(job.context_key, job.session_id))
+
+    async def delete(self, job: Job) -> None:
+        """Deletes a text that was sent with the job; raises `StorageUnavailable`."""
+        if job.context_key is not None and job.context_owned:
+            await self.store.delete(job.context_key)
+
+    async def delete_all(self, job: Job) -> None:
+        """Deletes every text that was sent to the job's session, those included that it has refused."""
+        if job.context_key is not None and job.context_owned:
+            await self.store.delete(session_prefix(job.session_id))
+
+    async def replace(self, known: Job | None, job: Job) -> None:
+        """Deletes the text that an earlier run was sent where this one reads the same text from elsewhere."""
+        if known is not None and known.context_key != job.context_key:
+            with suppress(RLMError):  # it grows old in the bucket, whose own rules take it along
+                await self.delete(known)
 
 
 def _parsed(content: bytes) -> ContextManifest:
@@ -143,9 +189,5 @@ async def store_context(
     sha256 = measured.digest.hexdigest()
     document = DocumentInfo(name, measured.characters, measured.size)
     manifest = ContextManifest((document,), sha256, stored_at=clock.now())
-    await store.write(manifest_key(key), _once(manifest.to_json().encode()))
+    await store.write(manifest_key(key), pieces(manifest.to_json().encode()))
     return StoredContext(context_id=context_id, characters=measured.characters, bytes=measured.size, sha256=sha256)
-
-
-async def _once(content: bytes) -> AsyncIterator[bytes]:
-    yield content

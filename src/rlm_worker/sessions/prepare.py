@@ -15,17 +15,17 @@ from rlm_worker.strategies.prompts import PROMPT_VERSION
 from rlm_worker.text.context import ContextManifest, gather_documents
 from rlm_worker.wire.requests import Document, RunConfig, RunRequest
 
-from .contexts import oldest_kept, stored_context_key, stored_manifest
+from .contexts import oldest_kept, session_prefix, stored_context_key, stored_manifest
 
 # Longer contexts are kept in R2 and read by ranges.
 INLINE_CHARACTERS = 100_000
-_MOST_KEY_CHARACTERS = 255
-_MOST_SCHEMA_CHARACTERS = 32_000
+_MAX_KEY_CHARACTERS = 255
+_MAX_SCHEMA_CHARACTERS = 32_000
 # What does not change the answer does not change the session's name.
 _IRRELEVANT = frozenset({"use_cache"})
 
 
-async def admit(
+async def prepare_job(
     request: RunRequest, owner: str, settings: Settings, store: ContextStore, idempotency_key: str | None, *, now: float
 ) -> tuple[Job, list[bytes]]:
     """The job of a request, and the bytes to store where its context does not travel with it.
@@ -40,7 +40,8 @@ async def admit(
     digest = _digest(request, config, manifest, owner)
     session_id = digest[:32] if idempotency_key is None else _sha256(["key", owner, idempotency_key])[:32]
     inline = stored_key is None and manifest.characters <= INLINE_CHARACTERS
-    own_key = None if inline else f"sessions/{session_id}/context"
+    # The digest tells two bodies apart that come under one Idempotency-Key at once.
+    own_key = None if inline else f"{session_prefix(session_id)}{digest[:32]}"
     job = Job(
         session_id=session_id,
         owner=owner,
@@ -59,14 +60,9 @@ async def admit(
     return job, ([] if inline else content)
 
 
-def digest_of(job: Job) -> str:
-    """What tells a job from any other of the same session's name."""
-    return job.digest
-
-
 def _digest(request: RunRequest, config: RunConfig, manifest: ContextManifest, owner: str) -> str:
     decides = config.model_dump(exclude=set(_IRRELEVANT))
-    return _sha256([owner, manifest.sha256, request.query, decides, request.response_schema, _prompt_version(config)])
+    return _sha256([owner, manifest.identity, request.query, decides, request.response_schema, _prompt_version(config)])
 
 
 def _prompt_version(config: RunConfig) -> str:
@@ -96,14 +92,14 @@ def _resolved(config: RunConfig, settings: Settings) -> RunConfig:
 
 def check_idempotency_key(idempotency_key: str | None) -> None:
     """Raises `InvalidRequest` for a key that is empty or too long."""
-    if idempotency_key is not None and not 1 <= len(idempotency_key) <= _MOST_KEY_CHARACTERS:
-        raise InvalidRequest.at("Idempotency-Key", f"must have 1 to {_MOST_KEY_CHARACTERS} characters")
+    if idempotency_key is not None and not 1 <= len(idempotency_key) <= _MAX_KEY_CHARACTERS:
+        raise InvalidRequest.at("Idempotency-Key", f"must have 1 to {_MAX_KEY_CHARACTERS} characters")
 
 
 def _check_schema(schema: dict[str, object] | None) -> None:
     """It is part of prompts, so each call would pay for it."""
-    if schema is not None and len(json.dumps(schema)) > _MOST_SCHEMA_CHARACTERS:
-        raise InvalidRequest.at("responseSchema", f"must have at most {_MOST_SCHEMA_CHARACTERS:,} characters")
+    if schema is not None and len(json.dumps(schema)) > _MAX_SCHEMA_CHARACTERS:
+        raise InvalidRequest.at("responseSchema", f"must have at most {_MAX_SCHEMA_CHARACTERS:,} characters")
     if schema is not None:
         check_schema(schema)
 

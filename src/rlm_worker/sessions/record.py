@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 
 from rlm_worker.errors import NotFound
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.runs.job import Job
+from rlm_worker.wire.base import timestamp
 from rlm_worker.wire.results import RunResult, SessionState, SessionStatus
 
 
@@ -31,8 +31,17 @@ class SessionRecord:
     def begin(self, job: Job) -> None:
         """A run begins, or begins anew."""
         self._journal.set_fact("job", job.model_dump_json(by_alias=True, exclude_none=True))
-        self._journal.set_fact("settled", "")
+        for name in ("settled", "lives", "kept", "result"):
+            self._journal.set_fact(name, "")
         self.set_status("running", job.started_at)
+
+    def keep_running(self) -> None:
+        """Notes that somebody wants this run whose leaving would not stop it."""
+        self._journal.set_fact("kept", "1")
+
+    def stops_unread(self, job: Job) -> bool:
+        """Whether the run is to be stopped when nobody reads its events any more."""
+        return job.cancel_on_disconnect and not self._journal.fact("kept")
 
     def settled(self, job: Job) -> bool:
         """Whether the costs of the job's run have been booked."""
@@ -93,8 +102,8 @@ class SessionRecord:
             iterations=sum(1 for role, _, _ in paid if role == "root"),
             sub_calls=sum(1 for role, _, _ in paid if role == "sub"),
             cost_usd=round(self._journal.paid_usd() if result is None else result.cost_usd, 10),
-            started_at=_timestamp(job.started_at),
-            updated_at=_timestamp(self.updated_at() or job.started_at),
+            started_at=timestamp(job.started_at),
+            updated_at=timestamp(self.updated_at() or job.started_at),
         )
 
     def _phase(self, plan: dict[str, object], last: dict[str, object]) -> str:
@@ -103,10 +112,6 @@ class SessionRecord:
         if plan.get("strategy") != "map_reduce":
             return "answering" if plan else "starting"
         return "answering" if last and last.get("done") == last.get("chunks") else "reading"
-
-
-def _timestamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _number(value: object) -> int:

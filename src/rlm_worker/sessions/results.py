@@ -5,7 +5,15 @@ from __future__ import annotations
 from rlm_worker.errors import Cancelled, RLMError
 from rlm_worker.ports import MetricsPoint
 from rlm_worker.runs.job import Job
+from rlm_worker.wire.base import Wire
 from rlm_worker.wire.results import ErrorBody, RunResult
+
+
+class CachedResult(Wire):
+    """What the cache keeps under `result_key`: a result, and the digest of the job that it answers."""
+
+    digest: str
+    result: RunResult
 
 
 def result_key(session_id: str) -> str:

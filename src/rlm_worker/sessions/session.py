@@ -7,33 +7,37 @@ starts or resumes the run; all others wait for the same one.
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
-from rlm_worker.budget.funding import FIRST_GRANT_USD
-from rlm_worker.errors import Conflict, NotFound, RLMError, StorageUnavailable
+from rlm_worker.budget.funding import RunAccount
+from rlm_worker.errors import Cancelled, Conflict, NotConfigured, NotFound, RLMError, RunAbandoned, StorageUnavailable
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.log import log_failure
 from rlm_worker.ports import Alarm, ContextStore, Eraser, Metrics
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
-from rlm_worker.strategies.execute import execute
+from rlm_worker.strategies.execute import execute, failed_run
 from rlm_worker.strategies.note_cache import MapCache
-from rlm_worker.text.context import ContextManifest, ContextReader, InlineReader, StoredReader
-from rlm_worker.wire.results import RunResult, SessionState
+from rlm_worker.wire.events import AnswerEvent, SessionEvent
+from rlm_worker.wire.results import ErrorAnswer, ErrorBody, RunResult, SessionState
 
-from .contexts import lease_key
+from .contexts import JobContext
+from .lives import AskingModel, Lives
 from .record import SessionRecord
-from .results import as_cache_hit, cancelled, failed, metrics_point, result_key, worth_keeping
+from .results import CachedResult, as_cache_hit, cancelled, failed, metrics_point, result_key, worth_keeping
 from .trajectory import call_rows
 
 RESULT_TTL_SECONDS = 3_600
 WATCH_SECONDS = 20.0
+# A page that is loaded anew is back by then.
+RELOAD_SECONDS = 2.0
+# When an account that could not be reached is asked again: at first, and from then on.
+SETTLE_AGAIN_SECONDS, SETTLE_LATER_SECONDS = 30.0, 300.0
 # An alarm may last 15 minutes of wall time; leave in time to set the next one.
 _ALARM_SECONDS = 14 * 60.0
-_SETTLE_SECONDS = 5.0
 
 
 class Session:
@@ -43,7 +47,7 @@ class Session:
         self,
         journal: SessionJournal,
         ports: Callable[[SessionJournal], RunPorts],
-        store: ContextStore | None,
+        store: ContextStore,
         metrics: Metrics,
         *,
         alarm: Alarm,
@@ -52,8 +56,10 @@ class Session:
     ) -> None:
         self._journal = journal
         self._record = SessionRecord(journal)
+        self._lives = Lives(journal)
         self._ports = ports(journal)
-        self._store = store
+        self._context = JobContext(store)
+        self._account = RunAccount(self._ports.accounts)
         self._metrics = metrics
         self._alarm = alarm
         self._eraser = eraser
@@ -61,6 +67,9 @@ class Session:
         self._task: asyncio.Task[None] | None = None
         self._finished = asyncio.Event()
         self._starting = asyncio.Lock()
+        # Who waits for the run here or reads its events, and when somebody last came.
+        self._listeners = 0
+        self._joined_at = 0.0
 
     # What callers ask for.
 
@@ -78,9 +87,12 @@ class Session:
         known = self._record.job()
         if known is not None and known.digest != job.digest:
             raise Conflict("this Idempotency-Key was used for a different request")
+        self._joined_at = self._now()
         if known is not None and self.running:
             self._record.note_asker(job.batch_id)
-            await self._resume()
+            if not job.cancel_on_disconnect:
+                self._record.keep_running()
+            self._resume()
             return "running"
         reusable = job.config.use_cache or job.named_by_key
         if known is not None and reusable and (fresh := self._fresh_result()) is not None:
@@ -96,14 +108,15 @@ class Session:
         if self._record.job() is None:
             raise NotFound("there is no such session")
         if self.running:
-            await self._resume()
-            await self._finished.wait()
+            self._resume()
+            with self._listening():
+                await self._finished.wait()
         return self._record.result() or cancelled(self._record.job())
 
     async def revive(self) -> None:
         """Takes up a run that a crash has stopped, without waiting for the alarm."""
         if self._record.job() is not None and self.running:
-            await self._resume()
+            self._resume()
 
     def state(self) -> SessionState:
         """Where the run stands; raises `NotFound` for a session that never was or is gone."""
@@ -115,10 +128,27 @@ class Session:
             raise NotFound("there is no such session")
 
     async def reader_left(self) -> None:
-        """Someone who followed the events has gone; stops the run only if its request asked for that."""
-        job = self._record.job()
-        if job is not None and job.cancel_on_disconnect and self.running:
-            await self._stop()
+        """A reader of the events has gone: stops the run if its request asked for that and nobody else is there.
+
+        A page that is loaded anew leaves and comes back, in whichever order the platform notices.
+        """
+        while True:
+            await self._ports.clock.sleep(RELOAD_SECONDS)
+            async with self._starting:
+                if self._now() - self._joined_at < RELOAD_SECONDS:
+                    continue
+                job = self._record.job()
+                if job is not None and self.running and not self._listeners and self._record.stops_unread(job):
+                    await self._stop()
+                return
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        self._listeners += 1
+        try:
+            yield
+        finally:
+            self._listeners -= 1
 
     def result(self) -> RunResult | None:
         """The result; None while the run goes on."""
@@ -130,16 +160,16 @@ class Session:
     async def trajectory(self) -> list[dict[str, object]]:
         """Every paid call, prompts included."""
         job = self._record.required_job()
-        return [row async for row in call_rows(self._journal.calls(), job.query, self._reader(job))]
+        rows = call_rows(self._journal.calls(), job.query, self._context.reader(job))
+        return [row.model_dump(mode="json", by_alias=True) async for row in rows]
 
     async def follow(self, after: int) -> AsyncIterator[tuple[int, str, str]]:
         """Events with an id above `after`, those to come included, until the run has ended: id, kind, JSON."""
         self._record.required_job()
         if self.running:
-            await self._resume()
+            self._resume()
         news = asyncio.Event()
-        unwatch = self._journal.watch(news.set)
-        try:
+        with self._listening(), self._journal.watching(news.set):
             while True:
                 news.clear()
                 ended = not self.running
@@ -150,8 +180,6 @@ class Session:
                     return
                 if not ended:
                     await news.wait()
-        finally:
-            unwatch()
 
     async def leave(self, batch_id: str) -> None:
         """Deletes the session for a batch that goes; one that others have asked for too is left to them."""
@@ -171,8 +199,7 @@ class Session:
     async def _delete(self) -> None:
         job = self._record.required_job()
         await self._stop()
-        if job.context_key is not None and job.context_owned and self._store is not None:
-            await self._store.delete(job.context_key)
+        await self._context.delete_all(job)
         await self._ports.cache.delete(result_key(job.session_id))
         await self._ports.cache.delete(MapCache.key_of(job.owner, job.query, job.config.sub_model))
         await self._eraser.erase()
@@ -203,9 +230,10 @@ class Session:
     # How it is done.
 
     async def _begin(self, job: Job, *, anew: bool) -> None:
+        await self._end_task()
         run_id = self._run_id(anew=anew)
-        granted = await self._ports.accounts.open(job.owner, run_id, _first_grant(job))
-        await self._drop_replaced(job)
+        granted = await self._account.open(job.owner, run_id, job.config.max_cost_usd)
+        await self._context.replace(self._record.job(), job)
         now = self._now()
         if anew:
             self._journal.forget_run()
@@ -215,29 +243,10 @@ class Session:
         job = job.model_copy(update={"started_at": now, "deadline": deadline, "run_id": run_id, "granted_usd": granted})
         self._record.note_asker(job.batch_id)
         self._record.begin(job)
-        self._journal.emit("session", {"sessionId": job.session_id})
+        self._journal.begin_events("session", SessionEvent(session_id=job.session_id).to_wire())
         await self._alarm.set(now + WATCH_SECONDS)
-        await self._lease(job)
-        await self._resume()
-
-    async def _drop_replaced(self, job: Job) -> None:
-        """Deletes the text that an earlier run was sent where this one reads the same text from elsewhere."""
-        known = self._record.job()
-        if known is None or known.context_key in (None, job.context_key) or not known.context_owned:
-            return
-        if self._store is not None:
-            with suppress(RLMError):  # it grows old in the bucket, whose own rules take it along
-                await self._store.delete(known.context_key or "")
-
-    async def _lease(self, job: Job) -> None:
-        """Holds a context that others may delete, as long as this run reads it."""
-        if job.context_key is not None and not job.context_owned and self._store is not None:
-            await self._store.write(lease_key(job.context_key, job.session_id), _nothing())
-
-    async def _release(self, job: Job) -> None:
-        if job.context_key is not None and not job.context_owned and self._store is not None:
-            with suppress(RLMError):  # the context's own retention takes a lease along that could not be given back
-                await self._store.delete(lease_key(job.context_key, job.session_id))
+        await self._context.hold(job)
+        self._resume()
 
     def _run_id(self, *, anew: bool) -> str:
         """The name under which the key's account knows this run: the same as long as nothing paid is forgotten."""
@@ -250,54 +259,81 @@ class Session:
         if job is None or self._record.settled(job):
             return
         total = self._journal.paid_usd() + self._journal.cut_off_usd()
-        try:
-            async with asyncio.timeout(_SETTLE_SECONDS):
-                await self._ports.accounts.close(job.owner, job.run_id, total)
-        except (RLMError, TimeoutError):
-            return
-        self._record.set_settled(job)
+        if await self._account.close(job.owner, job.run_id, total):
+            self._record.set_settled(job)
 
-    async def _resume(self) -> None:
+    def _resume(self) -> None:
         if self._task is None or self._task.done():
             self._finished.clear()
             self._task = asyncio.create_task(self._run(self._record.required_job()))
 
     async def _run(self, job: Job) -> None:
         if self._journal.last_event("answer"):  # an earlier life was cut off in the middle of its answer
-            self._journal.emit("answer", {"delta": "", "restart": True})
+            self._journal.emit("answer", AnswerEvent(delta="", restart=True).to_wire())
+        await self._finish(job, await self._result_of(job))
+
+    async def _result_of(self, job: Job) -> RunResult:
+        """What comes of the run; whatever goes wrong is in the result, so that those who wait hear of it."""
+        if deaths := self._lives.begin():
+            return self._failed(job, RunAbandoned(f"given up: its host has ended {deaths} times at the same point"))
+        ports = replace(self._ports, model=AskingModel(self._ports.model, self._lives))
         try:
-            result = await execute(job, self._reader(job), self._ports)
-        except asyncio.CancelledError:
-            raise
+            return await execute(job, self._context.reader(job), ports)
         except RLMError as error:
-            result = failed(job, error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            return self._failed(job, error)
+        except Exception as error:  # noqa: BLE001 - a defect of ours, as the log says
             log_failure(job.session_id, error)
-            result = failed(job, RLMError(f"something went wrong on our side ({type(error).__name__})"))
-        await self._finish(job, result)
+            return self._failed(job, RLMError(f"something went wrong on our side ({type(error).__name__})"))
+
+    def _failed(self, job: Job, error: RLMError) -> RunResult:
+        """The result of a run that did not come to its end, with what it has paid."""
+        try:
+            return failed_run(job, self._context.reader(job), self._ports, error)
+        except NotConfigured:  # a model that it paid for is not in the catalogue any more
+            return failed(job, error)
 
     async def _finish(self, job: Job, result: RunResult) -> None:
-        await self._release(job)
-        await self._settle()  # before anyone hears of the end: the next run may want the slot
+        await self._attempt(job, self._context.release(job))
+        await self._attempt(job, self._settle())  # before anyone hears of the end: the next run may want the slot
+        self._conclude(job, result)
+        await self._attempt(job, self._put_away(job, result))
+        await self._alarm.set(self._look_again_at(SETTLE_AGAIN_SECONDS))
+
+    def _conclude(self, job: Job, result: RunResult) -> None:
+        """Writes down how the run has ended and wakes all who wait, whatever happens."""
+        try:
+            self._keep(result)
+        except Exception as error:  # noqa: BLE001 - the storage's own errors
+            log_failure(job.session_id, error)
+            self._keep(failed(job, StorageUnavailable("the result could not be written down")))
+        finally:
+            self._finished.set()
+
+    def _keep(self, result: RunResult) -> None:
         self._record.set_result(result)
         self._record.set_status("completed" if result.success else "failed", self._now())
-        self._journal.emit("result" if result.success else "error", json.loads(result.to_json()))
-        self._finished.set()
+        self._journal.emit("result" if result.success else "error", result.to_wire())
+
+    async def _put_away(self, job: Job, result: RunResult) -> None:
         self._metrics.record(metrics_point(job, result))
         if worth_keeping(result) and job.config.use_cache:
-            kept = json.dumps({"digest": job.digest, "result": json.loads(result.to_json())}, ensure_ascii=False)
+            kept = CachedResult(digest=job.digest, result=result).to_json()
             await self._ports.cache.put(result_key(job.session_id), kept)
-        await self._alarm.set(self._expires_at())
+
+    async def _attempt(self, job: Job, work: Awaitable[None]) -> None:
+        """Does what belongs to the end of a run and must not keep anyone from hearing of it."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            log_failure(job.session_id, error)
 
     async def _stop(self) -> None:
         self._record.set_status("cancelled", self._now())
         await self._end_task()
-        await self._release(self._record.required_job())
+        await self._context.release(self._record.required_job())
         await self._settle()
         self._finished.set()
-        self._journal.emit(
-            "error", {"success": False, "error": {"type": "cancelled", "message": "the run was cancelled"}}
-        )
+        self._journal.emit("error", ErrorAnswer(error=ErrorBody.of(Cancelled("the run was cancelled"))).to_wire())
 
     async def _end_task(self) -> None:
         """A run that goes on is cancelled; one that has ended and still puts things away does that first."""
@@ -308,14 +344,6 @@ class Session:
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    async def _renew(self, job: Job) -> None:
-        """Keeps the run's slot: a lease is longer than an alarm lasts."""
-        try:
-            async with asyncio.timeout(_SETTLE_SECONDS):
-                await self._ports.accounts.extend(job.owner, job.run_id, 0.0)
-        except (RLMError, TimeoutError):
-            return
-
     async def _expire(self) -> None:
         """Deletes a session that is old; one that was begun anew or deleted meanwhile is let be."""
         async with self._starting:
@@ -324,11 +352,11 @@ class Session:
             if self._now() >= self._expires_at():
                 await self._delete()
             else:
-                await self._alarm.set(self._expires_at())
+                await self._alarm.set(self._look_again_at(SETTLE_LATER_SECONDS))
 
     async def _watch(self, job: Job) -> None:
-        await self._resume()
-        await self._renew(job)
+        self._resume()
+        await self._account.renew(job.owner, job.run_id)
         if not self.running:
             return  # whatever has ended or deleted it meanwhile has seen to the alarm too
         # It fires when this handler has ended; or, should a crash end the handler first, soon after the crash.
@@ -342,32 +370,21 @@ class Session:
         except TimeoutError:
             await self._alarm.set(self._now() + 1)
 
-    def _reader(self, job: Job) -> ContextReader:
-        manifest = ContextManifest.from_json(job.manifest)
-        if job.context_key is None:
-            return InlineReader(manifest, (job.context_text or "").encode())
-        if self._store is None:
-            raise StorageUnavailable("the binding RLM_CONTEXT_STORAGE is missing")
-        return StoredReader(manifest, self._store, job.context_key)
-
     def _fresh_result(self) -> RunResult | None:
         result = self._record.result()
         if result is None or not worth_keeping(result) or self._now() - self._record.updated_at() > RESULT_TTL_SECONDS:
             return None
         return as_cache_hit(result)
 
+    def _look_again_at(self, unsettled_seconds: float) -> float:
+        """When the alarm has something to do: soon where the run's costs are not booked yet, else when it is old."""
+        job = self._record.job()
+        if job is None or self._record.settled(job):
+            return self._expires_at()
+        return min(self._expires_at(), self._now() + unsettled_seconds)
+
     def _expires_at(self) -> float:
         return self._record.updated_at() + self._retention_seconds
 
     def _now(self) -> float:
         return self._ports.clock.now()
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    for piece in (b"",):
-        yield piece
-
-
-def _first_grant(job: Job) -> float:
-    """Dollars to ask for at once: no more than the run may spend."""
-    return min(FIRST_GRANT_USD, job.config.max_cost_usd or FIRST_GRANT_USD)

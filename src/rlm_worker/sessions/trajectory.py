@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 
 from rlm_worker.errors import NotFound
 from rlm_worker.ports import CallRecord, Message
 from rlm_worker.strategies.prompts import map_messages
 from rlm_worker.text.context import ContextReader, read_chunk
+from rlm_worker.wire.base import timestamp
+from rlm_worker.wire.results import PromptMessage, TrajectoryCall
 
 
-async def call_rows(calls: list[CallRecord], query: str, reader: ContextReader) -> AsyncIterator[dict[str, object]]:
-    """The calls in the order in which they were finished, one JSON object each."""
+async def call_rows(calls: list[CallRecord], query: str, reader: ContextReader) -> AsyncIterator[TrajectoryCall]:
+    """The calls in the order in which they were finished."""
     for number, call in enumerate(calls, start=1):
         messages = await _messages(call, query, reader)
-        yield {
-            "id": number,
-            "parent": call.parent or None,
-            "kind": call.kind,
-            "role": call.role,
-            "model": call.model,
-            "chunk": call.span.index if call.span else None,
-            "prompt": [{"role": message.role, "content": message.content} for message in messages],
-            "response": call.text,
-            "inputTokens": call.usage.input_tokens,
-            "outputTokens": call.usage.output_tokens,
-            "estimated": call.usage.estimated,
-            "costUsd": round(call.cost_usd, 10),
-            "durationMs": call.duration_ms,
-            "startedAt": datetime.fromtimestamp(call.started_at, UTC).isoformat(timespec="milliseconds"),
-        }
+        yield TrajectoryCall(
+            id=number,
+            parent=call.parent or None,
+            kind=call.kind,
+            role=call.role,
+            model=call.model,
+            chunk=call.span.index if call.span else None,
+            prompt=[PromptMessage(role=message.role, content=message.content) for message in messages],
+            response=call.text,
+            input_tokens=call.usage.input_tokens,
+            output_tokens=call.usage.output_tokens,
+            estimated=call.usage.estimated,
+            cost_usd=round(call.cost_usd, 10),
+            duration_ms=call.duration_ms,
+            started_at=timestamp(call.started_at),
+        )
 
 
 async def _messages(call: CallRecord, query: str, reader: ContextReader) -> tuple[Message, ...]:

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from rlm_worker.errors import ContextTooLarge
-from rlm_worker.runs.answer import answer
+from rlm_worker.runs.answer import answer, is_affordable
 from rlm_worker.runs.run import Outcome, Run
 from rlm_worker.text.context import read_all
 
 from .prompts import direct_messages
 
 # No script packs more characters than this into a token on average; beyond it a look at the length alone is enough.
-_MOST_CHARACTERS_PER_TOKEN = 12
+_MAX_CHARACTERS_PER_TOKEN = 12
 
 
 async def fits(run: Run) -> bool:
     """Whether prompt and answer fit the root model's window together."""
     room = run.root.window - run.root_output
-    if run.reader.manifest.characters > room * _MOST_CHARACTERS_PER_TOKEN:
+    if run.reader.manifest.characters > room * _MAX_CHARACTERS_PER_TOKEN:
         return False
     pieces = await read_all(run.reader)
     estimator = run.pricing.estimator(run.root)
     return sum(estimator.estimate(message.content) for message in direct_messages(run.job.query, pieces)) <= room
+
+
+async def is_payable(run: Run) -> bool:
+    """Whether the run's dollars cover one call about the whole context, which is known to fit."""
+    if run.ledger.limits.max_cost_usd is None:
+        return True
+    return is_affordable(run, "direct", direct_messages(run.job.query, await read_all(run.reader)))
 
 
 async def run_direct(run: Run) -> Outcome:
@@ -30,7 +37,7 @@ async def run_direct(run: Run) -> Outcome:
             f"{run.reader.manifest.characters:,} characters do not fit the window of {run.root.id} "
             f"({run.root.window:,} tokens, the answer included); use strategy auto or map_reduce"
         )
-    run.emit("plan", run.plan("direct", chunks=1, chunk_size=run.reader.manifest.characters))
+    run.announce_plan("direct", chunks=1, chunk_size=run.reader.manifest.characters)
     messages = direct_messages(run.job.query, await read_all(run.reader))
     text, cut = await answer(run, "direct", messages)
     return Outcome(text, chunks=1, read=run.reader.manifest.characters, truncated=cut)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from rlm_worker.errors import ContextTooLarge, InputTooLarge, RLMError
+from rlm_worker.errors import ContextTooLarge, InputTooLarge, RateLimited, RLMError
 from rlm_worker.repl.explore import run_repl
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import Outcome, Run, RunPorts, start_run
 from rlm_worker.text.context import ContextReader
 from rlm_worker.wire.results import ErrorBody, ModelUsage, RunResult
 
-from .direct import fits, run_direct
+from .direct import fits, is_payable, run_direct
 from .map_reduce import run_map_reduce
 
 
@@ -24,12 +24,21 @@ async def execute(job: Job, reader: ContextReader, ports: RunPorts) -> RunResult
     return _result(run, strategy, outcome)
 
 
+def failed_run(job: Job, reader: ContextReader, ports: RunPorts, error: RLMError) -> RunResult:
+    """The result of a run that was cut off by an error, with what the journal says was paid until then."""
+    run = start_run(job, reader, ports)
+    strategy = "" if job.config.strategy == "auto" else job.config.strategy
+    return _result(run, strategy, None).model_copy(update={"error": ErrorBody.of(error)})
+
+
 async def _strategy(run: Run) -> str:
     asked = run.job.config.strategy
     if asked != "auto":
         return asked
     short = run.reader.manifest.characters <= run.job.config.chunk_size
-    return "direct" if short and await fits(run) else "map_reduce"
+    if not short or not await fits(run):
+        return "map_reduce"
+    return "direct" if await is_payable(run) else "map_reduce"
 
 
 async def _outcome(run: Run, strategy: str) -> Outcome:
@@ -42,7 +51,10 @@ async def _outcome(run: Run, strategy: str) -> Outcome:
     except (ContextTooLarge, InputTooLarge):
         if run.job.config.strategy == "direct":
             raise
-    run.warn("the context did not fit the root model's window after all; it was read in chunks")
+        run.warn("the context did not fit the root model's window after all; it was read in chunks")
+    except RateLimited:  # the key's dollars do not surely cover one long call; several short ones cost less
+        if run.job.config.strategy == "direct":
+            raise
     return await run_map_reduce(run)
 
 

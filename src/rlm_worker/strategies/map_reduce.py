@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from rlm_worker.errors import InputTooLarge, ModelError, NothingRead, RLMError, UsageLimitExceeded
-from rlm_worker.ports import ModelReply, ModelRequest, Span
+from rlm_worker.ports import ModelReply, Span
+from rlm_worker.runs.answer import cut_at
 from rlm_worker.runs.run import Outcome, Run
 from rlm_worker.text.chunker import Chunk, ChunkBudget, Chunker
 from rlm_worker.text.quotes import quoted
+from rlm_worker.text.tokens import byte_length
+from rlm_worker.wire.events import SubcallEvent
 
 from .note_cache import MapCache
 from .plan import MapPlan, chosen_chunks, plan_map
 from .prompts import Note, is_no_evidence, map_messages
+from .reading_time import ReadingTime
 from .reduce import synthesize
 
-# The share of the time that is left which reading may take; the rest is for the answer.
-_READING_SHARE = 0.8
-_FEWEST_CHARACTERS_TO_SPLIT = 200
+# The share of the time that is left after which reading ends although nothing was read yet.
+_MAX_READING_SHARE = 0.95
+_MIN_CHARACTERS_TO_SPLIT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +39,24 @@ class Reading:
 
 @dataclass(slots=True)
 class _Progress:
-    """Readings so far, the chunks that there are at least, and the limit that ended reading."""
+    """Readings so far, the chunks that there are at least, the limit that ended reading, and the time for it."""
 
     readings: list[Reading] = field(default_factory=list)
     chunks: int = 0
     stopped: UsageLimitExceeded | None = None
+    time: ReadingTime | None = None
 
     def add(self, reading: Reading) -> None:
         self.readings.append(reading)
         self.chunks = max(self.chunks, reading.span.index + 1)
+        if self.time is not None:
+            self.time.correct()
 
 
 async def run_map_reduce(run: Run) -> Outcome:
     """Reads what limits allow and answers from it; raises `NothingRead` when no chunk could be read."""
     plan = await plan_map(run)
-    run.emit("plan", run.plan("map_reduce", chunks=plan.expected, chunk_size=plan.budget.characters))
+    run.announce_plan("map_reduce", chunks=plan.expected, chunk_size=plan.budget.characters)
     cache = await _map_cache(run)
     progress = _Progress()
     await _read_within_time(run, plan, cache, progress)
@@ -73,23 +81,33 @@ async def _map_cache(run: Run) -> MapCache | None:
 
 
 async def _read_within_time(run: Run, plan: MapPlan, cache: MapCache | None, progress: _Progress) -> None:
-    left = run.ledger.remaining_seconds()
+    whole = run.ledger.remaining_seconds()
+    if whole is None:
+        await _read_all(run, plan, cache, progress)
+        return
     try:
-        async with asyncio.timeout(None if left is None else max(0.0, left * _READING_SHARE)):
+        async with asyncio.timeout(max(0.0, whole * _MAX_READING_SHARE)) as timeout:
+            progress.time = ReadingTime(run, whole, timeout)
             await _read_all(run, plan, cache, progress)
     except TimeoutError:
-        progress.stopped = UsageLimitExceeded("timeoutSeconds", run.job.config.timeout_seconds or 0, 0)
+        progress.stopped = progress.stopped or _out_of_time(run)
 
 
 async def _read_all(run: Run, plan: MapPlan, cache: MapCache | None, progress: _Progress) -> None:
     reader = _ChunkReader(run, cache, plan, progress)
-    await run.fan_out(_until_stopped(chosen_chunks(run, plan), progress), reader.read)
+    await run.fan_out(_until_stopped(run, chosen_chunks(run, plan), progress), reader.read)
+
+
+def _out_of_time(run: Run) -> UsageLimitExceeded:
+    return UsageLimitExceeded("timeoutSeconds", run.job.config.timeout_seconds or 0, 0)
 
 
 async def _until_stopped(
-    chunks: AsyncIterator[tuple[Span, Chunk]], progress: _Progress
+    run: Run, chunks: AsyncIterator[tuple[Span, Chunk]], progress: _Progress
 ) -> AsyncIterator[tuple[Span, Chunk]]:
     async for placed in chunks:
+        if progress.stopped is None and progress.time is not None and not progress.time.allows_another():
+            progress.stopped = _out_of_time(run)
         if progress.stopped is not None:
             return
         yield placed
@@ -118,6 +136,7 @@ class _ChunkReader:
     async def _ask(self, span: Span, chunk: Chunk) -> tuple[Reading, ModelReply | None, bool]:
         messages = map_messages(self.run.job.query, chunk)
         request = replace(self.run.request("sub", "map", messages, span), max_output_tokens=self.plan.output_tokens)
+        request = replace(request, call=request.key())
         known = self.cache.recall(request) if self.cache else None
         if known is not None:
             self.run.ledger.count_cached()
@@ -128,8 +147,11 @@ class _ChunkReader:
             return await self._split(span, chunk, error), None, False
         except ModelError as error:
             return Reading(span, error=error), None, False
-        self._remember(request, reply)
-        return Reading(span, self._evidence(reply.text, chunk), span.end - span.start), reply, False
+        if reply.is_cut:
+            self.run.warn(f"the note on chunk {span.index} was cut at {cut_at(reply, request)} tokens")
+        elif self.cache is not None:
+            self.cache.remember(request, reply.text)
+        return Reading(span, self._evidence(reply.text, chunk), span.end - span.start), reply, reply.repeated
 
     def _evidence(self, note: str, chunk: Chunk) -> str:
         if not self.run.ports.deployment.quoted_evidence:
@@ -138,39 +160,34 @@ class _ChunkReader:
 
     async def _split(self, span: Span, chunk: Chunk, error: InputTooLarge) -> Reading:
         """Reads a chunk in halves that turned out larger than the model's window."""
-        if span.end - span.start < _FEWEST_CHARACTERS_TO_SPLIT:
+        if span.end - span.start < _MIN_CHARACTERS_TO_SPLIT:
             return Reading(span, error=error)
-        halves = [(await self._ask(_part(span, half), half))[0] for half in _halves(chunk)]
+        halves = [(await self._ask(part, half))[0] for part, half in _halves(span, chunk)]
         texts = [half.text for half in halves if not is_no_evidence(half.text)]
         failed = next((half.error for half in halves if half.error), None)
         return Reading(span, "\n".join(texts), sum(half.read for half in halves), failed)
 
-    def _remember(self, request: ModelRequest, reply: ModelReply) -> None:
-        if self.cache is not None:
-            self.cache.remember(request, reply.text)
-
     def _announce(self, reading: Reading, reply: ModelReply | None, cached: bool, started: float) -> None:
-        usage = reply.usage if reply else None
+        usage = reply.usage if reply and not cached else None
         model = self.run.ports.catalog.find(reply.model) if reply else None
         cost = model.cost(usage.input_tokens, usage.output_tokens) if model and usage else 0.0
         self.run.emit(
-            "subcall",
-            {
-                "chunk": reading.span.index,
+            SubcallEvent(
+                chunk=reading.span.index,
                 # How many there are was an estimate, and those behind it may be read before those below.
-                "chunks": max(self.plan.expected, self.progress.chunks),
-                "done": len(self.progress.readings),
-                "status": _status(reading, cached),
-                "model": reply.model if reply else self.run.sub.id,
-                "inputTokens": usage.input_tokens if usage else 0,
-                "outputTokens": usage.output_tokens if usage else 0,
-                "costUsd": cost,
-                "durationMs": round((self.run.ports.clock.now() - started) * 1000),
-            },
+                chunks=max(self.plan.expected, self.progress.chunks),
+                done=len(self.progress.readings),
+                status=_status(reading, cached),
+                model=reply.model if reply else self.run.sub.id,
+                input_tokens=usage.input_tokens if usage else 0,
+                output_tokens=usage.output_tokens if usage else 0,
+                cost_usd=cost,
+                duration_ms=round((self.run.ports.clock.now() - started) * 1000),
+            )
         )
 
 
-def _status(reading: Reading, cached: bool) -> str:
+def _status(reading: Reading, cached: bool) -> Literal["ok", "none", "failed", "cached"]:
     if reading.error is not None:
         return "failed"
     if cached:
@@ -178,7 +195,15 @@ def _status(reading: Reading, cached: bool) -> str:
     return "none" if is_no_evidence(reading.text) else "ok"
 
 
-def _halves(chunk: Chunk) -> list[Chunk]:
+def _halves(span: Span, chunk: Chunk) -> Iterator[tuple[Span, Chunk]]:
+    """The two parts of a chunk that was too large, and their places; what it repeated is left out."""
+    byte = span.byte_start
+    for half in _halved(chunk):
+        first, byte = byte, byte + byte_length(half.text)
+        yield Span(span.index, half.start, half.end, first, byte), half
+
+
+def _halved(chunk: Chunk) -> list[Chunk]:
     chunker = Chunker(
         ChunkBudget(max(1, -(-(chunk.end - chunk.start) * 5 // 8))), first_index=chunk.index, offset=chunk.start
     )
@@ -186,11 +211,6 @@ def _halves(chunk: Chunk) -> list[Chunk]:
     for piece in chunk.pieces:
         halves += [*chunker.begin_document(piece.name, index=piece.document), *chunker.feed(piece.text)]
     return [*halves, *chunker.finish()]
-
-
-def _part(span: Span, half: Chunk) -> Span:
-    """A half's place; its bytes are known only for the whole, which is what reading it again needs."""
-    return Span(span.index, half.start, half.end, span.byte_start, span.byte_end)
 
 
 def _note(reading: Reading) -> Note:

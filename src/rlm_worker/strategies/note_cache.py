@@ -33,27 +33,27 @@ class MapCache:
 
     def recall(self, request: ModelRequest) -> str | None:
         """What the model said to exactly this prompt, None where it was not asked."""
-        digest = request.key()
+        digest = request.call_key()
         note = self._known.get(digest)
         if note is not None:
             self._current[digest] = note
         return note
 
     def remember(self, request: ModelRequest, note: str) -> None:
-        self._current[request.key()] = note
+        self._current[request.call_key()] = note
 
     async def save(self) -> None:
         """Keeps the notes of this run, and the earlier ones that it did not meet as long as there is room."""
         if self._current.keys() <= self._known.keys():
             return
         kept = {**self._known, **self._current}
-        while len(kept) > _MOST_NOTES:
+        while len(kept) > _MAX_NOTES:
             kept.pop(next(iter(kept)))
         await self._cache.put(self._key, json.dumps(kept, ensure_ascii=False))
 
 
 # At a kilobyte a note this stays far below the 25 MiB that a KV value may have.
-_MOST_NOTES = 10_000
+_MAX_NOTES = 10_000
 
 
 def _notes(stored: str | None) -> dict[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from rlm_worker.ports import Span
 from rlm_worker.runs.run import Run
-from rlm_worker.text.chunker import Chunk, ChunkBudget
+from rlm_worker.text.chunker import MAX_OVERLAP, Chunk, ChunkBudget
 from rlm_worker.text.context import ChunkStream, read_chunk
 from rlm_worker.text.relevance import RelevanceIndex
 from rlm_worker.text.tokens import RESERVE_MARGIN, TOKENS_PER_MESSAGE, TokenEstimator
@@ -23,10 +23,10 @@ _WINDOW_SHARE = 0.9
 # Chunks end at the best boundary near their limit, so they are smaller than it on average.
 _FILL = 0.8
 # Better several relevant parts than one; but a part must hold more than the words around it.
-_FEWEST_AFFORDABLE = (4, 2, 1)
-_SMALLEST_CHUNK = 160
-_SHORTEST_NOTE = 40
-_MOST_SPANS = 20_000
+_MIN_AFFORDABLE = (4, 2, 1)
+_MIN_CHUNK_TOKENS = 160
+_MIN_NOTE_TOKENS = 40
+_MAX_SPANS = 20_000
 # The most that the root model's last word may keep back of a run's dollars.
 _LAST_WORD_SHARE = 0.5
 _NOTE_TOKENS = 120
@@ -121,10 +121,15 @@ def _prices(run: Run) -> tuple[float, float]:
     return read, max(model.output_price for model in models) / 1_000_000
 
 
+def _overlap_share(run: Run) -> float:
+    """The share of a chunk that is read twice, at most a quarter."""
+    return min(run.job.config.chunk_overlap / run.job.config.chunk_size, MAX_OVERLAP)
+
+
 def _affords_all(run: Run) -> bool:
     read, write = _prices(run)
     calls = min(run.job.config.max_sub_calls, run.reader.manifest.characters // run.job.config.chunk_size + 1)
-    tokens = _context_tokens(run) + calls * _words(run)
+    tokens = _context_tokens(run) * (1 + _overlap_share(run)) + calls * _words(run)
     return tokens * read + calls * run.sub_output * write <= _dollars(run)
 
 
@@ -133,13 +138,15 @@ def _affordable_chunk(run: Run, asked: ChunkBudget) -> tuple[ChunkBudget, int]:
     read, write = _prices(run)
     dollars = _dollars(run)
     tokens, output = 0, 0
-    for calls in _FEWEST_AFFORDABLE:
-        output = max(_SHORTEST_NOTE, min(run.sub_output, int(dollars / calls / 3 / write)))
+    for calls in _MIN_AFFORDABLE:
+        output = max(_MIN_NOTE_TOKENS, min(run.sub_output, int(dollars / calls / 3 / write)))
         tokens = int((dollars / calls - output * write) / read) - _words(run)
-        if tokens >= _SMALLEST_CHUNK:
+        if tokens >= _MIN_CHUNK_TOKENS:
             break
-    floor = max(1, run.reader.manifest.characters // _MOST_SPANS)
-    return ChunkBudget(max(floor, asked.characters), max(_SMALLEST_CHUNK, min(tokens, asked.tokens or tokens))), output
+    floor = max(1, run.reader.manifest.characters // _MAX_SPANS)
+    return ChunkBudget(
+        max(floor, asked.characters), max(_MIN_CHUNK_TOKENS, min(tokens, asked.tokens or tokens))
+    ), output
 
 
 async def _surely_few(run: Run, budget: ChunkBudget, most: int) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from rlm_worker.ports import Message
-from rlm_worker.text.chunker import Chunk, Piece
+from rlm_worker.text.chunks import NO_MARKER, Chunk, Piece, document_head
 
 PROMPT_VERSION = "1"
 NO_EVIDENCE = "NONE"
@@ -95,17 +95,9 @@ def synthesize_messages(query: str, notes: Sequence[Note], coverage: float) -> t
     return _prompt(_SYNTHESIZE, body, query, f"{partial_reading}{nothing}Answer:")
 
 
-def note_head(note: Note, marker: str = "0" * 16) -> str:
+def note_head(note: Note, marker: str = NO_MARKER) -> str:
     """The line that introduces a note."""
     return f"[note {marker}, characters {note.start} to {note.end}]\n"
-
-
-def document_head(name: str, marker: str) -> str:
-    """The line that introduces a document; its name is a JSON string, so it stays on that line.
-
-    A name with anything in it that is not to be seen, such as what reverses the order of letters, is escaped.
-    """
-    return f"--- document {marker} {json.dumps(name, ensure_ascii=not name.isprintable())}\n"
 
 
 def _prompt(system: str, body: _Body, query: str, cue: str) -> tuple[Message, ...]:

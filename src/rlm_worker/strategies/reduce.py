@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
-from rlm_worker.errors import RLMError, UsageLimitExceeded
-from rlm_worker.runs.answer import answer
+from rlm_worker.errors import UsageLimitExceeded
+from rlm_worker.runs.answer import answer, cut_at
 from rlm_worker.runs.run import Run
 
 from .prompts import Note, note_head, reduce_messages, synthesize_messages
 
 _WINDOW_SHARE = 0.9
 # Merging must shrink: below this many notes to a group another round would not end.
-_FEWEST_TO_MERGE = 2
+_MIN_TO_MERGE = 2
+_NO_NOTES = "No part of the text that was read holds anything that helps to answer the question."
 
 
 async def synthesize(run: Run, notes: Sequence[Note], coverage: float) -> tuple[str, bool]:
@@ -25,20 +26,24 @@ async def synthesize(run: Run, notes: Sequence[Note], coverage: float) -> tuple[
         run.limit_reached(limit)
         notes, shortened = _trimmed(run, notes), True
     try:
+        if not run.has_time_for("root"):
+            raise _out_of_time(run)
         async with asyncio.timeout(_seconds_left(run)):
             text, cut = await answer(run, "synthesize", synthesize_messages(run.job.query, notes, coverage))
     except (UsageLimitExceeded, TimeoutError) as limit:
-        run.limit_reached(_as_limit(run, limit))
-        return _unsynthesized(run, notes, _as_limit(run, limit)), True
+        run.limit_reached(limit if isinstance(limit, UsageLimitExceeded) else _out_of_time(run))
+        return _unsynthesized(run, notes), True
     return text, cut or shortened
 
 
 async def _reduced(run: Run, notes: Sequence[Note]) -> Sequence[Note]:
     """Merges neighbouring notes, round by round, until all fit one prompt of the root model."""
     while len(groups := _groups(run, notes)) > 1:
-        if len(groups) > len(notes) // _FEWEST_TO_MERGE or run.ledger.remaining_iterations() <= len(groups):
+        if len(groups) > len(notes) // _MIN_TO_MERGE or run.ledger.remaining_iterations() <= len(groups):
             raise UsageLimitExceeded("maxIterations", run.ledger.limits.max_iterations, run.ledger.usage.iterations)
-        notes = await run.fan_out(_each(groups), lambda group: _merged(run, group))
+        if not run.has_time_for("root", calls=2):
+            raise _out_of_time(run)
+        notes = await run.fan_out(groups, lambda group: _merged(run, group))
     return notes
 
 
@@ -47,6 +52,11 @@ async def _merged(run: Run, group: Sequence[Note]) -> Note:
         return group[0]
     request = run.request("root", "reduce", reduce_messages(run.job.query, group))
     reply = await run.model.complete(request)
+    if reply.is_cut:
+        run.warn(
+            f"the merged notes on characters {group[0].start} to {group[-1].end} were cut at "
+            f"{cut_at(reply, request)} tokens"
+        )
     return Note(group[0].start, group[-1].end, reply.text)
 
 
@@ -89,20 +99,11 @@ def _seconds_left(run: Run) -> float | None:
     return None if left is None else max(0.0, left)
 
 
-def _as_limit(run: Run, error: UsageLimitExceeded | TimeoutError) -> UsageLimitExceeded:
-    if isinstance(error, UsageLimitExceeded):
-        return error
+def _out_of_time(run: Run) -> UsageLimitExceeded:
     return UsageLimitExceeded("timeoutSeconds", run.job.config.timeout_seconds or 0, 0)
 
 
-def _unsynthesized(run: Run, notes: Sequence[Note], limit: RLMError) -> str:
+def _unsynthesized(run: Run, notes: Sequence[Note]) -> str:
     """The notes themselves: the best that there is when the root model may not speak any more."""
-    if not notes:
-        raise limit
     run.warn("the answer is the evidence as it was found: no root call was left to put it into words")
-    return "\n\n".join(note.text.strip() for note in notes)
-
-
-async def _each(groups: Sequence[Sequence[Note]]) -> AsyncIterator[Sequence[Note]]:
-    for group in groups:
-        yield group
+    return "\n\n".join(note.text.strip() for note in notes) or _NO_NOTES

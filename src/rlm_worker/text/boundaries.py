@@ -16,7 +16,6 @@ LONGEST_CLUSTER = 1 << 16
 # Characters that identify a place. Among places of one class the one whose fingerprint is smallest is taken, not the
 # last: after an edit, two texts that are the same again are also cut the same again within a chunk or two.
 _FINGERPRINT = 48
-# How far back a cut is looked for, as shares of the chunk: it must not leave much of the chunk empty.
 # In chunks larger than this, a heading is worth going further back than a paragraph is.
 _LARGE = 16_000
 # Weak boundaries are plentiful; these many characters before the limit hold enough of them to choose from.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from .boundaries import LONGEST_CLUSTER, LOOKAHEAD, find_cut, forced_cut, repeated_tail
-from .chunks import Chunk, ChunkBudget, Piece
+from .chunks import Chunk, ChunkBudget, Piece, further_head
 from .packing import Cost, Shelf, rank_of
 from .tokens import TokenEstimator, weigh, weighed_prefix
 
@@ -43,13 +43,12 @@ class ArrivingText:
             self._held, self._position = "", 0
 
 
-__all__ = ["Chunk", "ChunkBudget", "Chunker", "Piece", "chunk_documents"]
+__all__ = ["MAX_OVERLAP", "Chunk", "ChunkBudget", "Chunker", "Piece", "chunk_documents"]
 
-# What a prompt adds around the name of each further document in a chunk.
-_HEADER = Cost(characters=24, weight=weigh('<document name="">\n\n</document>\n'))
 # A document is begun in the rest of a chunk only if at least this share of the chunk is left for it.
 _WORTHWHILE = 1 / 16
-_LARGEST_OVERLAP = 1 / 4
+# The share of a chunk that may repeat the one before.
+MAX_OVERLAP = 1 / 4
 _NOTHING = Cost()
 
 
@@ -76,7 +75,7 @@ class Chunker:
     ) -> None:
         self._budget = budget
         self._estimator = estimator or TokenEstimator()
-        self._reach = min(overlap, int(budget.characters * _LARGEST_OVERLAP))
+        self._reach = min(overlap, int(budget.characters * MAX_OVERLAP))
         self._index = first_index
         self._shelf = Shelf()
         # The open document; `_offset` is that of its text's beginning in the context.
@@ -103,7 +102,8 @@ class Chunker:
         chunks = self._end_document()
         self._document = self._document + 1 if index is None else index
         self._name, self._continued = name, continued
-        self._header = _HEADER + Cost(len(name or ""), self._weight(name or ""))
+        head = further_head(name)
+        self._header = Cost(len(head), self._weight(head))
         if continued:
             self._overlap = self._repeated(preceding)
         self._measure()
@@ -205,12 +205,9 @@ class Chunker:
 
     def _measure(self) -> None:
         """Finds out how much room the chunk that is being filled has for the open document."""
+        self._taken = Cost(len(self._overlap), self._weight(self._overlap)) if self._overlap else _NOTHING
         if self._shelf.waiting:
-            self._taken = self._shelf.cost + self._header
-        elif self._overlap:
-            self._taken = Cost(len(self._overlap), self._weight(self._overlap))
-        else:
-            self._taken = _NOTHING
+            self._taken = self._taken + self._shelf.cost + self._header
         self._room = max(0, self._budget.characters - self._taken.characters)
         self._enough = self._room + LOOKAHEAD
 
@@ -225,7 +222,7 @@ class Chunker:
         """The overlap that follows the text `before`."""
         reach = self._reach
         if limit := self._limits().weight:
-            reach = min(reach, weighed_prefix(before[: -reach - 1 : -1], int(limit * _LARGEST_OVERLAP)))
+            reach = min(reach, weighed_prefix(before[: -reach - 1 : -1], int(limit * MAX_OVERLAP)))
         return repeated_tail(before, reach) if reach else ""
 
     def _weight(self, text: str) -> int:

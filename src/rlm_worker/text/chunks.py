@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import NamedTuple
+
+# A marker is this many hexadecimal digits; none weighs more tokens than these.
+NO_MARKER = "0" * 16
 
 # Pieces and chunks are tuples: thousands are made of every megabyte, and a frozen dataclass takes three times as long.
 
@@ -38,6 +42,19 @@ class Chunk(NamedTuple):
     def text(self) -> str:
         """What the pieces say, without the overlap; the texts of all chunks together are the context."""
         return self.pieces[0].text if len(self.pieces) == 1 else "".join([piece.text for piece in self.pieces])
+
+
+def document_head(name: str, marker: str) -> str:
+    """The line that introduces a document in a prompt; its name is a JSON string, so it stays on that line.
+
+    A name with anything in it that is not to be seen, such as what reverses the order of letters, is escaped.
+    """
+    return f"--- document {marker} {json.dumps(name, ensure_ascii=not name.isprintable())}\n"
+
+
+def further_head(name: str | None) -> str:
+    """What a prompt writes between a document that has ended and the next one in the same chunk."""
+    return "" if name is None else "\n" + document_head(name, NO_MARKER)
 
 
 @dataclass(frozen=True, slots=True)

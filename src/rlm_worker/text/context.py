@@ -13,9 +13,11 @@ from rlm_worker.errors import InvalidRequest, StorageUnavailable
 from rlm_worker.ports import ContextStore, Span
 
 from .chunker import Chunk, ChunkBudget, Chunker, Piece
-from .tokens import TokenEstimator
+from .tokens import TokenEstimator, byte_length
 
 RANGE_BYTES = 1 << 20
+# Characters before an overlap that decide where it begins: whether it would cut a word or a cluster.
+_LOOK_BACK = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class DocumentInfo:
 class ContextManifest:
     """The documents of a context in order; their texts stand one after another with nothing between.
 
+    `sha256` is that of the bytes; where documents were sent with names, of bytes, names and lengths.
+
     `stored_at` is when a context that was put was complete, in seconds since the epoch; None for any other.
     """
 
@@ -45,6 +49,14 @@ class ContextManifest:
     @property
     def bytes(self) -> int:
         return sum(document.bytes for document in self.documents)
+
+    @property
+    def identity(self) -> str:
+        """Hex SHA-256 of the texts and the documents' names, which a model sees too."""
+        if self.stored_at is None or self.documents[0].name is None:
+            return self.sha256  # names that were sent with their texts are in there
+        named = json.dumps([self.sha256, [document.name for document in self.documents]])
+        return hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()
 
     def to_json(self) -> str:
         rows = [[document.name, document.characters, document.bytes] for document in self.documents]
@@ -197,17 +209,18 @@ class ChunkStream:
 
     async def _preceding(self) -> str:
         """What stands before the place where chunking is taken up again, as far as an overlap can reach."""
-        if not self.overlap or not self._byte:
+        if not self.overlap or self.after is None:
             return ""
         _, begin = _document_at(self.reader.manifest.documents, self._byte)
-        content = await self.reader.read(max(begin, self._byte - 4 * self.overlap), self._byte)
-        return content.decode(errors="ignore")
+        # No further back than the chunk before: what stands before that was forgotten when it was cut.
+        first = max(begin, self.after.byte_start, self._byte - 4 * (self.overlap + _LOOK_BACK))
+        return (await self.reader.read(first, self._byte)).decode(errors="ignore") if first < self._byte else ""
 
     def _placed(self, chunks: Iterator[Chunk]) -> Iterator[tuple[Span, Chunk]]:
         for chunk in chunks:
             begin = self._byte
-            self._byte += sum(_bytes_of(piece.text) for piece in chunk.pieces)
-            yield Span(chunk.index, chunk.start, chunk.end, begin, self._byte), chunk
+            self._byte += sum(byte_length(piece.text) for piece in chunk.pieces)
+            yield Span(chunk.index, chunk.start, chunk.end, begin, self._byte, byte_length(chunk.overlap)), chunk
 
 
 def _fed(chunker: Chunker, piece: _Start | str, preceding: str) -> Iterator[Chunk]:
@@ -219,12 +232,8 @@ def _fed(chunker: Chunker, piece: _Start | str, preceding: str) -> Iterator[Chun
     )
 
 
-def _bytes_of(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
-
-
 async def read_chunk(reader: ContextReader, span: Span) -> Chunk:
-    """Reads one chunk again by its span."""
+    """Reads one chunk again by its span, as it was cut: the overlap with it."""
     pieces: list[Piece] = []
     offset = span.start
     document = _Start(0, None)
@@ -234,7 +243,8 @@ async def read_chunk(reader: ContextReader, span: Span) -> Chunk:
         elif part:
             pieces.append(Piece(document.index, document.name, offset, part))
             offset += len(part)
-    return Chunk(span.index, span.start, span.end, tuple(pieces))
+    before = await reader.read(span.byte_start - span.overlap_bytes, span.byte_start) if span.overlap_bytes else b""
+    return Chunk(span.index, span.start, span.end, tuple(pieces), before.decode())
 
 
 async def read_all(reader: ContextReader) -> tuple[Piece, ...]:

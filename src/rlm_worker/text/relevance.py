@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 # More terms than this say less and cost more; what is quoted or rare by its form comes first.
-_MOST_TERMS = 48
+_MAX_TERMS = 48
 _EXACT_WEIGHT, _PAIR_WEIGHT, _PART_WEIGHT = 3.0, 0.5, 0.3
 
 # Scripts written without blanks between words. Pieces of a few letters stand for words there; Korean has blanks, but
@@ -27,7 +27,7 @@ _QUOTED = re.compile(r'"([^"\n]+)"|“([^”\n]+)”|„([^“”\n]+)[“”]|�
 
 _ENDING = re.compile(r"(?:ations?|ings?|ies|ied|ments?|ions?|[eo]rs?|es|ed|ly|s|e|y)$")
 _ENDINGS = r"(?:ations?|ings?|ies|ied|ments?|ions?|[eo]rs?|es|ed|ly|'?s|e|y|d|al)?"
-_SHORTEST_STEM = 3
+_MIN_STEM = 3
 _STOP_WORDS = """
     a about all also an and any are as at be been but by can could did do does each find for from give had has have
     how i if in into is it its list many may me more most much my no not of on only or other our out over please say
@@ -79,7 +79,7 @@ def terms_of(query: str) -> list[Term]:
         *_pairs(words),
         *(_word_term(part, _PART_WEIGHT) for part in sorted(parts)),
     ]
-    return _distinct(terms)[:_MOST_TERMS]
+    return _distinct(terms)[:_MAX_TERMS]
 
 
 def _distinct(terms: Iterable[Term]) -> list[Term]:
@@ -143,8 +143,8 @@ def _stem(word: str) -> tuple[str, str]:
         kept = len(word) - (2 if len(word) > 5 else 1 if len(word) > 3 else 0)
         return word[:kept], r"\w{0,4}" if len(word) > 3 else ""
     ending = _ENDING.search(word)
-    stem = word[: ending.start()] if ending and ending.start() >= _SHORTEST_STEM else word
-    if len(stem) > _SHORTEST_STEM and stem[-1] == stem[-2]:
+    stem = word[: ending.start()] if ending and ending.start() >= _MIN_STEM else word
+    if len(stem) > _MIN_STEM and stem[-1] == stem[-2]:
         stem = stem[:-1]
     return stem, f"{stem[-1]}?{_ENDINGS}"
 

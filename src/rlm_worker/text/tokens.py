@@ -12,7 +12,7 @@ _SLICE = 1 << 13  # characters encoded at a time, so that weighing 100 MB needs 
 # zlib.adler32 adds up bytes at memory speed, modulo 65521. A block this long stays below, so the sum is exact: 512
 # bytes of at most 127, or 2,047 of ASCII, whose characters weigh at most 32.
 _BLOCK, _ASCII_BLOCK = 512, 2047
-_SMALLEST_FACTOR, _LARGEST_FACTOR = 0.25, 4.0
+_MIN_FACTOR, _MAX_FACTOR = 0.25, 4.0
 _CONFIDENT = 1000  # tokens; what shorter prompts report says as much about the chat template as about the text
 _DESCENT = 0.25  # share of the way down per report: falling slowly and rising at once keeps estimates on the safe side
 _LATIN_TOKENS_PER_CHARACTER = 0.25
@@ -62,10 +62,10 @@ def _weight_table() -> bytes:
 
 
 _TABLE = _weight_table()
-_HEAVIEST, _HEAVIEST_ASCII = max(_TABLE), max(_TABLE[:0x80])
+_MAX_WEIGHT, _MAX_ASCII_WEIGHT = max(_TABLE), max(_TABLE[:0x80])
 # Most of a text in Latin letters.
 _LIGHT = bytes([*range(0x61, 0x7B), 0x20])
-_HEAVIEST_LIGHT = max(_TABLE[byte] for byte in _LIGHT)
+_MAX_LIGHT_WEIGHT = max(_TABLE[byte] for byte in _LIGHT)
 
 
 def weigh(text: str) -> int:
@@ -75,7 +75,7 @@ def weigh(text: str) -> int:
 
 def weighed_prefix(text: str, weight: int) -> int:
     """Count of leading characters of `text` that weigh `weight` at most."""
-    if len(text) * _HEAVIEST <= weight or (text.isascii() and _bound(text) <= weight):
+    if len(text) * _MAX_WEIGHT <= weight or (text.isascii() and _bound(text) <= weight):
         return len(text)
     characters = 0
     for encoded in _encoded_slices(text):
@@ -93,7 +93,7 @@ def weighed_prefix(text: str, weight: int) -> int:
 def _bound(text: str) -> int:
     """No less than ASCII text weighs, in one pass at memory speed: mostly it answers what is asked."""
     others = len(text.encode().translate(None, _LIGHT))
-    return (len(text) - others) * _HEAVIEST_LIGHT + others * _HEAVIEST_ASCII
+    return (len(text) - others) * _MAX_LIGHT_WEIGHT + others * _MAX_ASCII_WEIGHT
 
 
 def _encoded_slices(text: str) -> Iterator[bytes]:
@@ -118,6 +118,11 @@ def _prefix_in_block(encoded: bytes, start: int, weight: int) -> int:
             return at
         weight -= byte
     return len(encoded)
+
+
+def byte_length(text: str) -> int:
+    """Bytes of UTF-8: no vocabulary makes more tokens of a text."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 class TokenEstimator:
@@ -163,4 +168,4 @@ class TokenEstimator:
 
 
 def _bounded(factor: float) -> float:
-    return min(max(factor, _SMALLEST_FACTOR), _LARGEST_FACTOR)
+    return min(max(factor, _MIN_FACTOR), _MAX_FACTOR)

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from .base import Answer
 
+Kind = Literal["session", "plan", "subcall", "iteration", "answer"]
 
-class SessionEvent(Answer):
+
+class Event(Answer):
+    """What happened in a run; `kind` is its name in the stream."""
+
+    kind: ClassVar[Kind]
+
+    def to_wire(self) -> dict[str, object]:
+        """What was set: an event says nothing that does not apply to it."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
+
+
+class SessionEvent(Event):
     """The run has a session."""
+
+    kind = "session"
 
     session_id: str
 
 
-class PlanEvent(Answer):
+class PlanEvent(Event):
     """How the context will be read; sizes in characters."""
+
+    kind = "plan"
 
     strategy: str
     characters: int
@@ -24,8 +40,10 @@ class PlanEvent(Answer):
     sub_model: str
 
 
-class SubcallEvent(Answer):
+class SubcallEvent(Event):
     """A sub-model has read a chunk; `done` of `chunks` are through."""
+
+    kind = "subcall"
 
     chunk: int
     chunks: int
@@ -38,25 +56,32 @@ class SubcallEvent(Answer):
     duration_ms: int
 
 
-class IterationEvent(Answer):
-    """The root model took a turn; in the REPL, the code that it wrote and what that printed."""
+class IterationEvent(Event):
+    """The root model took a turn: in the REPL, the code that it wrote and what that printed.
+
+    `costUsd` holds the turn and what its cell has asked, `durationMs` the cell's time; `parent` names the cell that
+    asked for a child run, and is missing in the run's own turns.
+    """
+
+    kind = "iteration"
 
     iteration: int
     code: str | None = None
     output: str | None = None
+    cost_usd: float = 0.0
+    duration_ms: int = 0
+    parent: str | None = None
 
 
-class AnswerEvent(Answer):
+class AnswerEvent(Event):
     """A further piece of the answer; with `restart` what came before is void."""
+
+    kind = "answer"
 
     delta: str
     restart: bool = False
 
 
-EVENTS: dict[str, type[Answer]] = {
-    "session": SessionEvent,
-    "plan": PlanEvent,
-    "subcall": SubcallEvent,
-    "iteration": IterationEvent,
-    "answer": AnswerEvent,
+EVENTS: dict[str, type[Event]] = {
+    event.kind: event for event in (SessionEvent, PlanEvent, SubcallEvent, IterationEvent, AnswerEvent)
 }

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from rlm_worker.errors import RateLimited, RLMError
+from rlm_worker.errors import FieldProblem, InvalidRequest, RateLimited, RLMError, rebuilt
 
 from .base import Answer, Wire
 from .requests import RunConfig
@@ -28,8 +28,22 @@ class ErrorBody(Wire):
     @classmethod
     def of(cls, error: RLMError) -> ErrorBody:
         """What the wire says of an error; `retryAfter` in seconds where asking again later helps."""
-        retry_after = error.retry_after if isinstance(error, RateLimited) else None
-        return cls(type=error.type, message=str(error), retry_after=retry_after)
+        problems = error.problems if isinstance(error, InvalidRequest) else ()
+        return cls(
+            type=error.type,
+            message=str(error),
+            detail=[{"path": problem.path, "message": problem.message} for problem in problems] or None,
+            retry_after=error.retry_after if isinstance(error, RateLimited) else None,
+        )
+
+    def to_error(self) -> RLMError:
+        """The error itself, of the class that it had where it was raised."""
+        facts: dict[str, object] = {}
+        if self.detail is not None:
+            facts["problems"] = tuple(FieldProblem(problem["path"], problem["message"]) for problem in self.detail)
+        if self.retry_after is not None:
+            facts["retry_after"] = self.retry_after
+        return rebuilt(self.type, self.message, **facts)
 
 
 class ModelUsage(Wire):
@@ -70,10 +84,6 @@ class RunResult(Wire):
     warnings: list[str] = Field(default_factory=list)
     error: ErrorBody | None = None
 
-    def to_json(self) -> str:
-        """The JSON of the wire; fields that do not apply are left out."""
-        return self.model_dump_json(by_alias=True, exclude_none=True)
-
 
 class SessionState(Wire):
     """Where a session stands, as `GET /session/{id}/status` shows it."""
@@ -103,16 +113,16 @@ class StoredContext(Wire):
 class ErrorAnswer(Answer):
     """The one form of errors, outside /v1."""
 
-    success: Literal[False]
+    success: Literal[False] = False
     error: ErrorBody
 
 
 class Accepted(Answer):
     """A run that goes on without the caller; `Location` names its status."""
 
-    success: Literal[True]
+    success: Literal[True] = True
     session_id: str
-    status: Literal["running"]
+    status: Literal["running"] = "running"
 
 
 class Limits(Answer):
@@ -129,13 +139,24 @@ class Limits(Answer):
     defaults: RunConfig
 
 
+class AccountState(Answer):
+    """What a key has spent and granted today (UTC, US dollars), and its runs that go on, beside its limits."""
+
+    spent_today_usd: float
+    granted_usd: float
+    daily_usd: float | None
+    runs: int
+    concurrent_runs: int | None
+
+
 class Health(Answer):
     """Whether the Worker is well; with `deep=1` each binding says `ok` or what is wrong with it."""
 
-    status: Literal["ok", "failing"]
-    service: Literal["rlm-worker"]
+    status: Literal["ok", "failing"] = "ok"
+    service: Literal["rlm-worker"] = "rlm-worker"
     version: str
     limits: Limits | None = None
+    account: AccountState | None = None
     bindings: dict[str, str] | None = None
     failing: list[str] | None = None
 

@@ -1,0 +1,143 @@
+"""The Worker's own routes: runs, their sessions, stored contexts, health."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from rlm_worker import __version__
+from rlm_worker.errors import FieldProblem, InvalidRequest
+from rlm_worker.http import Call, Handler, HttpRequest, HttpResponse, event_stream, in_time, read_json, require_text
+from rlm_worker.sessions.contexts import checked_name, delete_context, oldest_kept, store_context, stored_context_key
+from rlm_worker.sessions.runner import Runner
+from rlm_worker.settings import public_limits
+from rlm_worker.wire.requests import RunRequest, parse_request
+from rlm_worker.wire.results import Health, RunResult
+
+from .auth import Gate
+from .openapi import openapi_json
+from .responses import accepted_response, result_response, result_stream
+
+_EVENT_ID = re.compile(r"^[0-9]{1,15}$")
+
+
+class Probes(Protocol):
+    """Exercises each binding; gives what is wrong with it, None where nothing is."""
+
+    async def check(self) -> Mapping[str, str | None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunRoutes:
+    """Handlers over a runner; each is named as its operation."""
+
+    runner: Runner
+    gate: Gate
+    probes: Probes
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """By the names of their operations."""
+        return {
+            "run": self.run,
+            "sessionStatus": self.status,
+            "sessionResult": self.result,
+            "sessionEvents": self.events,
+            "sessionTrajectory": self.trajectory,
+            "deleteSession": self.delete_session,
+            "storeContext": self.store_context,
+            "deleteContext": self.delete_context,
+            "health": self.health,
+            "openapi": self.openapi,
+        }
+
+    async def run(self, call: Call) -> HttpResponse:
+        settings = self.runner.settings
+        body = await read_json(call.request, settings.max_body_bytes, settings.body_idle_seconds)
+        wanted = _as_asked(call.request, parse_request(body, settings.defaults))
+        del body
+        key = call.request.headers.get("idempotency-key")
+        job, result = await self.runner.ask(wanted, call.owner, key, call.record)
+        if result is not None:
+            return result_stream(result) if wanted.stream else result_response(result)
+        if wanted.background:
+            return accepted_response(job.session_id)
+        return event_stream(await self.runner.sessions.stream(job.session_id, "events", job.owner, 0))
+
+    async def status(self, call: Call) -> HttpResponse:
+        return HttpResponse.of_json(200, await self._ask_session(call, "status"))
+
+    async def result(self, call: Call) -> HttpResponse:
+        found = await self._ask_session(call, "result")
+        if found is None:
+            return accepted_response(call.parameters["id"])
+        return result_response(RunResult.model_validate(found))
+
+    async def events(self, call: Call) -> HttpResponse:
+        call.record.session_id = call.parameters["id"]
+        last = call.request.headers.get("last-event-id", call.request.query.get("after", "0"))
+        if not _EVENT_ID.match(last):
+            raise InvalidRequest([FieldProblem("Last-Event-ID", "must be the id of an event")])
+        stream = await self.runner.sessions.stream(call.parameters["id"], "events", call.owner, int(last))
+        return event_stream(stream)
+
+    async def trajectory(self, call: Call) -> HttpResponse:
+        calls = await self._ask_session(call, "trajectory")
+        return HttpResponse.of_json(200, {"sessionId": call.parameters["id"], "calls": calls})
+
+    async def delete_session(self, call: Call) -> HttpResponse:
+        await self._ask_session(call, "remove")
+        return HttpResponse(204, b"")
+
+    async def store_context(self, call: Call) -> HttpResponse:
+        require_text(call.request.headers)
+        settings, runner = self.runner.settings, self.runner
+        name = checked_name(call.request.query.get("name"))
+        body = in_time(call.request.body, settings.body_idle_seconds)
+        limit = settings.max_context_bytes
+        stored = await store_context(body, call.owner, runner.store, runner.clock, limit=limit, name=name)
+        return HttpResponse.of_json_text(201, stored.to_json())
+
+    async def delete_context(self, call: Call) -> HttpResponse:
+        kept_since = oldest_kept(self.runner.settings, self.runner.clock.now())
+        key = stored_context_key(call.owner, call.parameters["id"])
+        await delete_context(key, self.runner.store, kept_since=kept_since)
+        return HttpResponse(204, b"")
+
+    async def health(self, call: Call) -> HttpResponse:
+        known = Health(version=__version__)
+        if call.owner:
+            account = await self.gate.account(call.owner)
+            known = known.model_copy(update={"limits": public_limits(self.runner.settings), "account": account})
+        if call.request.query.get("deep") in ("1", "true"):
+            await self.gate.paying_owner(call.request, call.record)  # probes cost money, and what they say is for ops
+            known = _examined(known, await self.probes.check())
+        # Within its parts null means that there is no such limit.
+        shown = {name: value for name, value in known.model_dump(by_alias=True).items() if value is not None}
+        return HttpResponse.of_json(503 if known.failing else 200, shown)
+
+    async def openapi(self, _: Call) -> HttpResponse:
+        return HttpResponse.of_json_text(200, openapi_json())
+
+    async def _ask_session(self, call: Call, method: str) -> object:
+        session_id = call.parameters["id"]
+        call.record.session_id = session_id
+        return await self.runner.sessions.call(session_id, method, call.owner)
+
+
+def _examined(health: Health, checks: Mapping[str, str | None]) -> Health:
+    """What the probes of the bindings have found."""
+    failing = sorted(name for name, problem in checks.items() if problem)
+    bindings = {name: problem or "ok" for name, problem in checks.items()}
+    found: dict[str, object] = {"bindings": bindings}
+    if failing:
+        found |= {"status": "failing", "failing": failing}
+    return health.model_copy(update=found)
+
+
+def _as_asked(request: HttpRequest, wanted: RunRequest) -> RunRequest:
+    """A caller may ask for events by header too."""
+    if "text/event-stream" in request.headers.get("accept", ""):
+        return wanted.model_copy(update={"stream": True})
+    return wanted
