@@ -38,6 +38,11 @@ class LocalPaths:
         return self.venv / "lib" / version / "site-packages"
 
     @property
+    def python_path(self) -> str:
+        """For Python's own variable: the scripts, and the client that they use."""
+        return os.pathsep.join((str(self.root), str(self.root / "src")))
+
+    @property
     def npm(self) -> Path:
         return self.parts / "npm"
 

@@ -16,7 +16,7 @@ _DEFAULT = 100
 # Megabytes that are uploaded and that are read, whatever the size. JavaScript's collectors, also those of the stand-ins
 # for R2 and AI, come by when they like, so the process grows with what it has done: equal work shows what size adds.
 _UPLOADED, _READ = 100, 300
-_MOST_REQUESTS = 100  # a minute has room for 300
+_MAX_REQUESTS = 100  # a minute has room for 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def measure(megabytes: int, most: int) -> Size:
 
 
 def _times(total: int, megabytes: int) -> int:
-    return min(_MOST_REQUESTS, total // megabytes)
+    return min(_MAX_REQUESTS, total // megabytes)
 
 
 def _table(sizes: list[Size]) -> Table:

@@ -52,7 +52,9 @@ def report(outcome: Outcome) -> str:
 
 def _tenths(samples: Sequence[float]) -> str:
     size = max(1, len(samples) // 10)
-    return " ".join(f"{statistics.median(samples[at : at + size]):.0f}" for at in range(0, size * 10, size))
+    return " ".join(
+        f"{statistics.median(samples[at : at + size]):.0f}" for at in range(0, min(len(samples), size * 10), size)
+    )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.worker, pytest.mark.slow]
 
 NOISE = "The grass is green and the sky is blue, as everybody has known for a long time. "
 NEEDLE = "One of the special magic numbers for amber-fox is: 7481932. "
-MOST_ITERATIONS = 4
+MAX_ITERATIONS = 4
 
 
 def test_real_model_in_the_loop(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_real_model_in_the_loop(tmp_path: Path) -> None:
         pytest.skip("the larger local model could not be had, and the small one writes no code")
     config = {
         "strategy": "repl",
-        "maxIterations": MOST_ITERATIONS,
+        "maxIterations": MAX_ITERATIONS,
         "maxSubCalls": 3,
         "maxDepth": 0,
         "maxOutputTokens": 200,
@@ -40,7 +40,7 @@ def test_real_model_in_the_loop(tmp_path: Path) -> None:
         lines = httpx.get(f"{worker.url}/session/{session}/events", timeout=60).text.splitlines()
     turns = [event for line in lines if line.startswith("data: ") and "code" in (event := json.loads(line[6:]))]
     assert result["success"], result
-    assert 1 <= result["iterations"] <= MOST_ITERATIONS
+    assert 1 <= result["iterations"] <= MAX_ITERATIONS
     assert result["subCalls"] <= 3
     assert result["answer"]
     assert result["costUsd"] > 0

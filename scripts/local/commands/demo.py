@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
 
 import click
-import httpx
 from rich.console import Console
 
-from scripts.local.commands.demo_document import QUESTION, Document, demo_documents, is_grounded
+from rlm_client import Document, ResultEvent, RLMClient, RLMConfig, RLMError, RLMResult, RunEvent
+from scripts.local.commands.demo_document import QUESTION, demo_documents, is_grounded
 from scripts.local.commands.demo_view import DemoView, show_curl, show_result
 from scripts.local.errors import LocalError
 from scripts.local.models.local_models import describe
@@ -20,10 +19,9 @@ from scripts.local.paths import LocalPaths, local_paths
 from scripts.local.processes import say, termination_raises
 from scripts.local.runtime.dev_process import DevProcess
 from scripts.local.setup.weights import ensure_models
-from scripts.local.sse import Event, events
 
 # Small models read small pieces best; and what they write is the slow part.
-_CONFIG: Mapping[str, object] = {"chunkSize": 6000, "maxOutputTokens": 64, "useCache": False}
+_CONFIG = RLMConfig(chunk_size=6000, max_output_tokens=64, use_cache=False)
 _PATIENCE_SECONDS = 3600.0
 _WIDTH_ELSEWHERE = 120
 
@@ -52,7 +50,7 @@ def main(keep: bool, large: bool, port: int) -> None:
 
 
 def _demonstrate(paths: LocalPaths, console: Console, documents: list[Document], *, port: int, keep: bool) -> bool:
-    characters = sum(len(document["text"]) for document in documents)
+    characters = sum(len(document.text) for document in documents)
     console.print(f"[bold]Document[/]  {characters:,} characters of the Python language reference (pydoc_data.topics)")
     console.print(f"[bold]Question[/]  {QUESTION}")
     small, large = ensure_models(paths)
@@ -63,36 +61,30 @@ def _demonstrate(paths: LocalPaths, console: Console, documents: list[Document],
         console.print(f"[bold]Worker[/]    {worker.url}, ready in {time.monotonic() - started:.1f} s\n")
         result = _ask(console, worker, documents)
         show_result(console, result)
-        grounded = is_grounded(str(result.get("answer", "")))
+        grounded = is_grounded(result.answer or "")
         _judge(console, grounded=grounded)
         if keep:
-            show_curl(console, worker.url, str(result.get("sessionId", "")))
+            show_curl(console, worker.url, result.session_id or "")
             _serve_on()
     return grounded
 
 
-def _ask(console: Console, worker: DevProcess, documents: list[Document]) -> Mapping[str, object]:
-    body = {"context": documents, "query": QUESTION, "config": _CONFIG, "stream": True}
+def _ask(console: Console, worker: DevProcess, documents: list[Document]) -> RLMResult:
     try:
         with (
-            httpx.stream("POST", f"{worker.url}/rlm", json=body, timeout=_PATIENCE_SECONDS) as response,
+            RLMClient(worker.url, timeout=_PATIENCE_SECONDS) as client,
+            client.stream(documents, QUESTION, _CONFIG) as events,
             DemoView(console) as view,
         ):
-            if response.status_code != 200:
-                raise LocalError(f"POST /rlm answered {response.status_code}", output=response.read().decode())
-            return _watch(events(response.iter_lines()), view)
-    except httpx.HTTPError as error:
-        raise LocalError(
-            f"the connection broke: {error}", hint=f"see {worker.log_file}", output=worker.log()
-        ) from error
+            return _watch(events, view)
+    except RLMError as error:
+        raise LocalError(f"the run failed: {error}", hint=f"see {worker.log_file}", output=worker.log()) from error
 
 
-def _watch(stream: Iterator[Event], view: DemoView) -> Mapping[str, object]:
-    for event in stream:
-        if event.name == "result":
-            return event.data
-        if event.name == "error":
-            raise LocalError("the run failed", output=json.dumps(event.data, indent=1))
+def _watch(events: Iterable[RunEvent], view: DemoView) -> RLMResult:
+    for event in events:
+        if isinstance(event, ResultEvent):
+            return event.result
         view.show(event)
     raise LocalError("the stream ended without a result")
 

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import re
 from pydoc_data.topics import topics
-from typing import TypedDict
+
+from rlm_client import Document
 
 QUESTION = "What is the with statement used for?"
 # The sentence in "compound": The "with" statement is used to wrap the execution of a block with methods defined by a
 # context manager.
 _SAID_BY_THE_DOCUMENT = re.compile(r"wrap\w* the execution|methods defined by a context manager", re.IGNORECASE)
 _DEFAULT_TOPICS = ("specialnames", "compound")
-
-
-class Document(TypedDict):
-    """A named document, as `POST /rlm` takes it."""
-
-    name: str
-    text: str
 
 
 def demo_documents(*, large: bool) -> list[Document]:

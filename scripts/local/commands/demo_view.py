@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -13,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from scripts.local.sse import Event
+from rlm_client import AnswerEvent, PlanEvent, RLMResult, RunEvent, SubcallEvent
 
 
 class DemoView:
@@ -35,33 +34,30 @@ class DemoView:
         self._answering = False
         self._chunks = 0
 
-    def show(self, event: Event) -> None:
-        match event.name:
-            case "plan":
-                self._plan(event.data)
-            case "subcall":
-                self._subcall(event.data)
-            case "answer" if not self._answering:
+    def show(self, event: RunEvent) -> None:
+        match event:
+            case PlanEvent():
+                self._plan(event)
+            case SubcallEvent():
+                self._subcall(event)
+            case AnswerEvent() if not self._answering:
                 self._answering = True
                 self._say("the root model answers from the notes")
             case _:
                 return
 
-    def _plan(self, plan: Mapping[str, object]) -> None:
-        self._say(
-            f"strategy {plan.get('strategy')}: {plan.get('chunks')} chunks of up to {plan.get('chunkSize')} characters"
-        )
-        self._progress.update(self._task, description="the sub-model reads", total=_number(plan.get("chunks")))
+    def _plan(self, plan: PlanEvent) -> None:
+        self._say(f"strategy {plan.strategy}: {plan.chunks} chunks of up to {plan.chunk_size} characters")
+        self._progress.update(self._task, description="the sub-model reads", total=plan.chunks)
 
-    def _subcall(self, call: Mapping[str, object]) -> None:
+    def _subcall(self, call: SubcallEvent) -> None:
         # A chunk that a window turns out to be too small for is split, so the total may grow.
-        done = _number(call.get("done"))
-        self._chunks = max(self._chunks, done, _number(call.get("chunks")))
-        self._progress.update(self._task, completed=done, total=self._chunks)
-        if done == self._chunks:
+        self._chunks = max(self._chunks, call.done, call.chunks)
+        self._progress.update(self._task, completed=call.done, total=self._chunks)
+        if call.done == self._chunks:
             self._progress.update(self._task, description="the root model reads the notes")
         if not self._console.is_terminal:
-            self._say(f"{done} of {self._chunks} chunks read")
+            self._say(f"{call.done} of {self._chunks} chunks read")
 
     def _say(self, line: str) -> None:
         self._console.print(f"[dim]{time.monotonic() - self._started:6.1f} s[/]  {line}")
@@ -76,14 +72,14 @@ class DemoView:
         self._progress.stop()
 
 
-def show_result(console: Console, result: Mapping[str, object]) -> None:
+def show_result(console: Console, result: RLMResult) -> None:
     """The answer, and the run in figures."""
-    console.print(Panel(Text(str(result.get("answer", "")).strip()), title="Answer", title_align="left"))
+    console.print(Panel(Text((result.answer or "").strip()), title="Answer", title_align="left"))
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for label, value in _figures(result):
         table.add_row(f"[bold]{label}[/]", value)
     console.print(table)
-    for warning in _listed(result.get("warnings")):
+    for warning in result.warnings:
         console.print(f"[yellow]warning[/]  {warning}")
 
 
@@ -99,27 +95,14 @@ def show_curl(console: Console, url: str, session: str) -> None:
         console.print(f"  {line}", markup=False, soft_wrap=True)
 
 
-def _figures(result: Mapping[str, object]) -> list[tuple[str, str]]:
-    tokens = f"{_number(result.get('totalInputTokens')):,} in, {_number(result.get('totalOutputTokens')):,} out"
-    cost = float(str(result.get("costUsd", 0)))
+def _figures(result: RLMResult) -> list[tuple[str, str]]:
     return [
-        ("strategy", str(result.get("strategy"))),
-        ("chunks", str(result.get("chunks"))),
-        ("coverage", f"{float(str(result.get('coverage', 0))):.0%}"),
-        ("sub-calls", str(result.get("subCalls"))),
-        ("tokens", tokens),
-        (
-            "cost",
-            f"${cost:.6f} at Workers AI's prices ({float(str(result.get('neurons', 0))):,.0f} neurons); here: nothing",
-        ),
-        ("time", f"{_number(result.get('durationMs')) / 1000:.1f} s"),
-        ("session", str(result.get("sessionId"))),
+        ("strategy", str(result.strategy)),
+        ("chunks", str(result.chunks)),
+        ("coverage", f"{result.coverage or 0:.0%}"),
+        ("sub-calls", str(result.sub_calls)),
+        ("tokens", f"{result.total_input_tokens:,} in, {result.total_output_tokens:,} out"),
+        ("cost", f"${result.cost_usd:.6f} at Workers AI's prices ({result.neurons:,.0f} neurons); here: nothing"),
+        ("time", f"{result.duration_ms / 1000:.1f} s"),
+        ("session", str(result.session_id)),
     ]
-
-
-def _number(value: object) -> int:
-    return int(value) if isinstance(value, int | float) else 0
-
-
-def _listed(value: object) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, list) else []

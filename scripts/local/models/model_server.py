@@ -18,7 +18,7 @@ import xllamacpp
 
 _LONGEST_ANSWER = 2048
 _PROMPT_CACHE_MIB = 512
-_MOST_THREADS = 8
+_MAX_THREADS = 8
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def _serve(spec: Mapping[str, object]) -> xllamacpp.Server:
 
 def _parameters(spec: Mapping[str, object]) -> xllamacpp.CommonParams:
     slots, window = int(str(spec["slots"])), int(str(spec["window"]))
-    threads = min(os.cpu_count() or 1, _MOST_THREADS)
+    threads = min(os.cpu_count() or 1, _MAX_THREADS)
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(spec["file"])
     parameters.model_alias = set(json.loads(json.dumps(spec["names"])))

@@ -69,7 +69,9 @@ class DevProcess:
         """Starts it and returns when it is ready; after a first start, on the same port as before."""
         self.state.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
-            self._process = start_group(self._command(), log, env={"PYTHONPATH": str(self._paths.root), **self._front})
+            self._process = start_group(
+                self._command(), log, env={"PYTHONPATH": self._paths.python_path, **self._front}
+            )
         try:
             self._url = self._wait_until_ready(self._process)
         except BaseException:

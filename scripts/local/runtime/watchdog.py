@@ -28,7 +28,7 @@ _START_SECONDS = 60.0
 # On a crowded machine a process that never pauses gets no more than this share of the time.
 _BUSY_SHARE = 0.2
 _SUSPICIOUS_SECONDS = 4.0
-_MOST_MEMORY = 8 << 30
+_MAX_MEMORY_BYTES = 8 << 30
 
 
 def patience(cell_seconds: float) -> float:
@@ -84,8 +84,8 @@ def _stuck(url: str, pid: int, busy: Busy, patience: float) -> str:
     Asks it for an answer only when it has long been busy, and grants it the whole of `patience` each time: one that
     answers may have as much to do as it likes.
     """
-    if _memory(pid) > _MOST_MEMORY:
-        return f"holds more than {_MOST_MEMORY >> 30} GB"
+    if _memory(pid) > _MAX_MEMORY_BYTES:
+        return f"holds more than {_MAX_MEMORY_BYTES >> 30} GB"
     if busy.look(pid) < _SUSPICIOUS_SECONDS:
         return ""
     busy.seconds = 0.0

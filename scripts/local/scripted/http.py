@@ -6,25 +6,22 @@ import asyncio
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from scripts.local.scripted.calls import CallEntry, ChatCall, Reply, count_tokens, cut_to_tokens, digest_of
 from scripts.local.scripted.faults import Fault, fault_from_json
 from scripts.local.scripted.rules import nothing_found, rule_from_json
+from scripts.local.scripted.script import Script
 
-if TYPE_CHECKING:
-    from scripts.local.scripted.model import ScriptedModel
-
-_LARGEST_BODY = 1 << 30
+_MAX_BODY_BYTES = 1 << 30
 _NUMBER = 42
 
 
-def scripted_app(model: ScriptedModel) -> web.Application:
+def scripted_app(script: Script) -> web.Application:
     """The routes of one scripted model."""
-    server, control = _Completions(model), _Control(model)
-    app = web.Application(client_max_size=_LARGEST_BODY)
+    server, control = _Completions(script), _Control(script)
+    app = web.Application(client_max_size=_MAX_BODY_BYTES)
     app.add_routes(
         [
             web.post("/v1/chat/completions", server.complete),
@@ -40,8 +37,8 @@ def scripted_app(model: ScriptedModel) -> web.Application:
 
 
 class _Completions:
-    def __init__(self, model: ScriptedModel) -> None:
-        self._model = model
+    def __init__(self, script: Script) -> None:
+        self._script = script
 
     async def health(self, _request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
@@ -51,11 +48,11 @@ class _Completions:
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         call = self._parse(json.loads(await request.read()), request.headers.get("x-ai-options", "{}"))
-        entry, fault = self._model.enter(call)
+        entry, fault = self._script.enter(call)
         try:
             return await self._answer(request, entry, fault)
         except (asyncio.CancelledError, ConnectionError):
-            self._model.leave(entry, "cancelled")
+            self._script.leave(entry, "cancelled")
             raise
 
     def _parse(self, body: Mapping[str, object], options: str) -> ChatCall:
@@ -64,8 +61,8 @@ class _Completions:
         model = str(body.get("model", ""))
         digest = digest_of(model, messages)
         return ChatCall(
-            number=len(self._model.calls) + 1,
-            attempt=self._model.attempt(digest),
+            number=len(self._script.calls) + 1,
+            attempt=self._script.attempt(digest),
             model=model,
             messages=messages,
             params={name: value for name, value in body.items() if name not in {"messages", "model"}},
@@ -74,23 +71,23 @@ class _Completions:
         )
 
     async def _answer(self, request: web.Request, entry: CallEntry, fault: Fault | None) -> web.StreamResponse:
-        latency = self._model.latency
+        latency = self._script.latency
         await asyncio.sleep(latency(entry.call) if callable(latency) else latency)
         if fault is not None and isinstance(fault.fails, int):
-            self._model.leave(entry, f"error {fault.fails}")
+            self._script.leave(entry, f"error {fault.fails}")
             return _error(fault)
         if fault is not None and fault.fails in {"hang", "disconnect", "garbage"}:
             return await self._break(request, entry, fault)
         reply = _faulty_reply(fault) or self._reply(entry.call)
         whole = fault is None or fault.fails != "truncated"
-        self._model.leave(entry, "ok" if fault is None else str(fault.fails), reply.content)
+        self._script.leave(entry, "ok" if fault is None else str(fault.fails), reply.content)
         if entry.call.streams:
             return await _stream(request, entry.call, reply, whole=whole)
         body = json.dumps(_completion(entry.call, reply))
         return web.Response(text=body if whole else body[: len(body) // 2], content_type="application/json")
 
     def _reply(self, call: ChatCall) -> Reply:
-        for rule in self._model.rules:
+        for rule in self._script.rules:
             answer = rule(call)
             if answer is not None:
                 return answer if isinstance(answer, Reply) else Reply(answer)
@@ -98,8 +95,8 @@ class _Completions:
 
     async def _break(self, request: web.Request, entry: CallEntry, fault: Fault) -> web.Response:
         if fault.fails == "hang":
-            await self._model.hang()
-        self._model.leave(entry, str(fault.fails))
+            await self._script.hang()
+        self._script.leave(entry, str(fault.fails))
         if fault.fails == "garbage":
             return web.Response(text="<html>not what you asked for</html>", content_type="text/html")
         if request.transport is not None:
@@ -169,18 +166,18 @@ def _events(call: ChatCall, reply: Reply, *, whole: bool) -> Iterable[str]:
 
 
 class _Control:
-    def __init__(self, model: ScriptedModel) -> None:
-        self._model = model
+    def __init__(self, script: Script) -> None:
+        self._script = script
 
     async def show(self, _request: web.Request) -> web.Response:
-        model = self._model
+        script = self._script
         shown = {
-            "calls": len(model.calls),
-            "answered": len(model.answered),
-            "inFlight": model.in_flight,
-            "peak": model.peak,
+            "calls": len(script.calls),
+            "answered": len(script.answered),
+            "inFlight": script.in_flight,
+            "peak": script.peak,
         }
-        return web.json_response({**shown, "faults": [str(fault) for fault in model.faults]})
+        return web.json_response({**shown, "faults": [str(fault) for fault in script.faults]})
 
     async def change(self, request: web.Request) -> web.Response:
         wanted = await request.json()
@@ -195,19 +192,19 @@ class _Control:
         new_rules = [rule_from_json(spec) for spec in rules] if isinstance(rules, list) else None
         new_faults = [fault_from_json(spec) for spec in faults] if isinstance(faults, list) else None
         if wanted.get("reset"):
-            self._model.reset()
+            self._script.reset()
         if new_rules is not None:
-            self._model.rules = new_rules
+            self._script.rules = new_rules
         if new_faults is not None:
-            self._model.faults = new_faults
+            self._script.faults = new_faults
         for name in {"latency", "capacity", "window"} & wanted.keys():
-            setattr(self._model, name, wanted[name])
+            setattr(self._script, name, wanted[name])
 
     async def calls(self, request: web.Request) -> web.Response:
         since, with_text = int(request.query.get("since", "0")), request.query.get("text") == "1"
-        entries = [entry.as_json(with_text=with_text) for entry in self._model.calls[since:]]
-        return web.json_response({"calls": entries, "total": len(self._model.calls)})
+        entries = [entry.as_json(with_text=with_text) for entry in self._script.calls[since:]]
+        return web.json_response({"calls": entries, "total": len(self._script.calls)})
 
     async def reset(self, _request: web.Request) -> web.Response:
-        self._model.reset()
+        self._script.reset()
         return web.json_response({"calls": 0})

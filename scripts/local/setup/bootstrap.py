@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     except KeyboardInterrupt:
         sys.exit("ended")
     command = [str(paths.python), "-P", "-m", "scripts.local.setup.prepare", *arguments]
-    os.environ["PYTHONPATH"] = str(paths.root)
+    os.environ["PYTHONPATH"] = paths.python_path
     os.execv(command[0], command)  # noqa: S606 -- no shell is wanted, and the process is to become the command
 
 

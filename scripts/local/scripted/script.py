@@ -1,0 +1,108 @@
+"""What the scripted model is to do, and what it has seen: its rules and faults, its log, and the calls that hang."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from scripts.local.scripted.calls import CallEntry, ChatCall
+from scripts.local.scripted.faults import Fault, FaultPlan
+from scripts.local.scripted.rules import Rule, needle
+
+
+class Script:
+    """Every attribute may be set while it is played.
+
+    `latency` is in seconds; beyond `capacity` calls at once the answer is 3040; a prompt that with its `max_tokens` is
+    longer than `window` tokens gets 3006.
+    """
+
+    def __init__(self) -> None:
+        self._arrival = threading.Condition()
+        self._hung: set[asyncio.Future[None]] = set()
+        self.calls: list[CallEntry] = []
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to the default script, an empty log, and no call left hanging."""
+        self.rules: Sequence[Rule] = [needle()]
+        self.latency: float | Callable[[ChatCall], float] = 0.0
+        self.capacity: int | None = None
+        self.window: int | None = None
+        self._plan = FaultPlan()
+        self._attempts: Counter[str] = Counter()
+        self.in_flight = 0
+        self.peak = 0
+        self.calls = []
+        self.release()
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        return self._plan.faults
+
+    @faults.setter
+    def faults(self, faults: Sequence[Fault]) -> None:
+        self._plan = FaultPlan(tuple(faults))
+
+    @property
+    def answered(self) -> list[CallEntry]:
+        """The calls that were answered properly: what a provider would charge for."""
+        return [entry for entry in self.calls if entry.outcome == "ok"]
+
+    def wait_for_calls(self, count: int, *, seconds: float = 30.0) -> list[CallEntry]:
+        """Blocks until that many calls have arrived; TimeoutError where they do not."""
+        with self._arrival:
+            if not self._arrival.wait_for(lambda: len(self.calls) >= count, seconds):
+                raise TimeoutError(f"{len(self.calls)} of {count} calls arrived in {seconds} s")
+        return self.calls
+
+    def release(self) -> None:
+        """Lets go of every call that hangs: its connection breaks."""
+        for hung in tuple(self._hung):
+            hung.get_loop().call_soon_threadsafe(_let_go, hung)
+
+    def enter(self, call: ChatCall) -> tuple[CallEntry, Fault | None]:
+        """Logs a call on its arrival and says how it is to fail; for the server only."""
+        entry = CallEntry(call, started=time.time())
+        with self._arrival:
+            self.calls.append(entry)
+            self._arrival.notify_all()
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
+        return entry, self._plan.strike(call) or self._refusal(call)
+
+    def leave(self, entry: CallEntry, outcome: str, answer: object = None) -> None:
+        """Logs how a call ended, once; for the server only."""
+        if entry.ended is not None:
+            return
+        entry.ended, entry.outcome, entry.answer = time.time(), outcome, answer
+        self.in_flight = max(0, self.in_flight - 1)
+
+    def attempt(self, digest: str) -> int:
+        """Counts the attempts at one prompt; for the server only."""
+        self._attempts[digest] += 1
+        return self._attempts[digest]
+
+    async def hang(self) -> None:
+        """Waits until `release`; for the server only."""
+        hung: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._hung.add(hung)
+        try:
+            await hung
+        finally:
+            self._hung.discard(hung)
+
+    def _refusal(self, call: ChatCall) -> Fault | None:
+        if self.capacity is not None and self.in_flight > self.capacity:
+            return Fault(3040)
+        if self.window is not None and call.prompt_tokens + (call.max_tokens or 0) > self.window:
+            return Fault(3006)
+        return None
+
+
+def _let_go(hung: asyncio.Future[None]) -> None:
+    if not hung.done():
+        hung.set_result(None)
