@@ -512,6 +512,14 @@ async def test_broken_ending_wakes_waiters(storage: Storage, broken: str) -> Non
     assert session.state().status == "completed"
 
 
+async def test_broken_account_stops_no_deletion(storage: Storage) -> None:
+    accounts = BrokenAccounts(AccountLimits(), ManualClock())
+    session = open_session(storage, endless_until(asyncio.Event()), accounts=accounts)
+    await session.start(await a_job(), context_stored=True)
+    await session.delete()
+    assert storage.erased == 1
+
+
 async def test_unreachable_account_is_asked_again(storage: Storage) -> None:
     accounts = MemoryAccounts(AccountLimits(daily_usd=1.0), ManualClock(), failing=True)
     session = open_session(storage, FunctionModel(answering), accounts=accounts)

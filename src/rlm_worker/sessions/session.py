@@ -328,10 +328,11 @@ class Session:
             log_failure(job.session_id, error)
 
     async def _stop(self) -> None:
+        job = self._record.required_job()
         self._record.set_status("cancelled", self._now())
         await self._end_task()
-        await self._context.release(self._record.required_job())
-        await self._settle()
+        await self._attempt(job, self._context.release(job))
+        await self._attempt(job, self._settle())
         self._finished.set()
         self._journal.emit("error", ErrorAnswer(error=ErrorBody.of(Cancelled("the run was cancelled"))).to_wire())
 
