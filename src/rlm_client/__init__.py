@@ -49,6 +49,7 @@ from ._models import (
     StoredContext,
     Submitted,
     Trajectory,
+    TrajectoryAttempt,
     TrajectoryCall,
 )
 from ._requests import RunRequest
@@ -102,6 +103,7 @@ __all__ = [
     "Submitted",
     "TooLargeError",
     "Trajectory",
+    "TrajectoryAttempt",
     "TrajectoryCall",
     "TransportError",
     "UnknownEvent",

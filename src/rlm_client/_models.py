@@ -165,11 +165,24 @@ class TrajectoryCall(Wire):
     started_at: datetime | None = None
 
 
+class TrajectoryAttempt(Wire):
+    """An attempt that was paid and brought no answer; `estimated` where nobody reported its tokens."""
+
+    role: str | None = None
+    model: str = ""
+    reason: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    estimated: bool = False
+    cost_usd: float = 0.0
+
+
 class Trajectory(Wire):
-    """Every model call of a session, in the order in which they began."""
+    """Every model call of a session, in the order in which they began, and what was paid in vain beside them."""
 
     session_id: str
     calls: list[TrajectoryCall] = Field(default_factory=list)
+    failed_attempts: list[TrajectoryAttempt] = Field(default_factory=list)
 
 
 class StoredContext(Wire):

@@ -95,6 +95,17 @@ MODELS = [
     },
 ]
 
+FAILED_ATTEMPTS = [
+    {
+        "role": "sub",
+        "model": "@cf/meta/llama-3.1-8b-instruct-fp8-fast",
+        "reason": "3007: no answer in 120 s",
+        "inputTokens": 900,
+        "outputTokens": 512,
+        "estimated": True,
+        "costUsd": 0.00024,
+    }
+]
 TRAJECTORY = [
     {
         "id": "c1",

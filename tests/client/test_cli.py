@@ -216,6 +216,8 @@ def test_session_commands(shell: Shell) -> None:
     table = shell("trajectory", session_id).stdout.splitlines()
     assert table[1].split()[:6] == ["c1", "sub", "llama-3.1-8b", "12,000", "9", "$0.0001"]
     assert table[2].startswith("  c2  root")
+    assert table[3].split()[:6] == ["-", "failed", "attempt", "llama-3.1-8b-instruct-fp8-fast", "900", "512"]
+    assert table[3].endswith("3007: no answer in 120 s")
     assert "[user] Answer." in shell("trajectory", session_id, "--full").stdout
     assert "had cost $0.0004" in shell("cancel", session_id).stdout
     assert shell("status", session_id).exit_code == 5

@@ -93,7 +93,7 @@ def test_events_tell_the_run(client: RLMClient) -> None:
 
 
 def test_left_stream_stops_run(client: RLMClient, scripted: ScriptedModel) -> None:
-    scripted.latency = 0.1
+    scripted.latency = 1.0  # so that the run outlasts the time that a reload is waited for
     with client.stream(haystack("left"), QUERY, {"chunkSize": 1_000}, cancel_on_disconnect=True) as stream:
         next(stream)
         next(stream)

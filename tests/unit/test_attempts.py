@@ -351,6 +351,13 @@ async def test_cut_answer_is_told(run_on: RunOn) -> None:
     assert any("cut at 7 tokens" in warning for warning in result.warnings)
 
 
+async def test_short_answers_may_be_asked_for(run_on: RunOn) -> None:
+    model = FunctionModel(lambda request: reply_of(request, "blue"))
+    result = await run_on(memory_ports(model), haystack(3_000), "colour?", maxOutputTokens=10)
+    assert result.answer == "blue"
+    assert model.requests[0].max_output_tokens == 10
+
+
 async def test_cut_note_is_not_kept(run_on: RunOn) -> None:
     def cut(request: ModelRequest) -> ModelReply:
         reply = finder(request)

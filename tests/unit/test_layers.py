@@ -12,13 +12,27 @@ from pathlib import Path
 
 import pytest
 
-SRC = Path(__file__).parents[2] / "src"
+ROOT = Path(__file__).parents[2]
+SRC = ROOT / "src"
 WORKER = SRC / "rlm_worker"
 PLATFORM = {"js", "pyodide", "workers", "_cloudflare_compat_flags", "_pyodide_entrypoint_helper"}
 # Top down: each may import what stands below it, and nothing above.
 ORDER = (
     *("durable_objects", "api", "openai", "batches", "sessions", "strategies", "repl", "runs", "settings", "journal"),
-    *("models", "budget", "text", "wire", "adapters", "sandbox", "http", "log", "timers", "json_scan", "ports"),
+    *(
+        "models",
+        "budget",
+        "text",
+        "wire",
+        "json_schema",
+        "adapters",
+        "sandbox",
+        "http",
+        "log",
+        "timers",
+        "json_scan",
+        "ports",
+    ),
     "errors",
 )
 KNOW_THE_PLATFORM = ("adapters", "durable_objects", "sandbox")
@@ -26,7 +40,7 @@ PURE = ("text/boundaries", "text/chunker", "text/chunks", "text/graphemes", "tex
 PURE_TOO = ("text/relevance", "text/tokens", "strategies/prompts", "repl/code_blocks", "models/pricing", "json_scan")
 # Read what callers, models and sandboxes send: never with Python's `json`, which descends as far as they like.
 READ_FOREIGN = ("batches/input", "repl/protocol", "repl/response_schema", "adapters/workers_ai", "wire/requests")
-READ_FOREIGN_TOO = ("openai/schemas", "wire/json_schema", "json_scan", "http")
+READ_FOREIGN_TOO = ("openai/schemas", "json_schema/schema", "json_scan", "http")
 MAX_MODULES = 12
 
 
@@ -80,6 +94,9 @@ def floors(below: Mapping[str, set[str]]) -> Mapping[str, int]:
     return {name: floor(name, frozenset({name})) for name in below}
 
 
+FOLDERS = sorted({path.parent for top in (SRC, ROOT / "scripts") for path in top.rglob("*.py")} - {SRC})
+
+
 def test_every_part_has_its_place() -> None:
     assert {part(path) for path in outside("testing")} == set(ORDER)
 
@@ -94,7 +111,26 @@ def test_no_way_back() -> None:
     assert not [(one, other) for one in ways for other in ways[one] if one in ways.get(other, ())]
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent for path in modules(".")} - {SRC}), ids=lambda path: path.name)
+def test_scripts_have_no_way_back() -> None:
+    """The same for what runs on this machine: commands stand on models, runtime and setup, not the other way round."""
+    local = ROOT / "scripts" / "local"
+    ways: dict[str, set[str]] = {folder.name: set() for folder in local.iterdir() if (folder / "__init__.py").exists()}
+    for path in local.rglob("*.py"):
+        own = path.relative_to(local).parts[0]
+        names = [name.split(".") for name in imports(path, ROOT) if name.startswith("scripts.local.")]
+        ways.get(own, set()).update(name[2] for name in names if name[2] in ways and name[2] != own)
+    assert set(ways) == {"commands", "models", "runtime", "scripted", "setup"}
+    assert not [(one, other) for one in ways for other in ways[one] if one in ways[other]]
+    assert not [name for name, below in ways.items() if "commands" in below]
+
+
+def test_command_line_stands_on_client() -> None:
+    core = [path for path in modules("rlm_client") if path.parent.name == "rlm_client"]
+    assert len(core) > 10
+    assert not [path for path in core for name in imports(path) if name.startswith("rlm_client._cli")]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_folders_stay_small(folder: Path) -> None:
     assert len([path for path in folder.glob("*.py") if not path.stem.startswith("__")]) <= MAX_MODULES
 

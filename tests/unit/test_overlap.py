@@ -80,7 +80,7 @@ async def test_trajectory_shows_overlap() -> None:
     await session.start(await a_job(chunkOverlap=300), context_stored=True)
     await session.wait()
     sent = {request.messages[-1].content for request in model.requests}
-    assert {row["prompt"][-1]["content"] for row in await session.trajectory()} == sent  # type: ignore[index]
+    assert {row["prompt"][-1]["content"] for row in (await session.trajectory())["calls"]} == sent  # type: ignore[attr-defined]
 
 
 async def test_trajectory_shows_halves() -> None:
@@ -96,7 +96,7 @@ async def test_trajectory_shows_halves() -> None:
     session = open_session(Storage(SqliteDatabase()), FunctionModel(narrow))
     await session.start(await a_job(chunkOverlap=300), context_stored=True)
     await session.wait()
-    assert {row["prompt"][-1]["content"] for row in await session.trajectory()} == sent  # type: ignore[index]
+    assert {row["prompt"][-1]["content"] for row in (await session.trajectory())["calls"]} == sent  # type: ignore[attr-defined]
 
 
 async def test_ranked_chunks_overlap(run_on: RunOn) -> None:

@@ -364,10 +364,13 @@ async def test_trajectory_shows_prompts(storage: Storage) -> None:
     session = open_session(storage, model)
     await session.start(await a_job(), context_stored=True)
     result = await session.wait()
-    rows = await session.trajectory()
+    found = await session.trajectory()
+    rows = found["calls"]
+    assert isinstance(rows, list)
+    assert found["failedAttempts"] == []
     assert len(rows) == result.sub_calls + result.iterations
     sent = {request.messages[-1].content for request in model.requests}
-    assert {row["prompt"][-1]["content"] for row in rows} == sent  # type: ignore[index]
+    assert {row["prompt"][-1]["content"] for row in rows} == sent
 
 
 async def test_earlier_versions_job_goes_on(storage: Storage) -> None:
@@ -510,6 +513,14 @@ async def test_broken_ending_wakes_waiters(storage: Storage, broken: str) -> Non
     async with asyncio.timeout(5):
         assert (await session.wait()).answer == "blue"
     assert session.state().status == "completed"
+
+
+async def test_broken_account_stops_no_deletion(storage: Storage) -> None:
+    accounts = BrokenAccounts(AccountLimits(), ManualClock())
+    session = open_session(storage, endless_until(asyncio.Event()), accounts=accounts)
+    await session.start(await a_job(), context_stored=True)
+    await session.delete()
+    assert storage.erased == 1
 
 
 async def test_unreachable_account_is_asked_again(storage: Storage) -> None:

@@ -78,6 +78,11 @@ def test_empty_answers_are_booked(impatient: DevProcess, scripted: ScriptedModel
     assert result["coverage"] == 1
     assert usd(result) == pytest.approx(billed(charged(scripted)), abs=1e-9)
     assert result["estimated"] is False
+    found = httpx.get(f"{impatient.url}/session/{result['sessionId']}/trajectory").json()
+    empty = [entry for entry in scripted.calls if entry.outcome == "empty"]
+    assert len(found["failedAttempts"]) == len(empty)
+    paid = [*found["calls"], *found["failedAttempts"]]
+    assert sum(call["costUsd"] for call in paid) == pytest.approx(usd(result), abs=1e-9)
 
 
 def test_empty_answers_keep_cap(impatient: DevProcess, scripted: ScriptedModel) -> None:

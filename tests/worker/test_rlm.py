@@ -56,8 +56,8 @@ def test_numbers_match_the_models_log(http: httpx.Client, scripted: ScriptedMode
 
 def test_characters_stay_whole(http: httpx.Client, scripted: ScriptedModel) -> None:
     family, flag, letter = "👩‍👩‍👧‍👦", "🇨🇭", "e\u0301"
-    # Numbered, because equal chunks are asked about once.
-    text = "".join(f"{family}漢字かな{flag}한국어{number}{letter}。" for number in range(5_500)) + needle()
+    # Numbered, because equal chunks would be sent once.
+    text = "".join(f"{number}{family}漢字かな{flag}한국어{letter}。" for number in range(9_000))[:130_000] + needle()
     result = ask(http, text, chunkSize=7_001)
     assert result["coverage"] == 1
     sent = [entry.call.user for entry in scripted.calls if entry.call.model == SUB]

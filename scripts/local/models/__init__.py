@@ -1,0 +1,1 @@
+"""What answers behind the AI binding: the local models, and the stand-in that calls them."""

@@ -1,0 +1,1 @@
+"""One deployment in the real workerd: configured, served, watched."""

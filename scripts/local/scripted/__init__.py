@@ -1,0 +1,1 @@
+"""The language model of the tests: answers by rule, fails on order, and keeps a log."""

@@ -63,10 +63,14 @@ class Reply:
 
 @dataclass(slots=True)
 class CallEntry:
-    """One line of the log; times are seconds since the epoch, `ended` is None while the call is under way."""
+    """One line of the log; times are seconds since the epoch, `ended` is None while the call is under way.
+
+    `arrival` counts all calls that the server has ever met, in their order.
+    """
 
     call: ChatCall
     started: float
+    arrival: int = 0
     ended: float | None = None
     outcome: str = "pending"
     answer: object = None

@@ -95,7 +95,7 @@ class _Completions:
 
     async def _break(self, request: web.Request, entry: CallEntry, fault: Fault) -> web.Response:
         if fault.fails == "hang":
-            await self._script.hang()
+            await self._script.hang(entry)
         self._script.leave(entry, str(fault.fails))
         if fault.fails == "garbage":
             return web.Response(text="<html>not what you asked for</html>", content_type="text/html")

@@ -23,6 +23,7 @@ class Script:
     def __init__(self) -> None:
         self._arrival = threading.Condition()
         self._hung: set[asyncio.Future[None]] = set()
+        self._arrived, self._released = 0, 0
         self.calls: list[CallEntry] = []
         self.reset()
 
@@ -60,14 +61,17 @@ class Script:
         return self.calls
 
     def release(self) -> None:
-        """Lets go of every call that hangs: its connection breaks."""
-        for hung in tuple(self._hung):
-            hung.get_loop().call_soon_threadsafe(_let_go, hung)
+        """Lets go of every call that hangs, or has arrived and is about to: its connection breaks."""
+        with self._arrival:
+            self._released = self._arrived
+            for hung in self._hung:
+                hung.get_loop().call_soon_threadsafe(_let_go, hung)
 
     def enter(self, call: ChatCall) -> tuple[CallEntry, Fault | None]:
         """Logs a call on its arrival and says how it is to fail; for the server only."""
-        entry = CallEntry(call, started=time.time())
         with self._arrival:
+            self._arrived += 1
+            entry = CallEntry(call, started=time.time(), arrival=self._arrived)
             self.calls.append(entry)
             self._arrival.notify_all()
         self.in_flight += 1
@@ -86,14 +90,18 @@ class Script:
         self._attempts[digest] += 1
         return self._attempts[digest]
 
-    async def hang(self) -> None:
+    async def hang(self, entry: CallEntry) -> None:
         """Waits until `release`; for the server only."""
         hung: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._hung.add(hung)
+        with self._arrival:
+            if entry.arrival <= self._released:
+                return
+            self._hung.add(hung)
         try:
             await hung
         finally:
-            self._hung.discard(hung)
+            with self._arrival:
+                self._hung.discard(hung)
 
     def _refusal(self, call: ChatCall) -> Fault | None:
         if self.capacity is not None and self.in_flight > self.capacity:

@@ -39,7 +39,7 @@ def environment_step(paths: LocalPaths) -> Step:
     """The virtual environment that everything else runs in."""
     return Step(
         name="environment",
-        inputs=(BOOTSTRAP, sys.version, str(paths.venv.resolve())),
+        inputs=(BOOTSTRAP, sys.version, str(paths.venv.resolve())),  # scripts in there name the folder
         outputs=(paths.python,),
         build=lambda: _build_environment(paths),
         hint=_HINT,

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rlm_client._client import RLMClient
-from rlm_client._models import SessionStatus, Trajectory, TrajectoryCall
+from rlm_client._models import SessionStatus, Trajectory, TrajectoryAttempt, TrajectoryCall
 
 from .console import clipped, moment, money, notes, output, print_facts, print_json, print_result, seconds, short
 from .errors import Exit, exit_unless, reports_errors
@@ -123,6 +123,8 @@ def _table(found: Trajectory) -> Table:
     depths = _depths(found)
     for call in found.calls:
         table.add_row(*_row(call, depths[call.id]))
+    for attempt in found.failed_attempts:
+        table.add_row(*_failed_row(attempt))
     return table
 
 
@@ -138,6 +140,20 @@ def _row(call: TrajectoryCall, depth: int) -> list[Text]:
         clipped(_plain(call.response), 80),
     ]
     return [Text(cell) for cell in cells]
+
+
+def _failed_row(attempt: TrajectoryAttempt) -> list[Text]:
+    cells = [
+        "-",
+        "failed attempt",
+        short(attempt.model),
+        f"{attempt.input_tokens:,}",
+        f"{attempt.output_tokens:,}",
+        money(attempt.cost_usd),
+        "",
+        clipped(attempt.reason, 80),
+    ]
+    return [Text(cell, style="dim") for cell in cells]
 
 
 def _what(call: TrajectoryCall) -> str:

@@ -34,6 +34,6 @@ async def with_retries(what: str, ask: Callable[[], Awaitable[Value]]) -> Value:
     raise StorageUnavailable(f"{what}: {message}")
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: Exception | str) -> str:
     """What an error says, without the stack that JavaScript puts below."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -83,8 +83,7 @@ class RunRoutes:
         return event_stream(stream)
 
     async def trajectory(self, call: Call) -> HttpResponse:
-        calls = await self._ask_session(call, "trajectory")
-        return HttpResponse.of_json(200, {"sessionId": call.parameters["id"], "calls": calls})
+        return HttpResponse.of_json(200, await self._ask_session(call, "trajectory"))
 
     async def delete_session(self, call: Call) -> HttpResponse:
         await self._ask_session(call, "remove")

@@ -1,0 +1,1 @@
+"""Money: the ledger of a run, the account of a key, and what goes between them."""

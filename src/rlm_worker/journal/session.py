@@ -100,6 +100,19 @@ class SessionJournal:
             *(int(usage.estimated), attempt.cost_usd, attempt.at_most_usd, attempt.reason),
         )
 
+    def failed_attempts(self) -> list[FailedAttempt]:
+        """Every attempt that was billed and brought no answer, in their order."""
+        rows = self._read(
+            "SELECT call, role, model, input_tokens, output_tokens, estimated, cost_usd, at_most_usd, reason"
+            " FROM attempts ORDER BY number"
+        )
+        found: list[FailedAttempt] = []
+        for call, role, model, tokens_in, tokens_out, estimated, cost, at_most, reason in rows:
+            usage = CallUsage(_int(tokens_in), _int(tokens_out), bool(estimated))
+            paid = (float(cost or 0), float(at_most or 0))
+            found.append(FailedAttempt(str(call), _role(role), str(model), usage, *paid, str(reason)))
+        return found
+
     def payments(self) -> Iterable[Payment]:
         """Every attempt that was billed, answered or not."""
         columns = "role, model, input_tokens, output_tokens, estimated, at_most_usd"

@@ -43,7 +43,7 @@ async def answer(run: Run, kind: CallKind, messages: tuple[Message, ...]) -> tup
 def is_affordable(run: Run, kind: CallKind, messages: tuple[Message, ...]) -> bool:
     """Whether the run's dollars surely cover an answer to that prompt, or have paid for it before."""
     request = _call(run, kind, messages)
-    return run.ports.journal.recall(request.call) is not None or _tokens_left(run, request) >= _MIN_ANSWER_TOKENS
+    return run.ports.journal.recall(request.call) is not None or _is_worth_asking(request, _tokens_left(run, request))
 
 
 def cut_at(reply: ModelReply, request: ModelRequest) -> int:
@@ -61,10 +61,15 @@ def _affordable(run: Run, request: ModelRequest) -> ModelRequest:
     if run.ports.journal.recall(request.call) is not None:
         return request
     tokens = _tokens_left(run, request)
-    if tokens < _MIN_ANSWER_TOKENS:
+    if not _is_worth_asking(request, tokens):
         limit = run.ledger.limits.max_cost_usd or 0.0
         raise UsageLimitExceeded("maxCostUsd", limit, round(limit - (run.ledger.remaining_usd() or 0.0), 8))
     return replace(request, max_output_tokens=tokens)
+
+
+def _is_worth_asking(request: ModelRequest, tokens: int) -> bool:
+    """Whether so many tokens are enough, or all that was asked for."""
+    return tokens >= min(_MIN_ANSWER_TOKENS, request.max_output_tokens)
 
 
 def _tokens_left(run: Run, request: ModelRequest) -> int:

@@ -22,13 +22,13 @@ from rlm_worker.runs.run import RunPorts
 from rlm_worker.strategies.execute import execute, failed_run
 from rlm_worker.strategies.note_cache import MapCache
 from rlm_worker.wire.events import AnswerEvent, SessionEvent
-from rlm_worker.wire.results import ErrorAnswer, ErrorBody, RunResult, SessionState
+from rlm_worker.wire.results import ErrorAnswer, ErrorBody, RunResult, SessionState, Trajectory
 
 from .contexts import JobContext
 from .lives import AskingModel, Lives
 from .record import SessionRecord
 from .results import CachedResult, as_cache_hit, cancelled, failed, metrics_point, result_key, worth_keeping
-from .trajectory import call_rows
+from .trajectory import attempt_row, call_rows
 
 RESULT_TTL_SECONDS = 3_600
 WATCH_SECONDS = 20.0
@@ -157,11 +157,16 @@ class Session:
             return cancelled(job)
         return None if self.running else self._record.result()
 
-    async def trajectory(self) -> list[dict[str, object]]:
-        """Every paid call, prompts included."""
+    async def trajectory(self) -> dict[str, object]:
+        """Every paid call, prompts included, and every attempt that was paid in vain."""
         job = self._record.required_job()
         rows = call_rows(self._journal.calls(), job.query, self._context.reader(job))
-        return [row.model_dump(mode="json", by_alias=True) async for row in rows]
+        found = Trajectory(
+            session_id=job.session_id,
+            calls=[row async for row in rows],
+            failed_attempts=[attempt_row(attempt) for attempt in self._journal.failed_attempts()],
+        )
+        return found.model_dump(mode="json", by_alias=True)
 
     async def follow(self, after: int) -> AsyncIterator[tuple[int, str, str]]:
         """Events with an id above `after`, those to come included, until the run has ended: id, kind, JSON."""
@@ -328,10 +333,11 @@ class Session:
             log_failure(job.session_id, error)
 
     async def _stop(self) -> None:
+        job = self._record.required_job()
         self._record.set_status("cancelled", self._now())
         await self._end_task()
-        await self._context.release(self._record.required_job())
-        await self._settle()
+        await self._attempt(job, self._context.release(job))
+        await self._attempt(job, self._settle())
         self._finished.set()
         self._journal.emit("error", ErrorAnswer(error=ErrorBody.of(Cancelled("the run was cancelled"))).to_wire())
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from rlm_worker.errors import NotFound
-from rlm_worker.ports import CallRecord, Message
+from rlm_worker.ports import CallRecord, FailedAttempt, Message
 from rlm_worker.strategies.prompts import map_messages
 from rlm_worker.text.context import ContextReader, read_chunk
 from rlm_worker.wire.base import timestamp
-from rlm_worker.wire.results import PromptMessage, TrajectoryCall
+from rlm_worker.wire.results import PromptMessage, TrajectoryAttempt, TrajectoryCall
 
 
 async def call_rows(calls: list[CallRecord], query: str, reader: ContextReader) -> AsyncIterator[TrajectoryCall]:
@@ -32,6 +32,19 @@ async def call_rows(calls: list[CallRecord], query: str, reader: ContextReader) 
             duration_ms=call.duration_ms,
             started_at=timestamp(call.started_at),
         )
+
+
+def attempt_row(attempt: FailedAttempt) -> TrajectoryAttempt:
+    """An attempt that was paid and brought no answer."""
+    return TrajectoryAttempt(
+        role=attempt.role,
+        model=attempt.model,
+        reason=attempt.reason,
+        input_tokens=attempt.usage.input_tokens,
+        output_tokens=attempt.usage.output_tokens,
+        estimated=attempt.usage.estimated,
+        cost_usd=round(attempt.cost_usd, 10),
+    )
 
 
 async def _messages(call: CallRecord, query: str, reader: ContextReader) -> tuple[Message, ...]:

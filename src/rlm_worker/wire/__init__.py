@@ -1,0 +1,1 @@
+"""Every JSON that crosses, as a model: requests, results, events, batches."""

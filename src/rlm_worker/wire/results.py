@@ -190,8 +190,24 @@ class TrajectoryCall(Answer):
     started_at: str
 
 
+class TrajectoryAttempt(Answer):
+    """An attempt that was paid and brought no answer; `estimated` where nobody reported its tokens."""
+
+    role: Literal["root", "sub"]
+    model: str
+    reason: str
+    input_tokens: int
+    output_tokens: int
+    estimated: bool
+    cost_usd: float
+
+
 class Trajectory(Answer):
-    """Every model call of a session, in the order in which they were finished."""
+    """Every model call of a session, in the order in which they were finished, and what was paid in vain beside them.
+
+    Their costs add up to the result's `costUsd`.
+    """
 
     session_id: str
     calls: list[TrajectoryCall]
+    failed_attempts: list[TrajectoryAttempt] = Field(default_factory=list)

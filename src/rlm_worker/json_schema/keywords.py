@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Mapping, Sized
 from fractions import Fraction
 
-from .json_nodes import Check, Keyword, Node, Place, Rule
-from .json_patterns import MAX_WEIGHT, LinearPattern
+from .nodes import Check, Keyword, Node, Place, Rule
+from .patterns import MAX_WEIGHT, LinearPattern
 
 _MAX_SHOWN = 1_000
 _NAMES_PER_STEP = 16

@@ -1,6 +1,6 @@
 """Schemas as they are read: each a list of rules, in places that `$ref` can name; and the check of one value.
 
-What a keyword means stands in `json_keywords`.
+What a keyword means stands in `keywords`.
 """
 
 from __future__ import annotations
