@@ -30,6 +30,7 @@ class Record:
 
     statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
     results: dict[str, float] = field(default_factory=dict)
+    estimated: set[str] = field(default_factory=set)
     cancelled: dict[str, str] = field(default_factory=dict)
     sessions: dict[str, str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
@@ -95,6 +96,8 @@ class Caller:
         self.record.expect(f"{mark.split('-')[2]}7" in str(result.get("answer")), f"{mark}: wrong answer")
         self.record.sessions[str(result["sessionId"])] = mark
         self.record.results[mark] = float(str(result["costUsd"]))
+        if result["estimated"]:
+            self.record.estimated.add(mark)
 
     async def _repeated(self) -> None:
         if self.last is not None:

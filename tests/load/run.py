@@ -30,7 +30,7 @@ _SETTLED_SECONDS = 900.0
 class Outcome:
     """What a run has shown; money in US dollars, memory in MB of workerd, sampled in even steps.
 
-    `results_usd` and `billed_usd` are of the questions without a time-out: what they cost is known exactly.
+    `results_usd` and `billed_usd` are of the results that are not marked as estimates: these are to be exact.
     `given_up_usd` is what the others' results say of the calls that were given up, and the most that these can have
     cost. `calls` counts all that the model was asked, those that were answered with nothing, and those given up.
     """
@@ -43,6 +43,7 @@ class Outcome:
     results_usd: float
     billed_usd: float
     given_up_usd: tuple[float, float]
+    unmarked: list[str]
     calls: tuple[int, int, int]
     booked_usd: float
     all_billed_usd: float
@@ -64,6 +65,7 @@ class Outcome:
     def problems(self) -> list[str]:
         """Everything that breaks a promise; empty where all are kept."""
         found = [*self.wrong[:10], *self.unaccounted[:10]]
+        found += [f"the result of {mark} hides that a call was given up" for mark in self.unmarked[:10]]
         if self.server_errors:
             found.append(f"{self.server_errors} answers of 500 and above")
         if abs(self.results_usd - self.billed_usd) >= CENT / 2:
@@ -118,9 +120,10 @@ async def _loaded(
         statuses=dict(record.statuses),
         wrong=record.wrong,
         unaccounted=unaccounted,
-        results_usd=sum(usd for mark, usd in record.results.items() if mark not in cashier.given_up),
-        billed_usd=sum(cashier.bills[mark] for mark in record.results if mark not in cashier.given_up),
+        results_usd=sum(usd for mark, usd in record.results.items() if mark not in record.estimated),
+        billed_usd=sum(cashier.bills[mark] for mark in record.results if mark not in record.estimated),
         given_up_usd=_given_up(cashier, record),
+        unmarked=[mark for mark in record.results if mark in cashier.given_up and mark not in record.estimated],
         calls=(cashier.calls, cashier.empty, len(cashier.given_up)),
         booked_usd=sum(account["spentTodayUsd"] for account in accounts),
         all_billed_usd=sum(cashier.bills.values()),
@@ -131,10 +134,9 @@ async def _loaded(
 
 
 def _given_up(cashier: Cashier, record: Record) -> tuple[float, float]:
-    """What results say of calls that were given up, and the most that these can have cost."""
-    marks = [mark for mark in record.results if mark in cashier.given_up]
-    told = sum(record.results[mark] - cashier.bills[mark] for mark in marks)
-    return told, sum(cashier.given_up[mark] for mark in marks)
+    """What results that are marked as estimates say of calls given up, and the most that these can have cost."""
+    told = sum(record.results[mark] - cashier.bills[mark] for mark in record.estimated)
+    return told, sum(cashier.given_up[mark] for mark in record.estimated)
 
 
 def _client(url: str, secret: str) -> httpx.AsyncClient:
