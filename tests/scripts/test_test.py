@@ -19,11 +19,12 @@ def collected(*options: str) -> list[str]:
     return [line for line in done.stdout.splitlines() if "::" in line]
 
 
-@pytest.mark.parametrize("arguments", [[], ["--full"]])
+@pytest.mark.parametrize("arguments", [[], ["--full"], ["--quick"]])
 def test_whole_suite_is_shared(arguments: list[str]) -> None:
     found = pytest_arguments(arguments)
     assert {f"-n{processes()}", "--dist=loadfile"} <= set(found)
-    assert [argument for argument in found if argument == "--full"] == arguments
+    assert ("--full" in found) is ("--full" in arguments)
+    assert ("not worker" in found) is ("--quick" in arguments)
 
 
 def test_chosen_tests_stay_together() -> None:

@@ -23,11 +23,14 @@ def main() -> None:
 
 
 def pytest_arguments(arguments: Sequence[str]) -> list[str]:
-    """Options for the whole suite, which runs in several processes; what chooses tests is pytest's own affair."""
+    """Options for a whole suite, which runs in several processes; what chooses tests is pytest's own affair."""
+    shared = [f"-n{processes()}", *_SIDE_BY_SIDE]
+    if list(arguments) == ["--quick"]:
+        return [*_QUICK, *shared]
     if "--quick" in arguments:
         return [*_QUICK, *(argument for argument in arguments if argument != "--quick")]
     if all(argument == "--full" for argument in arguments):
-        return [f"-n{processes()}", *_SIDE_BY_SIDE, _SLOWEST, *arguments]
+        return [*shared, _SLOWEST, *arguments]
     return list(arguments)
 
 
