@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from rlm_worker.errors import InvalidRequest
-from rlm_worker.wire.json_keywords import KEYWORDS
-from rlm_worker.wire.json_schema import JsonSchema, read_schema
+from rlm_worker.json_schema.keywords import KEYWORDS
+from rlm_worker.json_schema.schema import JsonSchema, read_schema
 
 Schema = dict[str, object] | bool
 

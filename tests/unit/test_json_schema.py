@@ -13,9 +13,9 @@ import pytest
 from pydantic import BaseModel, Field, TypeAdapter
 
 from rlm_worker.errors import InvalidRequest
+from rlm_worker.json_schema.patterns import LinearPattern
+from rlm_worker.json_schema.schema import JsonSchema, read_schema
 from rlm_worker.repl.response_schema import accepted_value, check_schema
-from rlm_worker.wire.json_patterns import LinearPattern
-from rlm_worker.wire.json_schema import JsonSchema, read_schema
 
 INFINITE = float("inf")
 

@@ -18,7 +18,20 @@ PLATFORM = {"js", "pyodide", "workers", "_cloudflare_compat_flags", "_pyodide_en
 # Top down: each may import what stands below it, and nothing above.
 ORDER = (
     *("durable_objects", "api", "openai", "batches", "sessions", "strategies", "repl", "runs", "settings", "journal"),
-    *("models", "budget", "text", "wire", "adapters", "sandbox", "http", "log", "timers", "json_scan", "ports"),
+    *(
+        "models",
+        "budget",
+        "text",
+        "json_schema",
+        "wire",
+        "adapters",
+        "sandbox",
+        "http",
+        "log",
+        "timers",
+        "json_scan",
+        "ports",
+    ),
     "errors",
 )
 KNOW_THE_PLATFORM = ("adapters", "durable_objects", "sandbox")
@@ -26,7 +39,7 @@ PURE = ("text/boundaries", "text/chunker", "text/chunks", "text/graphemes", "tex
 PURE_TOO = ("text/relevance", "text/tokens", "strategies/prompts", "repl/code_blocks", "models/pricing", "json_scan")
 # Read what callers, models and sandboxes send: never with Python's `json`, which descends as far as they like.
 READ_FOREIGN = ("batches/input", "repl/protocol", "repl/response_schema", "adapters/workers_ai", "wire/requests")
-READ_FOREIGN_TOO = ("openai/schemas", "wire/json_schema", "json_scan", "http")
+READ_FOREIGN_TOO = ("openai/schemas", "json_schema/schema", "json_scan", "http")
 MAX_MODULES = 12
 
 

@@ -9,7 +9,7 @@ from pydantic_core import from_json
 
 from rlm_worker.errors import InvalidRequest, MalformedBody
 from rlm_worker.json_scan import check_depth
-from rlm_worker.wire.json_schema import read_schema
+from rlm_worker.json_schema.schema import read_schema
 
 from .code_blocks import fenced_blocks
 

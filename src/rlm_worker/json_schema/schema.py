@@ -1,6 +1,6 @@
 """JSON Schema of others, checked in a bounded number of steps and never turned into code.
 
-Source: JSON Schema, draft 2020-12 (json-schema.org), core and validation, as far as `json_keywords` has its keywords:
+Source: JSON Schema, draft 2020-12 (json-schema.org), core and validation, as far as `keywords` has its keywords:
 those that pydantic, zod and the providers' structured outputs write. A keyword beyond these is refused, not passed
 over. No library for Python can be held to a budget: `jsonschema` recurses and matches with `re`, `fastjsonschema`
 compiles foreign schemas into code.
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from rlm_worker.errors import InvalidRequest
 
-from .json_keywords import KEYWORDS
-from .json_nodes import MAX_STEPS, Check, Node, Reader, TooManySteps
+from .keywords import KEYWORDS
+from .nodes import MAX_STEPS, Check, Node, Reader, TooManySteps
 
 _MAX_NESTING = 64
 
