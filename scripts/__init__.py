@@ -1,0 +1,1 @@
+"""What is run by hand: each command is one line that leads to a module in here."""

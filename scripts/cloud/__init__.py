@@ -1,0 +1,1 @@
+"""What needs an account: deploying the Worker, and asking what it did."""

@@ -1,0 +1,1 @@
+"""The Worker in the real workerd: configured, started, watched and ended."""

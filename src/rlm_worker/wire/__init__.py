@@ -1,0 +1,1 @@
+"""Every JSON that crosses to callers, as models: requests, results, events, batches."""
