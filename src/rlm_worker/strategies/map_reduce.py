@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rlm_worker.errors import InputTooLarge, ModelError, NothingRead, RLMError, UsageLimitExceeded
-from rlm_worker.ports import ModelReply, Span
+from rlm_worker.messages import ModelReply, Span
 from rlm_worker.runs.answer import cut_at
 from rlm_worker.runs.run import Outcome, Run
 from rlm_worker.text.chunker import Chunker

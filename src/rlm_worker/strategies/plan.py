@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from rlm_worker.ports import Span
+from rlm_worker.messages import Span
 from rlm_worker.runs.run import Run
 from rlm_worker.text.chunker import MAX_OVERLAP
 from rlm_worker.text.chunks import Chunk, ChunkBudget
