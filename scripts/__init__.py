@@ -1,1 +1,1 @@
-"""What runs on this machine and deploys to the account; each command is one line of shell beside this folder."""
+"""What is run by hand: each command is one line that leads to a module in here."""

@@ -1,1 +1,1 @@
-"""Commands that speak to an account."""
+"""What needs an account: deploying the Worker, and asking what it did."""

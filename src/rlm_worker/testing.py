@@ -14,18 +14,8 @@ from rlm_worker.runs.run import RunPorts
 from rlm_worker.sandbox.repl import Repl, Setup
 
 from .errors import NotFound, SandboxForgot, SandboxLost, StorageUnavailable
-from .ports import (
-    CallUsage,
-    Cell,
-    DeltaSink,
-    Deployment,
-    EventKind,
-    MetricsPoint,
-    Model,
-    ModelReply,
-    ModelRequest,
-    SandboxRepl,
-)
+from .messages import CallUsage, ModelReply, ModelRequest
+from .ports import Cell, DeltaSink, Deployment, EventKind, MetricsPoint, Model, SandboxRepl
 
 Answer = Callable[[ModelRequest], ModelReply | Awaitable[ModelReply]]
 

@@ -20,7 +20,8 @@ from importlib.metadata import version
 from pathlib import Path
 from pydoc_data.topics import topics
 
-from rlm_worker.text.chunker import ChunkBudget, chunk_documents
+from rlm_worker.text.chunker import chunk_documents
+from rlm_worker.text.chunks import ChunkBudget
 
 MEGABYTE = 1_000_000
 ROUNDS = 7

@@ -1,0 +1,1 @@
+"""What a web page may do, shown in a real browser."""

@@ -13,17 +13,9 @@ from hypothesis import strategies as st
 
 from rlm_worker.errors import RetryableError, TerminalError
 from rlm_worker.journal.session import SessionJournal
+from rlm_worker.messages import CallUsage, Message, ModelReply, ModelRequest, ModelSpec, OutputExhausted, UnusableReply
 from rlm_worker.models.pricing import max_prompt_tokens, most_tokens
-from rlm_worker.ports import (
-    CallUsage,
-    Deployment,
-    Message,
-    ModelReply,
-    ModelRequest,
-    ModelSpec,
-    OutputExhausted,
-    UnusableReply,
-)
+from rlm_worker.ports import Deployment
 from rlm_worker.strategies.execute import execute
 from rlm_worker.testing import FunctionModel, memory_ports
 from rlm_worker.text.context import InlineReader, gather_documents

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rlm_worker.text.chunker import Chunk, ChunkBudget, Chunker, chunk_documents
+from rlm_worker.text.chunker import Chunker, chunk_documents
+from rlm_worker.text.chunks import Chunk, ChunkBudget
 from rlm_worker.text.graphemes import is_boundary
 from rlm_worker.text.tokens import TokenEstimator
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlm_worker.ports import Message
+from rlm_worker.messages import Message
 from rlm_worker.strategies.prompts import Note, direct_messages, map_messages, reduce_messages, synthesize_messages
 from rlm_worker.text.chunks import Chunk, Piece
 

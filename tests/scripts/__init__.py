@@ -1,0 +1,1 @@
+"""The scripts: set-up, deploy, the scripted model, the stand-ins."""

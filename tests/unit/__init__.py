@@ -1,0 +1,1 @@
+"""Parts by themselves on CPython, over the public doubles."""

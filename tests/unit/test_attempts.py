@@ -13,18 +13,11 @@ from rlm_worker.budget.funding import UNLIMITED_USD, Grant, Unlimited
 from rlm_worker.budget.ledger import Ledger, UsageLimits
 from rlm_worker.errors import RetryableError, TerminalError
 from rlm_worker.journal.session import SessionJournal
+from rlm_worker.messages import CallUsage, ModelReply, ModelRequest, OutputExhausted, UnusableReply
 from rlm_worker.models.calls import Coalesced
 from rlm_worker.models.catalog import Catalog
 from rlm_worker.models.stack import ModelStack
-from rlm_worker.ports import (
-    CallUsage,
-    DeltaSink,
-    Deployment,
-    ModelReply,
-    ModelRequest,
-    OutputExhausted,
-    UnusableReply,
-)
+from rlm_worker.ports import DeltaSink, Deployment
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.testing import FunctionModel, ManualClock, MemoryAccounts, SqliteDatabase, memory_ports, reply_of
 from rlm_worker.wire.results import RunResult

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rlm_worker.text.chunker import Chunk, ChunkBudget, Chunker, chunk_documents
+from rlm_worker.text.chunker import Chunker, chunk_documents
+from rlm_worker.text.chunks import Chunk, ChunkBudget
 from rlm_worker.text.tokens import TokenEstimator
 
 WORDS = ("model", "reads", "chunk", "says", "what", "found", "there", "before", "another", "is", "read", "by", "next")

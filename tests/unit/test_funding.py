@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from rlm_worker.budget.account import AccountLimits
-from rlm_worker.ports import ModelReply, ModelRequest
+from rlm_worker.messages import ModelReply, ModelRequest
 from rlm_worker.sessions.session import Session
 from rlm_worker.strategies.execute import execute
 from rlm_worker.testing import FunctionModel, ManualClock, MemoryAccounts, SqliteDatabase, memory_ports

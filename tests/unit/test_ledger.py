@@ -8,8 +8,8 @@ import pytest
 
 from rlm_worker.budget.ledger import Ledger, UsageLimits
 from rlm_worker.errors import UsageLimitExceeded
+from rlm_worker.messages import CallUsage, ModelSpec
 from rlm_worker.models.catalog import Catalog
-from rlm_worker.ports import CallUsage, ModelSpec
 from rlm_worker.testing import ManualClock
 
 

@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 
 from rlm_worker.errors import InputTooLarge, RetryableError, TerminalError
+from rlm_worker.messages import ModelReply, ModelRequest
 from rlm_worker.models.catalog import Catalog
-from rlm_worker.ports import Deployment, ModelReply, ModelRequest
+from rlm_worker.ports import Deployment
 from rlm_worker.testing import FunctionModel, ManualClock, MemoryCache, MemoryEvents, memory_ports, reply_of
 from rlm_worker.wire.results import RunResult
 

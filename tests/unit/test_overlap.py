@@ -10,7 +10,7 @@ import pytest
 
 from rlm_worker.errors import InputTooLarge
 from rlm_worker.journal.session import SessionJournal
-from rlm_worker.ports import ModelReply, ModelRequest, Span
+from rlm_worker.messages import ModelReply, ModelRequest, Span
 from rlm_worker.runs.job import Job
 from rlm_worker.strategies.prompts import map_messages
 from rlm_worker.testing import FunctionModel, SqliteDatabase, memory_ports

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from rlm_worker.errors import RetryableError, TerminalError
-from rlm_worker.ports import ModelReply, ModelRequest
+from rlm_worker.messages import ModelReply, ModelRequest
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.testing import FunctionModel, ManualClock, MemoryEvents, ThreadSandbox, memory_ports, reply_of
 from rlm_worker.wire.results import RunResult

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from rlm_worker.errors import TerminalError
-from rlm_worker.ports import ModelReply, ModelRequest
+from rlm_worker.messages import ModelReply, ModelRequest
 from rlm_worker.repl.host import MAX_QUESTIONS
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.testing import FunctionModel, ManualClock, reply_of

@@ -12,7 +12,8 @@ import pytest
 from rlm_worker.budget.account import AccountLimits
 from rlm_worker.errors import Conflict, NotFound
 from rlm_worker.journal.session import SessionJournal
-from rlm_worker.ports import Accounts, ModelReply, ModelRequest
+from rlm_worker.messages import ModelReply, ModelRequest
+from rlm_worker.ports import Accounts
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.sessions.session import Session

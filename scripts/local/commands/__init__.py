@@ -1,1 +1,1 @@
-"""The commands, one module each."""
+"""One module for each command that runs on this machine."""

@@ -1,1 +1,1 @@
-"""What answers behind the AI binding: the local models, and the stand-in that calls them."""
+"""What stands behind the AI binding on this machine: real models, scripted ones, or a server elsewhere."""

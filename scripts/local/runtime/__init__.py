@@ -1,1 +1,1 @@
-"""One deployment in the real workerd: configured, served, watched."""
+"""The Worker in the real workerd: configured, started, watched and ended."""

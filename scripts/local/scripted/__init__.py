@@ -1,1 +1,1 @@
-"""The language model of the tests: answers by rule, fails on order, and keeps a log."""
+"""A language model for tests: it answers by rule, fails on order and keeps a log."""

@@ -1,1 +1,1 @@
-"""From a bare machine with Python and pip to everything that the commands need."""
+"""From a bare Python to everything that a command needs: pinned, done once, remembered."""

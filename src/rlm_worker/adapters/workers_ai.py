@@ -19,7 +19,8 @@ from pydantic_core import from_json
 from pyodide.ffi import JsException, to_js
 
 from rlm_worker.errors import InputTooLarge, ModelError, RetryableError, TerminalError
-from rlm_worker.ports import CallUsage, DeltaSink, ModelReply, ModelRequest, OutputExhausted, UnusableReply
+from rlm_worker.messages import CallUsage, ModelReply, ModelRequest, OutputExhausted, UnusableReply
+from rlm_worker.ports import DeltaSink
 
 from .bindings import binding
 from .retry import first_line

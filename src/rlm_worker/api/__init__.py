@@ -1,1 +1,1 @@
-"""The Worker's own routes: one table of operations, their handlers, keys, CORS, and the OpenAPI document."""
+"""The Worker's own routes, and what stands before all routes: keys, limits, CORS, errors, the OpenAPI document."""

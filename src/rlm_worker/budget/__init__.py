@@ -1,1 +1,1 @@
-"""Money: the ledger of a run, the account of a key, and what goes between them."""
+"""Money: what a run has used and may use, what a key has, and how the one draws on the other."""

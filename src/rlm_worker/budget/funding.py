@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rlm_worker.errors import RateLimited, RLMError, UsageLimitExceeded
-from rlm_worker.ports import Accounts, DeltaSink, Model, ModelReply, ModelRequest
+from rlm_worker.messages import ModelReply, ModelRequest
+from rlm_worker.ports import Accounts, DeltaSink, Model
 
 from .changes import Change
 from .ledger import Ledger

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from rlm_worker.errors import UsageLimitExceeded
-from rlm_worker.ports import CallUsage, ModelSpec, Role
+from rlm_worker.messages import CallUsage, ModelSpec, Role
 
 from .changes import Change
 

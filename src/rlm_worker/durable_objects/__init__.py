@@ -1,1 +1,1 @@
-"""Sessions, accounts and batches as Durable Objects, and calls to them over RPC."""
+"""Sessions, accounts and batches as Durable Objects: their methods over RPC, and the calls to them."""

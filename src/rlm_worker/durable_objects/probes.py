@@ -11,8 +11,9 @@ from rlm_worker.adapters.bindings import binding
 from rlm_worker.adapters.r2 import R2Store
 from rlm_worker.adapters.retry import first_line
 from rlm_worker.adapters.workers_ai import WorkersAI
+from rlm_worker.messages import Message, ModelRequest
 from rlm_worker.models.catalog import Catalog
-from rlm_worker.ports import Message, ModelRequest, pieces
+from rlm_worker.ports import pieces
 
 from .account_object import AccountStubs
 from .rpc import sessions

@@ -1,1 +1,1 @@
-"""What a session writes down, in SQLite, so that a crash forgets nothing that was paid for."""
+"""What a session writes down in its SQLite, so that a crash loses nothing that was paid for."""

@@ -6,18 +6,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from rlm_worker.ports import (
-    CallRecord,
-    CallUsage,
-    Cell,
-    Database,
-    EventKind,
-    FailedAttempt,
-    Message,
-    Payment,
-    Role,
-    Span,
-)
+from rlm_worker.messages import CallUsage, Message, Role, Span
+from rlm_worker.ports import CallRecord, Cell, Database, EventKind, FailedAttempt, Payment
 
 from . import cells as repl_journal
 

@@ -1,1 +1,1 @@
-"""JSON Schema of others: read once, checked in a bounded number of steps, never turned into code."""
+"""JSON Schema of others: read once, then checked against values in a bounded number of steps."""

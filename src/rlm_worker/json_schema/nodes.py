@@ -15,6 +15,9 @@ MAX_STEPS = 250_000
 # Schemas for one and the same value, below each other and in all; and schemas that are being checked at once.
 _MAX_HEIGHT, _MAX_APPLIED, _MAX_AT_ONCE = 24, 2_000, 160
 _MAX_NAME = 80
+_MAX_SHOWN = 1_000
+# Names that are compared at the cost of one step.
+NAMES_PER_STEP = 16
 
 Pointer = tuple[str, ...]
 Rule = Callable[["Check", object, str], str]
@@ -165,3 +168,14 @@ class Reader:
             raise self.refusal(node.pointer, f"holds one value to more than {_MAX_APPLIED:,} schemas")
         costs[node] = count, height
         return costs[node]
+
+
+def shown(value: object) -> str:
+    """A value in a message, cut where it is long."""
+    text = str(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+
+
+def within(where: str, name: str) -> str:
+    """Where a member of an object lies."""
+    return f"{where}.{name[:_MAX_NAME]}"

@@ -13,8 +13,11 @@ from functools import lru_cache
 
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
+from .nodes import Check
+
 MAX_WEIGHT = 10_000
 _MAX_PATTERN_CHARACTERS = 2_000
+_WORK_PER_STEP = 1_000
 # States that a class of many ranges takes in the engine, roughly; a single character takes one.
 _WIDE, _NEGATED = 100, 5
 _TOKEN = re.compile(
@@ -52,6 +55,12 @@ class LinearPattern:
     def found_in(self, text: str) -> bool:
         """Whether it matches anywhere in a text."""
         return all(part.isinstance_python(text) is wanted for wanted, part in self._parts)
+
+
+def matches(check: Check, pattern: LinearPattern, text: str) -> bool:
+    """Whether an expression matches anywhere in a text, at its cost in steps."""
+    check.spend(1 + pattern.weight * len(text) // _WORK_PER_STEP)
+    return pattern.found_in(text)
 
 
 def _tokens(pattern: str) -> Iterator[Token]:

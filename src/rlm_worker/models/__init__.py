@@ -1,1 +1,1 @@
-"""Models: which there are and what they cost, and what each call goes through."""
+"""Which models there are, what a call costs, and what it goes through on its way to one."""

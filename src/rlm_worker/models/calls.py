@@ -8,16 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from rlm_worker.budget.ledger import Ledger
 from rlm_worker.errors import ModelError, RetryableError, UsageLimitExceeded
-from rlm_worker.ports import (
-    Clock,
-    DeltaSink,
-    Deployment,
-    Journal,
-    Model,
-    ModelReply,
-    ModelRequest,
-    OutputExhausted,
-)
+from rlm_worker.messages import ModelReply, ModelRequest, OutputExhausted
+from rlm_worker.ports import Clock, DeltaSink, Deployment, Journal, Model
 from rlm_worker.timers import SharedTimer
 
 from .catalog import Catalog

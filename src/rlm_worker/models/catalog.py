@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from rlm_worker.errors import NotConfigured
-from rlm_worker.ports import ModelSpec
+from rlm_worker.messages import ModelSpec
 
 CATALOG_DATE = "2026-10-31"
 

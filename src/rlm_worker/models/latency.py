@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlm_worker.ports import Role
+from rlm_worker.messages import Role
 
 # Slower calls are believed at once, quicker ones bit by bit: what waits for an answer should not wait in vain.
 _DESCENT = 0.1

@@ -7,19 +7,8 @@ from dataclasses import dataclass, replace
 
 from rlm_worker.budget.ledger import Ledger, Reservation
 from rlm_worker.errors import ModelError, RetryableError, TerminalError
-from rlm_worker.ports import (
-    CallRecord,
-    CallUsage,
-    Clock,
-    DeltaSink,
-    FailedAttempt,
-    Journal,
-    Model,
-    ModelReply,
-    ModelRequest,
-    OutputExhausted,
-    UnusableReply,
-)
+from rlm_worker.messages import CallUsage, ModelReply, ModelRequest, OutputExhausted, UnusableReply
+from rlm_worker.ports import CallRecord, Clock, DeltaSink, FailedAttempt, Journal, Model
 
 from .calls import NO_CAPACITY
 from .catalog import Catalog

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from rlm_worker.ports import CallUsage, Message, ModelReply, ModelRequest, ModelSpec
+from rlm_worker.messages import CallUsage, Message, ModelReply, ModelRequest, ModelSpec
 from rlm_worker.text.tokens import TOKENS_PER_MESSAGE, TokenEstimator, byte_length
 
 # A chat template may open every prompt with words of its own: the date, the rules of its tools.

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 
 from rlm_worker.errors import NotFound
+from rlm_worker.messages import ModelSpec
 from rlm_worker.models.catalog import CATALOG_DATE, Catalog
-from rlm_worker.ports import ModelSpec
 from rlm_worker.wire.requests import RunConfig, StrategyName
 
 from .schemas import ModelEntry, ModelList

@@ -15,7 +15,7 @@ from itertools import count
 
 from rlm_worker.errors import InputTooLarge, RLMError, UsageLimitExceeded
 from rlm_worker.journal.cells import CellOutcome
-from rlm_worker.ports import Message, ModelReply, ModelRequest
+from rlm_worker.messages import Message, ModelReply, ModelRequest
 from rlm_worker.runs.answer import answer, is_affordable
 from rlm_worker.runs.run import Outcome, Run
 from rlm_worker.sandbox.text import EAGER

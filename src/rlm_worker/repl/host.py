@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 
 from rlm_worker.errors import InvalidRequest, ModelError, RLMError, UsageLimitExceeded
 from rlm_worker.journal.cells import CellTable
-from rlm_worker.ports import Interval, ModelReply, ModelRequest, ModelSpec
+from rlm_worker.messages import ModelReply, ModelRequest, ModelSpec
+from rlm_worker.ports import Interval
 
 from .passages import Coverage, Excerpt, GivenText, Passage
 from .prompts import sub_messages

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rlm_worker.journal.cells import CellOutcome
-from rlm_worker.ports import Message
+from rlm_worker.messages import Message
 from rlm_worker.text.names import shown_name
 
 from .passages import Passage

@@ -6,7 +6,8 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from rlm_worker.ports import Interval, Model, ModelReply
+from rlm_worker.messages import ModelReply
+from rlm_worker.ports import Interval, Model
 from rlm_worker.runs.run import Run
 
 from .passages import Passage

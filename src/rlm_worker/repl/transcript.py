@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from rlm_worker.ports import Message
+from rlm_worker.messages import Message
 
 _RECENT = 2
 _SHORT_OUTPUT = 600

@@ -1,1 +1,1 @@
-"""One run as its strategy sees it: its job, its state, and the root model's last word."""
+"""One run as every strategy sees it: its job, its state, its last answer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from rlm_worker.errors import UsageLimitExceeded
-from rlm_worker.ports import CallKind, Message, ModelReply, ModelRequest
+from rlm_worker.messages import CallKind, Message, ModelReply, ModelRequest
 from rlm_worker.wire.events import AnswerEvent
 
 from .run import Run

@@ -9,27 +9,13 @@ from rlm_worker.budget.funding import Grant, Unlimited
 from rlm_worker.budget.ledger import Ledger, UsageLimits
 from rlm_worker.errors import NotConfigured, UsageLimitExceeded
 from rlm_worker.journal.cells import CellTable
+from rlm_worker.messages import CallKind, Message, ModelRequest, ModelSpec, Role, Span
 from rlm_worker.models.catalog import Catalog
 from rlm_worker.models.concurrency import BackoffSignal, Item, Result, fan_out
 from rlm_worker.models.latency import Latency
 from rlm_worker.models.pricing import Pricing
 from rlm_worker.models.stack import ModelStack
-from rlm_worker.ports import (
-    Accounts,
-    CallKind,
-    Clock,
-    Deployment,
-    EventSink,
-    Journal,
-    Message,
-    Model,
-    ModelRequest,
-    ModelSpec,
-    ResultCache,
-    Role,
-    Sandbox,
-    Span,
-)
+from rlm_worker.ports import Accounts, Clock, Deployment, EventSink, Journal, Model, ResultCache, Sandbox
 from rlm_worker.text.context import ContextReader
 from rlm_worker.wire.events import Event, PlanEvent
 

@@ -1,1 +1,1 @@
-"""Runs that survive crashes: prepared, begun or joined, seen through, told, and deleted."""
+"""Runs that survive crashes, from the request that begins one to the result that is left of it."""

@@ -7,7 +7,8 @@ it gets to a certain point would take everybody on it along, for ever.
 from __future__ import annotations
 
 from rlm_worker.journal.session import SessionJournal
-from rlm_worker.ports import DeltaSink, Model, ModelReply, ModelRequest
+from rlm_worker.messages import ModelReply, ModelRequest
+from rlm_worker.ports import DeltaSink, Model
 
 # Deaths at one point: while the run computed, and while it waited for a model, which is hardly its doing but paid for.
 MAX_DEATHS, MAX_WAITING_DEATHS = 3, 20

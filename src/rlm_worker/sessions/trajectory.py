@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from rlm_worker.errors import NotFound
-from rlm_worker.ports import CallRecord, FailedAttempt, Message
+from rlm_worker.messages import Message
+from rlm_worker.ports import CallRecord, FailedAttempt
 from rlm_worker.strategies.prompts import map_messages
 from rlm_worker.text.context import ContextReader, read_chunk
 from rlm_worker.wire.base import timestamp

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 
-from rlm_worker.ports import ModelRequest, ResultCache
+from rlm_worker.messages import ModelRequest
+from rlm_worker.ports import ResultCache
 
 from .prompts import PROMPT_VERSION
 

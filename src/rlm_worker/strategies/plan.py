@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from rlm_worker.ports import Span
+from rlm_worker.messages import Span
 from rlm_worker.runs.run import Run
-from rlm_worker.text.chunker import MAX_OVERLAP, Chunk, ChunkBudget
+from rlm_worker.text.chunker import MAX_OVERLAP
+from rlm_worker.text.chunks import Chunk, ChunkBudget
 from rlm_worker.text.context import ChunkStream, read_chunk
 from rlm_worker.text.relevance import RelevanceIndex
 from rlm_worker.text.tokens import RESERVE_MARGIN, TOKENS_PER_MESSAGE, TokenEstimator

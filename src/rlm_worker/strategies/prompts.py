@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from rlm_worker.ports import Message
+from rlm_worker.messages import Message
 from rlm_worker.text.chunks import NO_MARKER, Chunk, Piece, document_head
 
 PROMPT_VERSION = "1"

@@ -1,1 +1,1 @@
-"""Texts: cut into chunks, weighed in tokens, ranked, quoted. Pure, but for reading a context by ranges."""
+"""Texts: measured in tokens, cut into chunks, ranked by relevance, and read by ranges."""

@@ -9,6 +9,12 @@ from .chunks import Chunk, ChunkBudget, Piece, further_head
 from .packing import Cost, Shelf, rank_of
 from .tokens import TokenEstimator, weigh, weighed_prefix
 
+# A document is begun in the rest of a chunk only if at least this share of the chunk is left for it.
+_WORTHWHILE = 1 / 16
+# The share of a chunk that may repeat the one before.
+MAX_OVERLAP = 1 / 4
+_NOTHING = Cost()
+
 
 class ArrivingText:
     """A queue of characters: appending and taking cost what the text costs, however small the pieces are."""
@@ -41,15 +47,6 @@ class ArrivingText:
         self.length -= count
         if self._position == len(self._held):
             self._held, self._position = "", 0
-
-
-__all__ = ["MAX_OVERLAP", "Chunk", "ChunkBudget", "Chunker", "Piece", "chunk_documents"]
-
-# A document is begun in the rest of a chunk only if at least this share of the chunk is left for it.
-_WORTHWHILE = 1 / 16
-# The share of a chunk that may repeat the one before.
-MAX_OVERLAP = 1 / 4
-_NOTHING = Cost()
 
 
 class Chunker:

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rlm_worker.errors import InvalidRequest, StorageUnavailable
-from rlm_worker.ports import ContextStore, Span
+from rlm_worker.messages import Span
+from rlm_worker.ports import ContextStore
 
-from .chunker import Chunk, ChunkBudget, Chunker, Piece
+from .chunker import Chunker
+from .chunks import Chunk, ChunkBudget, Piece
 from .tokens import TokenEstimator, byte_length
 
 RANGE_BYTES = 1 << 20

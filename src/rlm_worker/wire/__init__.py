@@ -1,1 +1,1 @@
-"""Every JSON that crosses, as a model: requests, results, events, batches."""
+"""Every JSON that crosses to callers, as models: requests, results, events, batches."""
