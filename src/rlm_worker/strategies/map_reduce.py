@@ -30,12 +30,13 @@ _MIN_CHARACTERS_TO_SPLIT = 200
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What became of one chunk."""
+    """What became of one chunk; `cut_at` is the limit in tokens that has cut its note, 0 where none has."""
 
     span: Span
     text: str = ""
     read: int = 0
     error: ModelError | None = None
+    cut_at: int = 0
 
 
 @dataclass(slots=True)
@@ -148,11 +149,11 @@ class _ChunkReader:
             return await self._split(span, chunk, error), None, False
         except ModelError as error:
             return Reading(span, error=error), None, False
-        if reply.is_cut:
-            self.run.warn(f"the note on chunk {span.index} was cut at {cut_at(reply, request)} tokens")
-        elif self.cache is not None:
+        if self.cache is not None and not reply.is_cut:
             self.cache.remember(request, reply.text)
-        return Reading(span, self._evidence(reply.text, chunk), span.end - span.start), reply, reply.repeated
+        cut = cut_at(reply, request) if reply.is_cut else 0
+        note = self._evidence(reply.text, chunk)
+        return Reading(span, note, span.end - span.start, cut_at=cut), reply, reply.repeated
 
     def _evidence(self, note: str, chunk: Chunk) -> str:
         if not self.run.ports.deployment.quoted_evidence:
@@ -166,7 +167,8 @@ class _ChunkReader:
         halves = [(await self._ask(part, half))[0] for part, half in _halves(span, chunk)]
         texts = [half.text for half in halves if not is_no_evidence(half.text)]
         failed = next((half.error for half in halves if half.error), None)
-        return Reading(span, "\n".join(texts), sum(half.read for half in halves), failed)
+        cut = max(half.cut_at for half in halves)
+        return Reading(span, "\n".join(texts), sum(half.read for half in halves), failed, cut)
 
     def _announce(self, reading: Reading, reply: ModelReply | None, cached: bool, started: float) -> None:
         usage = reply.usage if reply and not cached else None
@@ -227,7 +229,7 @@ def _order(plan: MapPlan, readings: list[Reading]) -> tuple[int, ...] | None:
 
 
 def _report(run: Run, readings: list[Reading], stopped: UsageLimitExceeded | None) -> None:
-    """Says what was not read, and why."""
+    """Says what was not read, and why, and which notes were cut."""
     if stopped is not None:
         run.limit_reached(stopped)
     failed = [reading for reading in readings if reading.error is not None]
@@ -235,6 +237,10 @@ def _report(run: Run, readings: list[Reading], stopped: UsageLimitExceeded | Non
         run.warn(f"chunk {reading.span.index} (characters {reading.span.start} to {reading.span.end}): {reading.error}")
     if len(failed) > 10:
         run.warn(f"{len(failed) - 10} more chunks could not be read")
+    if cut := [reading for reading in readings if reading.cut_at]:
+        at, chunks = max(reading.cut_at for reading in cut), ", ".join(str(reading.span.index) for reading in cut[:10])
+        more = ", …" if len(cut) > 10 else ""
+        run.warn(f"{len(cut)} of {len(readings)} notes were cut at {at} tokens (chunks {chunks}{more})")
     read = sum(reading.read for reading in readings)
     total = run.reader.manifest.characters
     if read < total:
