@@ -22,7 +22,7 @@ from rlm_worker.errors import InputTooLarge, ModelError, RetryableError, Termina
 from rlm_worker.messages import CallUsage, ModelReply, ModelRequest, OutputExhausted, UnusableReply
 from rlm_worker.ports import DeltaSink
 
-from .bindings import binding
+from .bindings import binding, first_line
 
 _CODE = re.compile(r"\b(\d{4}):\s*(.*)", re.DOTALL)
 _RETRY_AFTER = re.compile(r"retry[- ]after:?\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
@@ -76,18 +76,14 @@ def as_model_error(message: str) -> ModelError:
     """The error that a message of the binding stands for."""
     match = _CODE.search(message)
     if match is None:
-        return RetryableError(_first_line(message))
-    code, text = int(match[1]), _first_line(match[2])
+        return RetryableError(first_line(message))
+    code, text = int(match[1]), first_line(match[2])
     if code in _TOO_LARGE:
         return InputTooLarge(text, code)
     if code in _RETRYABLE:
         wait = _RETRY_AFTER.search(message)
         return RetryableError(text, code, float(wait[1]) if wait else 0.0)
     return TerminalError(text, code)
-
-
-def _first_line(message: str) -> str:
-    return (message.strip().splitlines() or ["no message"])[0][:300]
 
 
 def _inputs(request: ModelRequest, stream: bool) -> Any:
@@ -176,7 +172,7 @@ async def _streamed(stream: Any, request: ModelRequest, deltas: DeltaSink) -> Mo
             if delta := answer.take(_parsed(data)):
                 deltas.write(delta)
     except (JsException, OSError) as error:
-        raise answer.broken(f"{request.model.id} broke off its answer: {_first_line(str(error))}") from None
+        raise answer.broken(f"{request.model.id} broke off its answer: {first_line(error)}") from None
     raise answer.broken(f"{request.model.id} broke off its answer")
 
 
