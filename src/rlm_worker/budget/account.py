@@ -120,11 +120,11 @@ class Account:
     def _check_slot(self) -> None:
         most = self._limits.concurrent_runs
         if most is not None and self._open_runs() >= most:
-            raise RateLimited(f"this key has {most} runs going on, as many as it may", _SLOT_RETRY_SECONDS)
+            raise RateLimited(f"concurrent run limit reached for this key ({most})", _SLOT_RETRY_SECONDS)
 
     def _nothing_left(self, now: float) -> RateLimited:
         midnight = int(_SECONDS_PER_DAY - now % _SECONDS_PER_DAY) + 1
-        return RateLimited(f"this key's {self._limits.daily_usd:g} US dollars for today are used up", midnight)
+        return RateLimited(f"daily spending limit reached for this key (${self._limits.daily_usd:g})", midnight)
 
     def _allowed(self, lease: _Lease, now: float) -> float:
         """What a run may have spent in all, if it takes everything that nobody else has."""
