@@ -32,7 +32,6 @@ from .storage import DurableAlarm, DurableEraser, DurableSQL
 from .streams import Streaming
 
 _HEARTBEAT_SECONDS = 15.0
-_SECONDS_PER_DAY = 86_400
 
 
 def open_session(context: Any, env: Any, sandbox: DynamicWorkers) -> Session:
@@ -60,7 +59,7 @@ def open_session(context: Any, env: Any, sandbox: DynamicWorkers) -> Session:
         AnalyticsEngine(env),
         alarm=DurableAlarm(context),
         eraser=DurableEraser(context),
-        retention_seconds=settings.session_ttl_days * _SECONDS_PER_DAY,
+        retention_seconds=settings.retention_seconds,
     )
 
 
