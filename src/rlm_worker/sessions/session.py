@@ -20,7 +20,7 @@ from rlm_worker.ports import Alarm, ContextStore, Eraser, Metrics
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.strategies.execute import execute, failed_run
-from rlm_worker.strategies.note_cache import MapCache
+from rlm_worker.strategies.note_cache import NoteCache
 from rlm_worker.wire.events import AnswerEvent, SessionEvent
 from rlm_worker.wire.results import ErrorAnswer, ErrorBody, RunResult, SessionState
 
@@ -201,7 +201,7 @@ class Session:
         await self._stop()
         await self._context.delete_all(job)
         await self._ports.cache.delete(result_key(job.session_id))
-        await self._ports.cache.delete(MapCache.key_of(job.owner, job.query, job.config.sub_model))
+        await self._ports.cache.delete(NoteCache.key_of(job.owner, job.query, job.config.sub_model))
         await self._eraser.erase()
         self._journal.forget_all()
 
