@@ -92,7 +92,7 @@ class Deployment:
     attempts: int = 9
     call_timeout_seconds: float = 120.0
     backoff_seconds: float = 0.25
-    longest_backoff_seconds: float = 20.0
+    max_backoff_seconds: float = 20.0
     max_cell_seconds: float = 120.0
     quoted_evidence: bool = False
 

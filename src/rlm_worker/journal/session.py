@@ -37,6 +37,10 @@ _ADDED_COLUMNS = (
     ("calls", "at_most_usd", "REAL NOT NULL DEFAULT 0"),
     ("spans", "overlap_bytes", "INTEGER NOT NULL DEFAULT 0"),
 )
+_CALL_COLUMNS = (
+    "key, role, kind, model, messages, text, input_tokens, output_tokens, estimated, cost_usd, started_at, "
+    "duration_ms, span, parent, finish_reason, at_most_usd"
+)
 # A row may have 2 MB; longer texts are cut into parts of this many characters, four bytes each at most.
 _PART = 400_000
 
@@ -208,12 +212,6 @@ class SessionJournal:
         for creation in _SCHEMA:
             self._database.execute(creation)
         self._created = True
-
-
-_CALL_COLUMNS = (
-    "key, role, kind, model, messages, text, input_tokens, output_tokens, estimated, cost_usd, started_at, "
-    "duration_ms, span, parent, finish_reason, at_most_usd"
-)
 
 
 def _call_row(call: CallRecord) -> tuple[Cell, ...]:
