@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from rlm_worker.errors import RateLimited
 from rlm_worker.ports import Cell, Database
+from rlm_worker.wire.results import AccountState
 
 # A lease outlives an alarm, which renews it; the first is short, for a run that dies before it has written anything.
 LEASE_SECONDS = 1_200.0
@@ -109,13 +110,14 @@ class Account:
     def state(self, now: float) -> dict[str, object]:
         """Today's dollars and the runs that go on, beside the limits."""
         self._expire(now)
-        return {
-            "spentTodayUsd": round(self._spent(now), 10),
-            "grantedUsd": round(self._outstanding(), 10),
-            "dailyUsd": self._limits.daily_usd,
-            "runs": self._open_runs(),
-            "concurrentRuns": self._limits.concurrent_runs,
-        }
+        state = AccountState(
+            spent_today_usd=round(self._spent(now), 10),
+            granted_usd=round(self._outstanding(), 10),
+            daily_usd=self._limits.daily_usd,
+            runs=self._open_runs(),
+            concurrent_runs=self._limits.concurrent_runs,
+        )
+        return state.model_dump(by_alias=True)
 
     def _check_slot(self) -> None:
         most = self._limits.concurrent_runs

@@ -27,7 +27,7 @@ from rlm_worker.settings import Settings
 from rlm_worker.wire.results import RunResult
 
 from .account_object import accounts_of
-from .rpc import answered
+from .rpc import answered, answered_now
 from .storage import DurableAlarm, DurableEraser, DurableSQL
 from .streams import Streaming
 
@@ -103,7 +103,7 @@ class SessionMethods(Streaming):
 
     async def ping(self) -> str:
         """Shows that the object answers."""
-        return json.dumps({"value": "pong"})
+        return await answered_now(lambda: "pong")
 
     async def alarm(self, *_: object) -> None:
         """Fires where a session wants to be looked after."""

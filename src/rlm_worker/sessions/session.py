@@ -22,7 +22,7 @@ from rlm_worker.runs.run import RunPorts
 from rlm_worker.strategies.execute import execute, failed_run
 from rlm_worker.strategies.note_cache import NoteCache
 from rlm_worker.wire.events import AnswerEvent, SessionEvent
-from rlm_worker.wire.results import ErrorAnswer, ErrorBody, RunResult, SessionState
+from rlm_worker.wire.results import ErrorAnswer, RunResult, SessionState
 
 from .contexts import JobContext
 from .lives import AskingModel, Lives
@@ -333,7 +333,7 @@ class Session:
         await self._context.release(self._record.required_job())
         await self._settle()
         self._finished.set()
-        self._journal.emit("error", ErrorAnswer(error=ErrorBody.of(Cancelled("the run was cancelled"))).to_wire())
+        self._journal.emit("error", ErrorAnswer.of(Cancelled("the run was cancelled")).to_wire())
 
     async def _end_task(self) -> None:
         """A run that goes on is cancelled; one that has ended and still puts things away does that first."""
