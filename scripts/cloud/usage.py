@@ -17,7 +17,7 @@ from scripts.local.processes import say
 _URL = "https://api.cloudflare.com/client/v4/accounts/{account}/analytics_engine/sql"
 _TIMEOUT_SECONDS = 60.0
 
-# The order of the columns is a contract with ops: `sessions.results.metrics_point` writes them.
+# The order of the columns is a contract with ops; `rlm_worker.adapters.analytics` and `metrics_point` write them so.
 _GROUPS: Mapping[str, str] = {
     "key": "index1",
     "day": "toStartOfInterval(timestamp, INTERVAL '1' DAY)",

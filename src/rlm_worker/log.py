@@ -28,6 +28,11 @@ def places(error: Exception) -> list[str]:
     return found[-8:]
 
 
+def log_error(event: str, error: Exception) -> None:
+    """Writes down an error that is no request's affair, such as a cache that did not answer: its class and no more."""
+    write_line(json.dumps({"event": event, "error": type(error).__name__}))
+
+
 def log_failure(session_id: str, error: Exception) -> None:
     """Writes down that a run ended by an error of ours."""
     entry = {"event": "session_failed", "sessionId": session_id, "error": type(error).__name__, "trace": places(error)}

@@ -11,6 +11,9 @@ from .messages import CallKind, CallUsage, Message, ModelReply, ModelRequest, Ro
 EventKind = Literal["session", "plan", "subcall", "iteration", "answer", "result", "error"]
 # Characters of the context, the end exclusive.
 Interval = tuple[int, int]
+# A row of a Durable Object's SQLite may have 2 MB; longer texts are cut into parts of this many characters, four bytes
+# each at most.
+MAX_TEXT_CHARACTERS = 400_000
 # What SQLite keeps in a cell.
 Cell = str | int | float | None
 
@@ -92,7 +95,7 @@ class Deployment:
     attempts: int = 9
     call_timeout_seconds: float = 120.0
     backoff_seconds: float = 0.25
-    longest_backoff_seconds: float = 20.0
+    max_backoff_seconds: float = 20.0
     max_cell_seconds: float = 120.0
     quoted_evidence: bool = False
 

@@ -19,6 +19,8 @@ from .ports import Deployment
 
 # A JSON body is held whole, several times over, while it is read: this leaves room in an isolate of 128 MB.
 _MAX_BODY_BYTES = 16 * 1024 * 1024
+_SECONDS_PER_DAY = 86_400
+_ORIGIN = re.compile(r"^https?://[a-z0-9.-]+(:\d{1,5})?$|^http://\[::1\](:\d{1,5})?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,11 @@ class Settings:
     batch_stall_seconds: float = 900.0
     account_limits: AccountLimits = field(default_factory=AccountLimits)
     cors_origins: tuple[str, ...] = ()
+
+    @property
+    def retention_seconds(self) -> float:
+        """How long sessions, batches and contexts are kept after they last moved."""
+        return self.session_ttl_days * _SECONDS_PER_DAY
 
     @classmethod
     def from_vars(cls, read: Callable[[str], str | None]) -> Settings:
@@ -135,9 +142,6 @@ def public_limits(settings: Settings) -> Limits:
         key_concurrent_runs=settings.account_limits.concurrent_runs,
         defaults=settings.defaults,
     )
-
-
-_ORIGIN = re.compile(r"^https?://[a-z0-9.-]+(:\d{1,5})?$|^http://\[::1\](:\d{1,5})?$")
 
 
 def allowed_origins(text: str) -> tuple[str, ...]:

@@ -166,6 +166,13 @@ class MemoryAccounts:
         return self._books.setdefault(owner, Account(SqliteDatabase(), self.limits))
 
 
+class RateLimiterDisabled:
+    """The `RateLimiter` of a deployment that has none: whoever asks may go on."""
+
+    async def allows(self, owner: str) -> bool:
+        return True
+
+
 def memory_ports(model: Model, *, deployment: Deployment | None = None, catalog: Catalog | None = None) -> RunPorts:
     """The ports of a run, all in memory; back-off takes no time."""
     return RunPorts(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rlm_worker.errors import RetryableError, TerminalError
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.messages import CallUsage, Message, ModelReply, ModelRequest, ModelSpec, OutputExhausted, UnusableReply
-from rlm_worker.models.pricing import max_prompt_tokens, most_tokens
+from rlm_worker.models.pricing import max_prompt_tokens, max_tokens_of
 from rlm_worker.ports import Deployment
 from rlm_worker.strategies.execute import execute
 from rlm_worker.testing import FunctionModel, memory_ports
@@ -150,7 +150,7 @@ def test_bytes_bound_tokens(one: str, other: str) -> None:
     messages = (Message("system", one), Message("user", other))
     spec = ModelSpec("m", 10_000_000, 1.0, 1.0, 1.0, 1.0)
     request = ModelRequest(spec, messages, 10)
-    assert bytes_of(request) <= most_tokens(messages) == max_prompt_tokens(request)
+    assert bytes_of(request) <= max_tokens_of(messages) == max_prompt_tokens(request)
     assert max_prompt_tokens(replace(request, model=replace(spec, window=64))) == 64
     unknown = replace(spec, window=64, window_published=False)
-    assert max_prompt_tokens(replace(request, model=unknown)) == most_tokens(messages)
+    assert max_prompt_tokens(replace(request, model=unknown)) == max_tokens_of(messages)

@@ -20,7 +20,7 @@ def test_slots_are_counted() -> None:
     books = account(runs=2)
     books.open("a", 0.1, NOON)
     books.open("b", 0.1, NOON)
-    with pytest.raises(RateLimited, match="2 runs"):
+    with pytest.raises(RateLimited, match=r"concurrent run limit .*\(2\)"):
         books.open("c", 0.1, NOON)
     books.close("a", 0.05, NOON)
     assert books.open("c", 0.1, NOON) == 0.1
@@ -44,7 +44,7 @@ def test_grants_share_the_day() -> None:
     books = account(daily=1.0, runs=None)
     assert books.open("a", 0.7, NOON) == 0.7
     assert books.open("b", 0.7, NOON) == pytest.approx(0.3)
-    with pytest.raises(RateLimited, match="for today"):
+    with pytest.raises(RateLimited, match="daily spending limit"):
         books.open("c", 0.1, NOON)
     assert books.extend("a", 0.8, NOON) == 0.7
     books.close("b", 0.0, NOON)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 
 from rlm_worker.api.app import Api, find_operation
-from rlm_worker.api.auth import RateLimiterDisabled
 from rlm_worker.api.operations import OPERATIONS
 from rlm_worker.budget.funding import Unlimited
 from rlm_worker.errors import MethodNotAllowed, NotFound
 from rlm_worker.sessions.runner import Runner
-from rlm_worker.testing import ManualClock, MemoryCache, MemoryMetrics, MemoryStore
+from rlm_worker.testing import ManualClock, MemoryCache, MemoryMetrics, MemoryStore, RateLimiterDisabled
 from tests.unit.conftest import settings
 
 SESSION = "0123456789abcdef" * 2

@@ -120,7 +120,7 @@ async def test_refusal_leaves_no_trace() -> None:
     await purse.open("tester", "another", 0.1)
     storage = Storage(SqliteDatabase())
     session = _session(FunctionModel(answering), purse, storage)
-    with pytest.raises(Exception, match="1 runs"):
+    with pytest.raises(Exception, match=r"concurrent run limit .*\(1\)"):
         await session.start(await a_job(), context_stored=True)
     assert not storage.database.execute("SELECT name FROM sqlite_master")
 

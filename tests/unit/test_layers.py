@@ -28,7 +28,7 @@ PURE_TOO = ("text/relevance", "text/tokens", "strategies/prompts", "repl/code_bl
 # Read what callers, models and sandboxes send: never with Python's `json`, which descends as far as they like.
 READ_FOREIGN = ("batches/input", "repl/protocol", "repl/response_schema", "adapters/workers_ai", "wire/requests")
 READ_FOREIGN_TOO = ("openai/schemas", "json_schema/schema", "json_scan", "http")
-MAX_MODULES = 12
+MAX_MODULES, MAX_FUNCTION_LINES = 12, 50
 
 
 def imports(path: Path, src: Path = SRC) -> Iterator[str]:
@@ -45,30 +45,35 @@ def imports(path: Path, src: Path = SRC) -> Iterator[str]:
 
 
 def modules(package: str, src: Path = SRC) -> list[Path]:
-    return sorted(path for path in (src / package).rglob("*.py") if not path.stem.startswith("__"))
+    folder = src.joinpath(*package.split("."))
+    return sorted(path for path in folder.rglob("*.py") if not path.stem.startswith("__"))
 
 
-def noun(path: Path, src: Path = SRC) -> str:
-    return ".".join(path.relative_to(src / "rlm_worker").with_suffix("").parts)
+def noun(path: Path, src: Path = SRC, package: str = "rlm_worker") -> str:
+    return ".".join(path.relative_to(src.joinpath(*package.split("."))).with_suffix("").parts)
 
 
-def part(path: Path, src: Path = SRC) -> str:
-    """The folder of a module of the Worker, or its own name where it lies in none."""
-    return noun(path, src).partition(".")[0]
+def part(path: Path, src: Path = SRC, package: str = "rlm_worker") -> str:
+    """The folder of a package's module, or its own name where it lies in none."""
+    return noun(path, src, package).partition(".")[0]
+
+
+# Those of the Worker, the client and the scripts.
+FOLDERS = sorted({path.parent for path in (*modules("."), *modules("scripts", ROOT))} - {SRC})
 
 
 def outside(*parts: str) -> list[Path]:
     return [path for path in modules("rlm_worker") if part(path) not in parts]
 
 
-def arrows(src: Path = SRC) -> Mapping[str, set[str]]:
-    """Which parts each part imports; doubles, which are not uploaded, stand beside the layout."""
-    ours = [path for path in modules("rlm_worker", src) if part(path, src) != "testing"]
-    parts = {part(path, src) for path in ours}
-    found: dict[str, set[str]] = {name: set() for name in parts}
+def arrows(src: Path = SRC, package: str = "rlm_worker") -> Mapping[str, set[str]]:
+    """Which parts of a package each part imports; doubles, which are not uploaded, stand beside the layout."""
+    ours = [path for path in modules(package, src) if part(path, src, package) != "testing"]
+    found: dict[str, set[str]] = {part(path, src, package): set() for path in ours}
     for path in ours:
-        names = [name.split(".") for name in imports(path, src) if name.startswith("rlm_worker.")]
-        found[part(path, src)] |= {own[1] for own in names if own[1] in parts} - {part(path, src)}
+        own = part(path, src, package)
+        names = [name.removeprefix(f"{package}.") for name in imports(path, src) if name.startswith(f"{package}.")]
+        found[own] |= {name.partition(".")[0] for name in names} & found.keys() - {own}
     return found
 
 
@@ -81,9 +86,6 @@ def floors(below: Mapping[str, set[str]]) -> Mapping[str, int]:
     return {name: floor(name, frozenset({name})) for name in below}
 
 
-FOLDERS = sorted({path.parent for top in (SRC, ROOT / "scripts") for path in top.rglob("*.py")} - {SRC})
-
-
 def test_every_part_has_its_place() -> None:
     assert {part(path) for path in outside("testing")} == set(ORDER)
 
@@ -93,33 +95,27 @@ def test_imports_go_down(upper: str) -> None:
     assert arrows()[upper] <= set(ORDER[ORDER.index(upper) + 1 :])
 
 
-def test_no_way_back() -> None:
-    ways = arrows()
+@pytest.mark.parametrize(("src", "package"), [(SRC, "rlm_worker"), (ROOT, "scripts"), (ROOT, "scripts.local")])
+def test_no_way_back(src: Path, package: str) -> None:
+    ways = arrows(src, package)
     assert not [(one, other) for one in ways for other in ways[one] if one in ways.get(other, ())]
 
 
-def test_scripts_have_no_way_back() -> None:
-    """The same for what runs on this machine: commands stand on models, runtime and setup, not the other way round."""
-    local = ROOT / "scripts" / "local"
-    ways: dict[str, set[str]] = {folder.name: set() for folder in local.iterdir() if (folder / "__init__.py").exists()}
-    for path in local.rglob("*.py"):
-        own = path.relative_to(local).parts[0]
-        names = [name.split(".") for name in imports(path, ROOT) if name.startswith("scripts.local.")]
-        ways.get(own, set()).update(name[2] for name in names if name[2] in ways and name[2] != own)
-    assert set(ways) == {"commands", "models", "runtime", "scripted", "setup"}
-    assert not [(one, other) for one in ways for other in ways[one] if one in ways[other]]
-    assert not [name for name, below in ways.items() if "commands" in below]
-
-
-def test_command_line_stands_on_client() -> None:
-    core = [path for path in modules("rlm_client") if path.parent.name == "rlm_client"]
-    assert len(core) > 10
-    assert not [path for path in core for name in imports(path) if name.startswith("rlm_client._cli")]
-
-
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_folders_stay_small(folder: Path) -> None:
     assert len([path for path in folder.glob("*.py") if not path.stem.startswith("__")]) <= MAX_MODULES
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_folders_say_what_they_are(folder: Path) -> None:
+    assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_functions_stay_short(folder: Path) -> None:
+    nodes = [node for path in folder.glob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert not [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES]
 
 
 @pytest.mark.parametrize("path", outside(*KNOW_THE_PLATFORM), ids=noun)
@@ -141,6 +137,11 @@ def test_sandbox_stands_alone(path: Path) -> None:
 @pytest.mark.parametrize("path", modules("rlm_client"), ids=lambda path: path.stem)
 def test_client_stands_alone(path: Path) -> None:
     assert not [name for name in imports(path) if name.partition(".")[0] == "rlm_worker"]
+
+
+@pytest.mark.parametrize("path", sorted((SRC / "rlm_client").glob("_*.py")), ids=lambda path: path.stem)
+def test_client_ignores_command_line(path: Path) -> None:
+    assert not [name for name in imports(path) if name.split(".")[:2] == ["rlm_client", "_cli"]]
 
 
 @pytest.mark.parametrize("name", sorted(PURE + PURE_TOO))

@@ -49,12 +49,12 @@ def main(port: int | None, state: Path | None, ai: str, variables: Mapping[str, 
 
 
 def _serve(paths: LocalPaths, state: Path, port: int | None, side: AISide, variables: Mapping[str, str]) -> None:
-    told = {**side.variables, **variables}
-    with deployment(paths, state, port=free_port(port), upstreams=side.upstreams, variables=told) as running:
+    all_variables = {**side.variables, **variables}
+    with deployment(paths, state, port=free_port(port), upstreams=side.upstreams, variables=all_variables) as running:
         side.wait()
         running.announce(side.announced)
         print(f"ready {running.url}", flush=True)
-        status = watch(running, float(told.get("MAX_CELL_SECONDS", CELL_SECONDS)))
+        status = watch(running, float(all_variables.get("MAX_CELL_SECONDS", CELL_SECONDS)))
         raise LocalError(f"the runtime ended by itself with status {status}", hint="its output above says why")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import httpx
 
 from scripts.local.errors import LocalError
 from scripts.local.paths import LocalPaths
+from scripts.local.runtime.deployment import free_port
 from scripts.local.setup.weights import ensure_models
 
 SUB_MODELS = ("@cf/meta/llama-3.1-8b-instruct-fp8-fast", "@cf/meta/llama-3.1-8b-instruct-fp8")
@@ -119,17 +119,11 @@ def local_models(paths: LocalPaths) -> Iterator[LocalModels]:
 def _layout(small: Path, large: Path) -> list[_Served]:
     if small == large:
         names = (*SUB_MODELS, *ROOT_MODELS)
-        return [_Served(small, _free_port(), names, _SMALL_SLOTS, _SMALL_WINDOW)]
+        return [_Served(small, free_port(0), names, _SMALL_SLOTS, _SMALL_WINDOW)]
     return [
-        _Served(small, _free_port(), SUB_MODELS, _SMALL_SLOTS, _SMALL_WINDOW),
-        _Served(large, _free_port(), ROOT_MODELS, _LARGE_SLOTS, _LARGE_WINDOW),
+        _Served(small, free_port(0), SUB_MODELS, _SMALL_SLOTS, _SMALL_WINDOW),
+        _Served(large, free_port(0), ROOT_MODELS, _LARGE_SLOTS, _LARGE_WINDOW),
     ]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def describe(small: Path, large: Path) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import xllamacpp
 
-_LONGEST_ANSWER = 2048
+_MAX_ANSWER_TOKENS = 2048
 _PROMPT_CACHE_MIB = 512
 _MAX_THREADS = 8
 
@@ -48,7 +48,7 @@ def _parameters(spec: Mapping[str, object]) -> xllamacpp.CommonParams:
     parameters.port = int(str(spec["port"]))
     parameters.n_parallel = slots
     parameters.n_ctx = slots * window
-    parameters.n_predict = _LONGEST_ANSWER
+    parameters.n_predict = _MAX_ANSWER_TOKENS
     parameters.cache_ram_mib = _PROMPT_CACHE_MIB
     parameters.cpuparams.n_threads = threads
     parameters.cpuparams_batch.n_threads = threads

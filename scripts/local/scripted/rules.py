@@ -10,7 +10,7 @@ from scripts.local.scripted.calls import ChatCall, Reply
 
 Rule: TypeAlias = Callable[[ChatCall], Reply | str | None]
 
-# The sentence of RULER's task niah_single (arXiv 2404.06654).
+# The needle of RULER's niah_single task (github.com/NVIDIA/RULER).
 NEEDLE = r"One of the special magic \w+ for (?P<key>.+?) is: (?P<value>.+?)\."
 NOTHING_FOUND = "The text does not hold the answer."
 

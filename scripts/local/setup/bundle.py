@@ -24,6 +24,9 @@ from scripts.local.processes import end_group, start_group
 from scripts.local.setup.pins import OFFICIAL_BUNDLES
 
 BUNDLE_NAME = "pyodide_dev.capnp.bin"
+_REACH_SECONDS = 3.0
+_FETCH_SECONDS = 120.0
+_POLL_SECONDS = 0.2
 
 _SCHEMA = """@0xc8cbb234694939d5;
 struct Bundle { modules @0 :List(Module); }
@@ -49,6 +52,13 @@ _LOAD_LIBRARY = (
     "function loadLibData(){{const patched=patchedLoadLibData(Module,libName,flags.rpath);"
     "return flags.loadAsync?Promise.resolve(patched):patched}"
 )
+
+_PROBE = """using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (services = [(name = "main", worker = (
+  modules = [(name = "main.py", pythonModule = "from workers import WorkerEntrypoint")],
+  compatibilityDate = "2026-09-08", compatibilityFlags = ["python_workers"],
+))]);
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +120,6 @@ def _encode(parts: Sequence[tuple[str, str, bytes]]) -> bytes:
         module.type = "internal"
     encoded: bytes = bundle.to_bytes()
     return encoded
-
-
-_REACH_SECONDS = 3.0
-_FETCH_SECONDS = 120.0
-_POLL_SECONDS = 0.2
-
-_PROBE = """using Workerd = import "/workerd/workerd.capnp";
-const config :Workerd.Config = (services = [(name = "main", worker = (
-  modules = [(name = "main.py", pythonModule = "from workers import WorkerEntrypoint")],
-  compatibilityDate = "2026-09-08", compatibilityFlags = ["python_workers"],
-))]);
-"""
 
 
 def official_bundle_works(paths: LocalPaths) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from rlm_worker.log import log_error
 from rlm_worker.ports import MetricsPoint
 
 from .bindings import binding
@@ -31,4 +31,4 @@ class AnalyticsEngine:
                 {"indexes": [index], "blobs": [*blobs, point.error_type], "doubles": list(point.values)}
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, a request is not worth failing for a number
-            print(json.dumps({"event": "analytics", "error": type(error).__name__}))  # noqa: T201 - the log
+            log_error("analytics", error)

@@ -1,4 +1,4 @@
-"""The bindings of an environment, absent ones told apart from present ones."""
+"""The bindings of an environment, absent ones told apart from present ones; the clock; what a binding's error says."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 from typing import Any
 
 from pyodide.ffi import JsException
+
+_MAX_MESSAGE_CHARACTERS = 300
 
 
 def binding(env: Any, name: str) -> Any | None:
@@ -22,6 +24,12 @@ def variable(env: Any, name: str) -> str | None:
     """A var or secret as text, None where it is not set."""
     found = binding(env, name)
     return None if found is None else str(found)
+
+
+def first_line(error: Exception | str) -> str:
+    """What an error says, without the stack that JavaScript puts below; 300 characters at most."""
+    nothing = "no message" if isinstance(error, str) else type(error).__name__
+    return (str(error).strip().splitlines() or [nothing])[0][:_MAX_MESSAGE_CHARACTERS]
 
 
 class SystemClock:

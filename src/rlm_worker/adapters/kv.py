@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+from rlm_worker.log import log_error
 
 from .bindings import binding
 
@@ -52,5 +53,5 @@ class KVCache:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 return await ask(kv)
         except Exception as error:  # noqa: BLE001 - whatever it is, a run goes on without the cache
-            print(json.dumps({"event": "cache", "error": type(error).__name__}))  # noqa: T201 - the log
+            log_error("cache", error)
             return None

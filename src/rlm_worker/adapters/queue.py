@@ -9,8 +9,7 @@ from pyodide.ffi import JsException
 
 from rlm_worker.errors import StorageUnavailable
 
-from .bindings import binding
-from .retry import first_line
+from .bindings import binding, first_line
 
 
 class BatchQueue:
@@ -34,4 +33,4 @@ class BatchQueue:
         try:
             await getattr(queue, method)(*arguments)
         except (JsException, OSError) as error:
-            raise StorageUnavailable(f"the queue did not take the batch: {first_line(error)}") from None
+            raise StorageUnavailable(f"queue send failed: {first_line(error)}") from None

@@ -31,7 +31,7 @@ class R2Store:
         second = await anext(parts, None)
         bucket = self._bucket()
         if second is None:
-            await with_retries("R2 did not take the context", lambda: bucket.put(key, first))
+            await with_retries("R2 write failed", lambda: bucket.put(key, first))
         else:
             await _upload(bucket, key, first, second, parts)
 
@@ -43,7 +43,7 @@ class R2Store:
             found = await bucket.get(key, {"range": {"offset": start, "length": length}})
             return None if found is None else bytes(await found.arrayBuffer())
 
-        content = await with_retries("R2 did not give the context", ask)
+        content = await with_retries("R2 read failed", ask)
         if content is None:
             raise NotFound("the stored context is gone")
         return content
@@ -55,7 +55,7 @@ class R2Store:
         async def ask() -> bool:
             return bool(list((await bucket.list({"prefix": prefix, "limit": 1})).objects))
 
-        return await with_retries("R2 did not answer", ask)
+        return await with_retries("R2 list failed", ask)
 
     async def delete(self, prefix: str) -> None:
         """Deletes every object whose key begins with `prefix`."""
@@ -65,7 +65,7 @@ class R2Store:
             while keys := [found.key for found in (await bucket.list({"prefix": prefix})).objects]:
                 await bucket.delete(keys[:_DELETE_BATCH])
 
-        await with_retries("R2 did not delete", ask)
+        await with_retries("R2 delete failed", ask)
 
     def _bucket(self) -> Any:
         bucket = binding(self._env, "RLM_CONTEXT_STORAGE")
@@ -75,12 +75,12 @@ class R2Store:
 
 
 async def _upload(bucket: Any, key: str, first: bytes, second: bytes, rest: AsyncIterator[bytes]) -> None:
-    upload = await with_retries("R2 did not take the context", lambda: bucket.createMultipartUpload(key))
+    upload = await with_retries("R2 write failed", lambda: bucket.createMultipartUpload(key))
     try:
         done = [await _part(upload, 1, first), await _part(upload, 2, second)]
         async for part in rest:
             done.append(await _part(upload, len(done) + 1, part))
-        await with_retries("R2 did not take the context", lambda: upload.complete(done))
+        await with_retries("R2 write failed", lambda: upload.complete(done))
     except BaseException:
         with suppress(JsException, OSError):
             await upload.abort()
@@ -92,7 +92,7 @@ async def _part(upload: Any, number: int, content: bytes) -> dict[str, object]:
         part = await upload.uploadPart(number, content)
         return {"partNumber": part.partNumber, "etag": part.etag}
 
-    return await with_retries("R2 did not take the context", ask)
+    return await with_retries("R2 write failed", ask)
 
 
 async def _equal_parts(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import js
 from pyodide.ffi import JsException, to_js
+
+from rlm_worker.log import log_error
 
 from .bindings import binding
 
@@ -26,5 +27,5 @@ class BindingRateLimiter:
             outcome = await limiter.limit(to_js({"key": owner}, dict_converter=js.Object.fromEntries))
             return bool(outcome["success"] if isinstance(outcome, Mapping) else outcome.success)
         except (JsException, OSError, AttributeError, KeyError, TypeError) as error:
-            print(json.dumps({"event": "rate_limiter", "error": type(error).__name__}))  # noqa: T201 - the log
+            log_error("rate_limiter", error)
             return True

@@ -10,6 +10,8 @@ from pyodide.ffi import JsException
 
 from rlm_worker.errors import StorageUnavailable
 
+from .bindings import first_line
+
 Value = TypeVar("Value")
 
 _PAUSES = (0.0, 0.1, 0.5)
@@ -32,8 +34,3 @@ async def with_retries(what: str, ask: Callable[[], Awaitable[Value]]) -> Value:
         except (JsException, OSError, AttributeError, TypeError, ValueError) as error:
             message = first_line(error)  # the last three: it answered with something else than it should
     raise StorageUnavailable(f"{what}: {message}")
-
-
-def first_line(error: Exception | str) -> str:
-    """What an error says, without the stack that JavaScript puts below."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

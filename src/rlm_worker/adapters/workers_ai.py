@@ -22,8 +22,7 @@ from rlm_worker.errors import InputTooLarge, ModelError, RetryableError, Termina
 from rlm_worker.messages import CallUsage, ModelReply, ModelRequest, OutputExhausted, UnusableReply
 from rlm_worker.ports import DeltaSink
 
-from .bindings import binding
-from .retry import first_line
+from .bindings import binding, first_line
 
 _CODE = re.compile(r"\b(\d{4}):\s*(.*)", re.DOTALL)
 _RETRY_AFTER = re.compile(r"retry[- ]after:?\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
@@ -173,7 +172,7 @@ async def _streamed(stream: Any, request: ModelRequest, deltas: DeltaSink) -> Mo
             if delta := answer.take(_parsed(data)):
                 deltas.write(delta)
     except (JsException, OSError) as error:
-        raise answer.broken(f"{request.model.id} broke off its answer: {first_line(str(error))}") from None
+        raise answer.broken(f"{request.model.id} broke off its answer: {first_line(error)}") from None
     raise answer.broken(f"{request.model.id} broke off its answer")
 
 

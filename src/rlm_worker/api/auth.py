@@ -79,13 +79,6 @@ class Gate:
         return AccountState.model_validate(state) if state else None
 
 
-class RateLimiterDisabled:
-    """The `RateLimiter` of a deployment that has none."""
-
-    async def allows(self, owner: str) -> bool:  # noqa: ARG002 - whoever it is
-        return True
-
-
 def _presented(headers: Mapping[str, str]) -> str:
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":

@@ -6,7 +6,7 @@ from rlm_worker.errors import MethodNotAllowed, RateLimited, RLMError, Unauthent
 from rlm_worker.http import HttpRequest, HttpResponse, encode_event, event_stream
 from rlm_worker.openai.errors import openai_error_response
 from rlm_worker.wire.events import SessionEvent
-from rlm_worker.wire.results import Accepted, ErrorAnswer, ErrorBody, RunResult
+from rlm_worker.wire.results import Accepted, ErrorAnswer, RunResult
 
 
 def error_response(error: RLMError) -> HttpResponse:
@@ -18,7 +18,7 @@ def error_response(error: RLMError) -> HttpResponse:
         headers["retry-after"] = str(error.retry_after)
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = "Bearer"
-    return HttpResponse.of_json_text(error.status, ErrorAnswer(error=ErrorBody.of(error)).to_json(), headers)
+    return HttpResponse.of_json_text(error.status, ErrorAnswer.of(error).to_json(), headers)
 
 
 def refusal_response(request: HttpRequest, error: RLMError) -> HttpResponse:

@@ -19,7 +19,7 @@ from .items import TakenItem
 
 # A consumer may last 15 minutes of wall time.
 _WAIT_SECONDS = 780.0
-_LONGEST_DELAY_SECONDS = 600
+_MAX_DELAY_SECONDS = 600
 # Failures that another attempt may not meet; what was paid until then is not paid again.
 _PASSING = frozenset({"model_unavailable", "storage_unavailable", "rate_limited", "internal_error", "not_configured"})
 
@@ -124,9 +124,9 @@ class BatchConsumer:
     def _again(self, taken: TakenItem, error: ErrorBody) -> Again:
         """Waits twice as long each time; a key's own limits are nobody's failure."""
         if error.type == "rate_limited":
-            return Again(min(_LONGEST_DELAY_SECONDS, error.retry_after or 5), counted=False)
+            return Again(min(_MAX_DELAY_SECONDS, error.retry_after or 5), counted=False)
         delay = self.runner.settings.batch_retry_seconds * 2 ** min(10, taken.attempt - 1)
-        return Again(min(_LONGEST_DELAY_SECONDS, int(delay)))
+        return Again(min(_MAX_DELAY_SECONDS, int(delay)))
 
     def _log(self, message: ItemMessage, taken: TakenItem, result: RunResult, seconds: float) -> None:
         line = {

@@ -12,7 +12,7 @@ from rlm_worker.json_scan import array_items, check_depth
 from rlm_worker.models.catalog import Catalog
 from rlm_worker.settings import Settings
 from rlm_worker.wire.requests import RunRequest, parse_request
-from rlm_worker.wire.results import ErrorAnswer, ErrorBody
+from rlm_worker.wire.results import ErrorAnswer
 
 from .items import BatchEntry
 
@@ -78,7 +78,7 @@ def checked(text: bytes, settings: Settings) -> BatchEntry:
 
 def error_result(error: RLMError) -> str:
     """The JSON of a result for an item that has none, with the fields that were refused."""
-    return ErrorAnswer(error=ErrorBody.of(error)).to_json()
+    return ErrorAnswer.of(error).to_json()
 
 
 def _check_models(request: RunRequest, catalog: Catalog) -> None:

@@ -10,6 +10,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from rlm_worker.errors import RLMError
+from rlm_worker.wire.results import ErrorAnswer
+
 from .tables import BatchTables
 
 # An item that was taken so often without an end has something wrong with it.
@@ -88,8 +91,8 @@ class BatchItems:
     def give_up(self, number: int) -> None:
         """Sees to it that an item that is tried no more has a result: its last failure, or that there is none."""
         if not self._tables.text(number, "result"):
-            error = {"type": "internal_error", "message": "the item could not be run, however often it was tried"}
-            self._tables.set_text(number, "result", json.dumps({"success": False, "error": error}))
+            error = RLMError("the item could not be run, however often it was tried")
+            self._tables.set_text(number, "result", ErrorAnswer.of(error).to_json())
 
     def revive(self, status: str, before: float) -> None:
         """Lets items of that status wait again of which nothing has been heard since `before`."""

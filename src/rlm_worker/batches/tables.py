@@ -5,10 +5,8 @@ A batch that is only asked about, or gone, leaves nothing behind: the tables com
 
 from __future__ import annotations
 
-from rlm_worker.ports import Cell, Database
+from rlm_worker.ports import MAX_TEXT_CHARACTERS, Cell, Database
 
-# A row may have 2 MB; longer texts are cut into parts of this many characters, four bytes each at most.
-_PART = 400_000
 _TABLES = ("items", "texts", "facts")
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -65,5 +63,6 @@ class BatchTables:
 
     def set_text(self, number: int, kind: str, text: str) -> None:
         self.execute("DELETE FROM texts WHERE number = ? AND kind = ?", number, kind)
-        for part, start in enumerate(range(0, len(text), _PART)):
-            self.execute("INSERT INTO texts VALUES (?, ?, ?, ?)", number, kind, part, text[start : start + _PART])
+        for number_of_part, start in enumerate(range(0, len(text), MAX_TEXT_CHARACTERS)):
+            part = text[start : start + MAX_TEXT_CHARACTERS]
+            self.execute("INSERT INTO texts VALUES (?, ?, ?, ?)", number, kind, number_of_part, part)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from rlm_worker.errors import RateLimited
 from rlm_worker.ports import Cell, Database
+from rlm_worker.wire.results import AccountState
 
 # A lease outlives an alarm, which renews it; the first is short, for a run that dies before it has written anything.
 LEASE_SECONDS = 1_200.0
@@ -109,22 +110,23 @@ class Account:
     def state(self, now: float) -> dict[str, object]:
         """Today's dollars and the runs that go on, beside the limits."""
         self._expire(now)
-        return {
-            "spentTodayUsd": round(self._spent(now), 10),
-            "grantedUsd": round(self._outstanding(), 10),
-            "dailyUsd": self._limits.daily_usd,
-            "runs": self._open_runs(),
-            "concurrentRuns": self._limits.concurrent_runs,
-        }
+        state = AccountState(
+            spent_today_usd=round(self._spent(now), 10),
+            granted_usd=round(self._outstanding(), 10),
+            daily_usd=self._limits.daily_usd,
+            runs=self._open_runs(),
+            concurrent_runs=self._limits.concurrent_runs,
+        )
+        return state.model_dump(by_alias=True)
 
     def _check_slot(self) -> None:
         most = self._limits.concurrent_runs
         if most is not None and self._open_runs() >= most:
-            raise RateLimited(f"this key has {most} runs going on, as many as it may", _SLOT_RETRY_SECONDS)
+            raise RateLimited(f"concurrent run limit reached for this key ({most})", _SLOT_RETRY_SECONDS)
 
     def _nothing_left(self, now: float) -> RateLimited:
         midnight = int(_SECONDS_PER_DAY - now % _SECONDS_PER_DAY) + 1
-        return RateLimited(f"this key's {self._limits.daily_usd:g} US dollars for today are used up", midnight)
+        return RateLimited(f"daily spending limit reached for this key (${self._limits.daily_usd:g})", midnight)
 
     def _allowed(self, lease: _Lease, now: float) -> float:
         """What a run may have spent in all, if it takes everything that nobody else has."""

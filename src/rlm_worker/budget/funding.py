@@ -110,7 +110,7 @@ class Funded:
         """A run that has spent nothing is refused by its key's limit; any other ends with what it has."""
         if not self._spent():
             return RateLimited(
-                "what is left of this key's US dollars for today does not pay for one call", _RETRY_SECONDS
+                "daily spending limit reached for this key: what is left does not cover one call", _RETRY_SECONDS
             )
         return UsageLimitExceeded("KEY_DAILY_USD", round(self._granted, 8), round(self._spent(), 8))
 

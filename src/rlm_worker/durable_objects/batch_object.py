@@ -19,8 +19,6 @@ from .rpc import answered, answered_now, sessions
 from .storage import DurableAlarm, DurableEraser, DurableSQL
 from .streams import Streaming
 
-_SECONDS_PER_DAY = 86_400
-
 
 def open_batch(context: Any, env: Any) -> BatchKeeper:
     """The batch of a Durable Object, wired to the platform."""
@@ -33,7 +31,7 @@ def open_batch(context: Any, env: Any) -> BatchKeeper:
         eraser=DurableEraser(context),
         clock=SystemClock(),
         stall_seconds=settings.batch_stall_seconds,
-        retention_seconds=settings.session_ttl_days * _SECONDS_PER_DAY,
+        retention_seconds=settings.retention_seconds,
     )
 
 

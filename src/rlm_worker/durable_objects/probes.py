@@ -7,9 +7,8 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from rlm_worker.adapters.bindings import binding
+from rlm_worker.adapters.bindings import binding, first_line
 from rlm_worker.adapters.r2 import R2Store
-from rlm_worker.adapters.retry import first_line
 from rlm_worker.adapters.workers_ai import WorkersAI
 from rlm_worker.messages import Message, ModelRequest
 from rlm_worker.models.catalog import Catalog

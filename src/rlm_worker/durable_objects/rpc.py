@@ -14,8 +14,7 @@ from typing import Any
 
 from pyodide.ffi import JsException
 
-from rlm_worker.adapters.bindings import binding
-from rlm_worker.adapters.retry import first_line
+from rlm_worker.adapters.bindings import binding, first_line
 from rlm_worker.errors import RLMError, StorageUnavailable
 from rlm_worker.wire.results import ErrorBody
 

@@ -27,12 +27,11 @@ from rlm_worker.settings import Settings
 from rlm_worker.wire.results import RunResult
 
 from .account_object import accounts_of
-from .rpc import answered
+from .rpc import answered, answered_now
 from .storage import DurableAlarm, DurableEraser, DurableSQL
 from .streams import Streaming
 
 _HEARTBEAT_SECONDS = 15.0
-_SECONDS_PER_DAY = 86_400
 
 
 def open_session(context: Any, env: Any, sandbox: DynamicWorkers) -> Session:
@@ -60,7 +59,7 @@ def open_session(context: Any, env: Any, sandbox: DynamicWorkers) -> Session:
         AnalyticsEngine(env),
         alarm=DurableAlarm(context),
         eraser=DurableEraser(context),
-        retention_seconds=settings.session_ttl_days * _SECONDS_PER_DAY,
+        retention_seconds=settings.retention_seconds,
     )
 
 
@@ -104,7 +103,7 @@ class SessionMethods(Streaming):
 
     async def ping(self) -> str:
         """Shows that the object answers."""
-        return json.dumps({"value": "pong"})
+        return await answered_now(lambda: "pong")
 
     async def alarm(self, *_: object) -> None:
         """Fires where a session wants to be looked after."""

@@ -25,6 +25,7 @@ SCHEMA = (
         PRIMARY KEY (path, number, digest))""",
 )
 TABLES = ("cells", "asked")
+_COLUMNS = "number, code, state, starts, active_at, waiting, outcome"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +121,6 @@ class CellTable:
 
     def keep_answer(self, path: str, number: int, digest: str, answer: str) -> None:
         self._write("INSERT OR REPLACE INTO asked VALUES (?, ?, ?, ?)", path, number, digest, answer)
-
-
-_COLUMNS = "number, code, state, starts, active_at, waiting, outcome"
 
 
 def _record(row: tuple[Value, ...]) -> CellRecord:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rlm_worker.messages import CallUsage, Message, Role, Span
-from rlm_worker.ports import CallRecord, Cell, Database, EventKind, FailedAttempt, Payment
+from rlm_worker.ports import MAX_TEXT_CHARACTERS, CallRecord, Cell, Database, EventKind, FailedAttempt, Payment
 
 from . import cells as repl_journal
 
@@ -37,8 +37,10 @@ _ADDED_COLUMNS = (
     ("calls", "at_most_usd", "REAL NOT NULL DEFAULT 0"),
     ("spans", "overlap_bytes", "INTEGER NOT NULL DEFAULT 0"),
 )
-# A row may have 2 MB; longer texts are cut into parts of this many characters, four bytes each at most.
-_PART = 400_000
+_CALL_COLUMNS = (
+    "key, role, kind, model, messages, text, input_tokens, output_tokens, estimated, cost_usd, started_at, "
+    "duration_ms, span, parent, finish_reason, at_most_usd"
+)
 
 
 class SessionJournal:
@@ -61,8 +63,8 @@ class SessionJournal:
 
     def set_fact(self, name: str, value: str) -> None:
         self._write("DELETE FROM facts WHERE name GLOB ?", f"{name}.[0-9]*")
-        for number, start in enumerate(range(0, max(1, len(value)), _PART)):
-            part = value[start : start + _PART]
+        for number, start in enumerate(range(0, max(1, len(value)), MAX_TEXT_CHARACTERS)):
+            part = value[start : start + MAX_TEXT_CHARACTERS]
             self._write("INSERT INTO facts VALUES (?, ?)", f"{name}.{number:06}", part)
 
     # Calls: the `Journal` port.
@@ -221,12 +223,6 @@ class SessionJournal:
         for creation in _SCHEMA:
             self._database.execute(creation)
         self._created = True
-
-
-_CALL_COLUMNS = (
-    "key, role, kind, model, messages, text, input_tokens, output_tokens, estimated, cost_usd, started_at, "
-    "duration_ms, span, parent, finish_reason, at_most_usd"
-)
 
 
 def _call_row(call: CallRecord) -> tuple[Cell, ...]:

@@ -16,7 +16,9 @@ from .catalog import Catalog
 from .concurrency import BackoffSignal, CapacityLimiter
 from .pricing import Pricing, max_prompt_tokens
 
-NO_CAPACITY = frozenset({3040, 3021})
+# Workers AI's error numbers: no capacity for this model, and too many calls of this account.
+_OUT_OF_CAPACITY, _TOO_MANY_CALLS = 3040, 3021
+NO_CAPACITY = frozenset({_OUT_OF_CAPACITY, _TOO_MANY_CALLS})
 _TIMED_OUT = 3007
 # How much longer than asked an answer may become that has not even begun.
 _LONGER = 4
@@ -46,7 +48,7 @@ class Coalesced:
         finally:
             del self._under_way[key]
             for end in waiting:
-                _tell(end, failure)
+                _resolve(end, failure)
 
     async def _end_of(self, key: str) -> None:
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -54,7 +56,7 @@ class Coalesced:
         await end
 
 
-def _tell(end: asyncio.Future[None], failure: ModelError | None) -> None:
+def _resolve(end: asyncio.Future[None], failure: ModelError | None) -> None:
     if end.done():  # whoever waited was cancelled
         return
     if failure is None:
@@ -175,7 +177,7 @@ class Retrying:
         return await self.model.complete(request, deltas)
 
     def _pause(self, attempt: int, retry_after: float) -> float:
-        ceiling = min(self.deployment.longest_backoff_seconds, self.deployment.backoff_seconds * 2 ** (attempt - 1))
+        ceiling = min(self.deployment.max_backoff_seconds, self.deployment.backoff_seconds * 2 ** (attempt - 1))
         return retry_after + random.uniform(ceiling / 2, ceiling)
 
 
@@ -191,7 +193,7 @@ class FallingBack:
         try:
             return await self.model.complete(request, deltas)
         except RetryableError as error:
-            if fallback is None or error.code != 3040:
+            if fallback is None or error.code != _OUT_OF_CAPACITY:
                 raise
         return await self.model.complete(replace(request, model=fallback), deltas)
 

@@ -90,11 +90,6 @@ class Catalog:
         """Each model with its aliases."""
         return [(model, [a for a, m in self._aliases.items() if m == model.id]) for model in self._models.values()]
 
-    @property
-    def widest_window(self) -> int:
-        """The largest window of any model, in tokens."""
-        return max(model.window for model in self._models.values())
-
 
 def _parsed(overrides: str) -> dict[str, dict[str, object]]:
     try:

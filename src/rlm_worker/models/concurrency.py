@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from rlm_worker.ports import Clock
 
@@ -107,24 +107,13 @@ async def fan_out(
     left running.
     """
     results: dict[int, Result] = {}
-    source = items if isinstance(items, AsyncIterator) else _each(items)
-    drawing = asyncio.Lock()
-    drawn, workers, failed = 0, 0, False
-
-    async def draw() -> tuple[int, Item] | None:
-        nonlocal drawn
-        async with drawing:
-            try:
-                item = await anext(source)
-            except StopAsyncIteration:
-                return None
-            drawn += 1
-            return drawn - 1, item
+    source = _Source(items)
+    workers, failed = 0, False
 
     async def worker() -> None:
         nonlocal failed
         try:
-            while (next_item := await draw()) is not None:
+            while (next_item := await source.draw()) is not None:
                 index, item = next_item
                 results[index] = await work(item)
         except BaseException:
@@ -145,6 +134,25 @@ async def fan_out(
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None  # the first; the others followed from it or say the same
     return [results[index] for index in sorted(results)]
+
+
+class _Source(Generic[Item]):
+    """Gives items to many workers, one at a time, each with its number."""
+
+    def __init__(self, items: AsyncIterator[Item] | Iterable[Item]) -> None:
+        self._items = items if isinstance(items, AsyncIterator) else _each(items)
+        self._drawing = asyncio.Lock()
+        self._drawn = 0
+
+    async def draw(self) -> tuple[int, Item] | None:
+        """The next item and its number; None where there are no more."""
+        async with self._drawing:
+            try:
+                item = await anext(self._items)
+            except StopAsyncIteration:
+                return None
+            self._drawn += 1
+            return self._drawn - 1, item
 
 
 async def _each(items: Iterable[Item]) -> AsyncIterator[Item]:

@@ -61,11 +61,11 @@ class Pricing:
 def max_prompt_tokens(request: ModelRequest) -> int:
     """No prompt has more tokens: none is shorter than a byte of UTF-8, and a prompt beyond the window is refused."""
     schema = request.response_schema
-    tokens = most_tokens(request.messages) + (len(json.dumps(schema)) if schema is not None else 0)
+    tokens = max_tokens_of(request.messages) + (len(json.dumps(schema)) if schema is not None else 0)
     return min(tokens, request.model.window) if request.model.window_published else tokens
 
 
-def most_tokens(messages: Sequence[Message]) -> int:
+def max_tokens_of(messages: Sequence[Message]) -> int:
     """No more tokens than these stand in a prompt, whichever model reads it."""
     around = _TEMPLATE_TOKENS + TOKENS_PER_MESSAGE * len(messages)
     return around + sum(byte_length(message.content) for message in messages)

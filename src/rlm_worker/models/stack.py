@@ -52,8 +52,8 @@ class ModelStack:
     def build(self, grant: Grant) -> Model:
         """The model as a run's strategy sees it, spending that grant."""
         attempt = self._attempt(grant)
-        persistent = Retrying(FallingBack(attempt, self.catalog), self.clock, self.deployment, self.backoff)
-        limited = Limited(Lengthened(persistent, self.ledger, self.pricing), self.ledger)
+        retrying = Retrying(FallingBack(attempt, self.catalog), self.clock, self.deployment, self.backoff)
+        limited = Limited(Lengthened(retrying, self.ledger, self.pricing), self.ledger)
         return Coalesced(Journalled(limited, self.journal, self.ledger))
 
     def _attempt(self, grant: Grant) -> Model:

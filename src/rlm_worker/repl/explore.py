@@ -71,7 +71,7 @@ async def explore(task: Task) -> Found:
     except UsageLimitExceeded as limit:
         stopped = limit
     except TimeoutError:
-        stopped = UsageLimitExceeded("timeoutSeconds", task.run.job.config.timeout_seconds or 0, 0)
+        stopped = task.run.out_of_time()
     finally:
         await exploration.repl.close()
     exploration.stop(stopped)
@@ -153,7 +153,7 @@ async def _asked(exploration: Exploration, number: int, share: float) -> ModelRe
     request = replace(run.request("root", "turn", messages), parent=task.cell_name(number), salt=salt)
     if run.ports.journal.recall(request.key()) is None:
         _keep_last_word(task, request)
-    return await task.flight.complete(request)
+    return await task.model.complete(request)
 
 
 def _keep_last_word(task: Task, request: ModelRequest) -> None:
@@ -163,7 +163,7 @@ def _keep_last_word(task: Task, request: ModelRequest) -> None:
     if ledger.remaining_iterations() <= kept:
         raise UsageLimitExceeded("maxIterations", limits.max_iterations, ledger.usage.iterations)
     if not task.run.has_time_for("root", calls=2):
-        raise UsageLimitExceeded("timeoutSeconds", task.run.job.config.timeout_seconds or 0, 0)
+        raise task.run.out_of_time()
     remaining = ledger.remaining_usd()
     if remaining is not None and remaining - task.run.pricing.worst_usd(request) < _last_word_usd(task.run):
         raise UsageLimitExceeded("maxCostUsd", limits.max_cost_usd or 0, round(ledger.usage.cost_usd, 8))
@@ -195,7 +195,7 @@ async def _extracted(task: Task, messages: tuple[Message, ...]) -> str:
     request = replace(
         task.run.request("root", "extract", messages), parent=task.path, response_schema=task.response_schema
     )
-    return (await task.flight.complete(request)).text.strip()
+    return (await task.model.complete(request)).text.strip()
 
 
 def _announce(task: Task, number: int, code: str | None, outcome: CellOutcome, reply: ModelReply) -> None:

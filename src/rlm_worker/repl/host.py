@@ -262,10 +262,10 @@ class CellCalls:
     async def _completed(self, request: ModelRequest, work: Work) -> ModelReply:
         """The reply; only what a model has really been asked for is waited for at no cost to the cell."""
         if self.task.run.ports.journal.recall(request.key()) is not None:
-            return await self.task.flight.complete(request)
+            return await self.task.model.complete(request)
         with self._answering():
             try:
-                reply = await self.task.flight.complete(request)
+                reply = await self.task.model.complete(request)
             except ModelError:
                 self._count_waiting(work)
                 raise

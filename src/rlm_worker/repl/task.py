@@ -33,7 +33,7 @@ class Task:
     run: Run
     query: str
     passage: Passage
-    flight: Model
+    model: Model
     answer_child: Callable[[Task], Awaitable[Found]]
     path: str = ""
     depth: int = 0

@@ -125,6 +125,10 @@ class Run:
         if warning not in self.warnings:
             self.warnings.append(warning)
 
+    def out_of_time(self) -> UsageLimitExceeded:
+        """The limit that is met when the run's time is up."""
+        return UsageLimitExceeded("timeoutSeconds", self.job.config.timeout_seconds or 0, 0)
+
     def limit_reached(self, error: UsageLimitExceeded) -> None:
         """Notes the limit that cut the run short."""
         self.warn(f"limit reached: {self._limit_sentence(error)}")

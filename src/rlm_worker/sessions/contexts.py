@@ -20,12 +20,11 @@ from rlm_worker.wire.results import StoredContext
 
 # The table of a context: one row for each document.
 _MAX_MANIFEST_BYTES = 64_000_000
-_SECONDS_PER_DAY = 86_400
 
 
 def oldest_kept(settings: Settings, now: float) -> float:
     """What was stored before this time is gone; seconds since the epoch, as `now`."""
-    return now - settings.session_ttl_days * _SECONDS_PER_DAY
+    return now - settings.retention_seconds
 
 
 def stored_context_key(owner: str, context_id: str) -> str:

@@ -20,9 +20,9 @@ from rlm_worker.ports import Alarm, ContextStore, Eraser, Metrics
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.strategies.execute import execute, failed_run
-from rlm_worker.strategies.note_cache import MapCache
+from rlm_worker.strategies.note_cache import NoteCache
 from rlm_worker.wire.events import AnswerEvent, SessionEvent
-from rlm_worker.wire.results import ErrorAnswer, ErrorBody, RunResult, SessionState, Trajectory
+from rlm_worker.wire.results import ErrorAnswer, RunResult, SessionState, Trajectory
 
 from .contexts import JobContext
 from .lives import AskingModel, Lives
@@ -206,7 +206,7 @@ class Session:
         await self._stop()
         await self._context.delete_all(job)
         await self._ports.cache.delete(result_key(job.session_id))
-        await self._ports.cache.delete(MapCache.key_of(job.owner, job.query, job.config.sub_model))
+        await self._ports.cache.delete(NoteCache.key_of(job.owner, job.query, job.config.sub_model))
         await self._eraser.erase()
         self._journal.forget_all()
 
@@ -339,7 +339,7 @@ class Session:
         await self._attempt(job, self._context.release(job))
         await self._attempt(job, self._settle())
         self._finished.set()
-        self._journal.emit("error", ErrorAnswer(error=ErrorBody.of(Cancelled("the run was cancelled"))).to_wire())
+        self._journal.emit("error", ErrorAnswer.of(Cancelled("the run was cancelled")).to_wire())
 
     async def _end_task(self) -> None:
         """A run that goes on is cancelled; one that has ended and still puts things away does that first."""

@@ -17,7 +17,7 @@ from rlm_worker.text.quotes import quoted
 from rlm_worker.text.tokens import byte_length
 from rlm_worker.wire.events import SubcallEvent
 
-from .note_cache import MapCache
+from .note_cache import NoteCache
 from .plan import MapPlan, chosen_chunks, plan_map
 from .prompts import Note, is_no_evidence, map_messages
 from .reading_time import ReadingTime
@@ -59,7 +59,7 @@ async def run_map_reduce(run: Run) -> Outcome:
     """Reads what limits allow and answers from it; raises `NothingRead` when no chunk could be read."""
     plan = await plan_map(run)
     run.announce_plan("map_reduce", chunks=plan.expected, chunk_size=plan.budget.characters)
-    cache = await _map_cache(run)
+    cache = await _note_cache(run)
     progress = _Progress()
     await _read_within_time(run, plan, cache, progress)
     if cache is not None:
@@ -75,14 +75,14 @@ async def run_map_reduce(run: Run) -> Outcome:
     return Outcome(text, chunks, read, cut or progress.stopped is not None, _order(plan, readings))
 
 
-async def _map_cache(run: Run) -> MapCache | None:
+async def _note_cache(run: Run) -> NoteCache | None:
     if not run.job.config.use_cache:
         return None
-    key = MapCache.key_of(run.job.owner, run.job.query, run.sub.id)
-    return await MapCache.load(run.ports.cache, key)
+    key = NoteCache.key_of(run.job.owner, run.job.query, run.sub.id)
+    return await NoteCache.load(run.ports.cache, key)
 
 
-async def _read_within_time(run: Run, plan: MapPlan, cache: MapCache | None, progress: _Progress) -> None:
+async def _read_within_time(run: Run, plan: MapPlan, cache: NoteCache | None, progress: _Progress) -> None:
     whole = run.ledger.remaining_seconds()
     if whole is None:
         await _read_all(run, plan, cache, progress)
@@ -92,16 +92,12 @@ async def _read_within_time(run: Run, plan: MapPlan, cache: MapCache | None, pro
             progress.time = ReadingTime(run, whole, timeout)
             await _read_all(run, plan, cache, progress)
     except TimeoutError:
-        progress.stopped = progress.stopped or _out_of_time(run)
+        progress.stopped = progress.stopped or run.out_of_time()
 
 
-async def _read_all(run: Run, plan: MapPlan, cache: MapCache | None, progress: _Progress) -> None:
+async def _read_all(run: Run, plan: MapPlan, cache: NoteCache | None, progress: _Progress) -> None:
     reader = _ChunkReader(run, cache, plan, progress)
     await run.fan_out(_until_stopped(run, chosen_chunks(run, plan), progress), reader.read)
-
-
-def _out_of_time(run: Run) -> UsageLimitExceeded:
-    return UsageLimitExceeded("timeoutSeconds", run.job.config.timeout_seconds or 0, 0)
 
 
 async def _until_stopped(
@@ -109,7 +105,7 @@ async def _until_stopped(
 ) -> AsyncIterator[tuple[Span, Chunk]]:
     async for placed in chunks:
         if progress.stopped is None and progress.time is not None and not progress.time.allows_another():
-            progress.stopped = _out_of_time(run)
+            progress.stopped = run.out_of_time()
         if progress.stopped is not None:
             return
         yield placed
@@ -120,7 +116,7 @@ class _ChunkReader:
     """Reads single chunks; a failure is part of what it brings back."""
 
     run: Run
-    cache: MapCache | None
+    cache: NoteCache | None
     plan: MapPlan
     progress: _Progress
 

@@ -13,8 +13,11 @@ from rlm_worker.ports import ResultCache
 
 from .prompts import PROMPT_VERSION
 
+# At a kilobyte a note this stays far below the 25 MiB that a KV value may have.
+_MAX_NOTES = 10_000
 
-class MapCache:
+
+class NoteCache:
     """Notes by the digest of the call that made them."""
 
     def __init__(self, cache: ResultCache, key: str, notes: dict[str, str]) -> None:
@@ -29,7 +32,7 @@ class MapCache:
         return f"map:{digest}"
 
     @classmethod
-    async def load(cls, cache: ResultCache, key: str) -> MapCache:
+    async def load(cls, cache: ResultCache, key: str) -> NoteCache:
         return cls(cache, key, _notes(await cache.get(key)))
 
     def recall(self, request: ModelRequest) -> str | None:
@@ -51,10 +54,6 @@ class MapCache:
         while len(kept) > _MAX_NOTES:
             kept.pop(next(iter(kept)))
         await self._cache.put(self._key, json.dumps(kept, ensure_ascii=False))
-
-
-# At a kilobyte a note this stays far below the 25 MiB that a KV value may have.
-_MAX_NOTES = 10_000
 
 
 def _notes(stored: str | None) -> dict[str, str]:

@@ -27,11 +27,11 @@ async def synthesize(run: Run, notes: Sequence[Note], coverage: float) -> tuple[
         notes, shortened = _trimmed(run, notes), True
     try:
         if not run.has_time_for("root"):
-            raise _out_of_time(run)
+            raise run.out_of_time()
         async with asyncio.timeout(_seconds_left(run)):
             text, cut = await answer(run, "synthesize", synthesize_messages(run.job.query, notes, coverage))
     except (UsageLimitExceeded, TimeoutError) as limit:
-        run.limit_reached(limit if isinstance(limit, UsageLimitExceeded) else _out_of_time(run))
+        run.limit_reached(limit if isinstance(limit, UsageLimitExceeded) else run.out_of_time())
         return _unsynthesized(run, notes), True
     return text, cut or shortened
 
@@ -42,7 +42,7 @@ async def _reduced(run: Run, notes: Sequence[Note]) -> Sequence[Note]:
         if len(groups) > len(notes) // _MIN_TO_MERGE or run.ledger.remaining_iterations() <= len(groups):
             raise UsageLimitExceeded("maxIterations", run.ledger.limits.max_iterations, run.ledger.usage.iterations)
         if not run.has_time_for("root", calls=2):
-            raise _out_of_time(run)
+            raise run.out_of_time()
         notes = await run.fan_out(groups, lambda group: _merged(run, group))
     return notes
 
@@ -97,10 +97,6 @@ def _trimmed(run: Run, notes: Sequence[Note]) -> list[Note]:
 def _seconds_left(run: Run) -> float | None:
     left = run.ledger.remaining_seconds()
     return None if left is None else max(0.0, left)
-
-
-def _out_of_time(run: Run) -> UsageLimitExceeded:
-    return UsageLimitExceeded("timeoutSeconds", run.job.config.timeout_seconds or 0, 0)
 
 
 def _unsynthesized(run: Run, notes: Sequence[Note]) -> str:

@@ -11,7 +11,7 @@ from .graphemes import first_boundary, is_boundary, last_boundary
 # Characters behind the limit that a decision looks at: a heading's whole line, or the rest of a cluster.
 LOOKAHEAD = 96
 # A cluster longer than the limit is kept whole as far as this; beyond it is no longer text but an attack on memory.
-LONGEST_CLUSTER = 1 << 16
+MAX_CLUSTER = 1 << 16
 
 # Characters that identify a place. Among places of one class the one whose fingerprint is smallest is taken, not the
 # last: after an edit, two texts that are the same again are also cut the same again within a chunk or two.
@@ -105,7 +105,7 @@ def find_cut(window: str, high: int, span: int) -> int:
 
 def forced_cut(window: str, high: int, *, complete: bool) -> int:
     """The end of the cluster that crosses `high`, or 0 when more text is needed to see it."""
-    limit = high + LONGEST_CLUSTER
+    limit = high + MAX_CLUSTER
     # The last place of an unfinished window is undecided: what comes next may belong to the same cluster.
     seen = len(window) if complete else len(window) - 1
     return first_boundary(window, max(high, 1), min(seen, limit)) or (limit if len(window) >= limit else 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .boundaries import LONGEST_CLUSTER, LOOKAHEAD, find_cut, forced_cut, repeated_tail
+from .boundaries import LOOKAHEAD, MAX_CLUSTER, find_cut, forced_cut, repeated_tail
 from .chunks import Chunk, ChunkBudget, Piece, further_head
 from .packing import Cost, Shelf, rank_of
 from .tokens import TokenEstimator, weigh, weighed_prefix
@@ -170,7 +170,7 @@ class Chunker:
 
     def _forced_chunk(self, high: int, *, ended: bool) -> Chunk | None:
         """A chunk of the one cluster that is longer than `high`, or None while its end has not been seen."""
-        cut = forced_cut(self._text.peek(high + LONGEST_CLUSTER), high, complete=ended)
+        cut = forced_cut(self._text.peek(high + MAX_CLUSTER), high, complete=ended)
         if cut:
             self._measure()
             return self._cut(self._text.peek(cut))

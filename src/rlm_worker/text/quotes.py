@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 # Shorter runs of words are found in almost any text; one that was cut off says less than a sentence.
-_LEAST_WORDS = 3
-_LEAST_WORDS_CUT_OFF = 8
+_MIN_WORDS = 3
+_MIN_WORDS_CUT_OFF = 8
 _FINISHED = re.compile(r"[.!?:;)\]\"'`\u201d\u2019]\s*$")
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"'\u201d\u2019)]*\s+|\n\s*\n")
 _QUOTATION = re.compile(r"`[^`]+`|\"[^\"]+\"|\u201c[^\u201d]+\u201d")
@@ -32,7 +32,7 @@ def _standing_parts(sentence: str, text: str) -> list[str]:
 
 def _stands_in(sentence: str, text: str) -> bool:
     words = _words(sentence)
-    least = _LEAST_WORDS if _FINISHED.search(sentence) else _LEAST_WORDS_CUT_OFF
+    least = _MIN_WORDS if _FINISHED.search(sentence) else _MIN_WORDS_CUT_OFF
     return len(words.split()) >= least and words in text
 
 

@@ -116,6 +116,10 @@ class ErrorAnswer(Answer):
     success: Literal[False] = False
     error: ErrorBody
 
+    @classmethod
+    def of(cls, error: RLMError) -> ErrorAnswer:
+        return cls(error=ErrorBody.of(error))
+
 
 class Accepted(Answer):
     """A run that goes on without the caller; `Location` names its status."""
