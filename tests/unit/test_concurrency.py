@@ -81,7 +81,7 @@ async def test_width_grows_with_success() -> None:
     for _ in range(20):
         await limiter.acquire()
         limiter.succeeded()
-        await limiter.release()
+        limiter.release()
     assert limiter.width == 8
 
 
@@ -90,7 +90,7 @@ async def test_burst_halves_once() -> None:
     burst = [await limiter.acquire() for _ in range(8)]
     for slot in burst:
         limiter.refused(slot)
-        await limiter.release()
+        limiter.release()
     assert limiter.width == 4
     limiter.refused(await limiter.acquire())
     assert limiter.width == 2
@@ -100,6 +100,48 @@ async def test_retry_after_is_waited_out() -> None:
     clock = ManualClock()
     limiter = CapacityLimiter(clock, first=2, most=2)
     limiter.refused(await limiter.acquire(), retry_after=7.0)
-    await limiter.release()
+    limiter.release()
     await limiter.acquire()
     assert clock.slept == [7.0]
+
+
+class StandingClock(ManualClock):
+    """Whoever sleeps by it sleeps on."""
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.Event().wait()
+
+
+async def cancelled(task: asyncio.Task[object]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_cancelled_pause_frees_slot() -> None:
+    """Reading that is cut off while it honours `Retry-After` leaves the root model's last word a slot."""
+    clock = StandingClock()
+    limiter = CapacityLimiter(clock, first=1, most=1)
+    limiter.refused(await limiter.acquire(), retry_after=7.0)
+    limiter.release()
+    pausing = asyncio.create_task(limiter.acquire())
+    await asyncio.sleep(0)
+    assert clock.slept
+    await cancelled(pausing)
+    clock.time += 8
+    await asyncio.wait_for(limiter.acquire(), 1)
+
+
+@pytest.mark.parametrize("after_release", [True, False])
+async def test_cancelled_waiter_passes_turn_on(after_release: bool) -> None:
+    limiter = CapacityLimiter(ManualClock(), first=1, most=1)
+    await limiter.acquire()
+    first, second = (asyncio.create_task(limiter.acquire()) for _ in range(2))
+    await asyncio.sleep(0)
+    if after_release:
+        limiter.release()
+        await cancelled(first)
+    else:
+        first.cancel()
+        limiter.release()
+    await asyncio.wait_for(second, 1)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from rlm_worker.budget.account import AccountLimits
-from rlm_worker.errors import Conflict, NotFound
+from rlm_worker.errors import Conflict, NotFound, StorageUnavailable
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.messages import ModelReply, ModelRequest
+from rlm_worker.models.catalog import Catalog
 from rlm_worker.ports import Accounts
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
@@ -593,3 +595,108 @@ async def test_waiting_run_outlives_more(storage: Storage) -> None:
     assert 10 < lives <= 21
     assert result.error is not None
     assert result.error.type == "run_abandoned"
+
+
+def never_answering(role: str) -> FunctionModel:
+    """Whoever asks that role waits for ever."""
+
+    async def answer(request: ModelRequest) -> ModelReply:
+        if request.role == role:
+            await asyncio.Event().wait()
+        return answering(request)
+
+    return FunctionModel(answer)
+
+
+async def until_asked(model: FunctionModel, kind: str) -> None:
+    while not model.asked(kind):  # noqa: ASYNC110 - the model counts, it signals nothing
+        await asyncio.sleep(0.001)
+
+
+async def test_cancelled_run_tells_cost(storage: Storage) -> None:
+    model = never_answering("root")
+    session = open_session(storage, model)
+    await session.start((await a_job()).model_copy(update={"cancel_on_disconnect": True}), context_stored=True)
+    await until_asked(model, "synthesize")
+    await session.reader_left()
+    result = session.result()
+    assert result is not None
+    assert result.error is not None
+    assert result.error.type == "cancelled"
+    assert result.cost_usd == pytest.approx(SessionJournal(storage.database).paid_usd())
+    assert (await session.wait()).sub_calls == result.sub_calls > 0
+
+
+async def test_withdrawn_model_tells_cost(storage: Storage) -> None:
+    """A deploy may take a model away that a run has paid for."""
+    model = never_answering("root")
+    await open_session(storage, model).start(await a_job(), context_stored=True)
+    await until_asked(model, "synthesize")
+    storage = Storage(storage.database.copy())
+    session = open_session(storage, model)
+    session._ports = replace(session._ports, catalog=Catalog({}, {}))
+    result = await asyncio.wait_for(session.wait(), 1)
+    assert result.error is not None
+    assert result.error.type == "not_configured"
+    assert result.cost_usd == pytest.approx(SessionJournal(storage.database).paid_usd())
+
+
+async def test_damaged_job_wakes_waiters(storage: Storage) -> None:
+    session = open_session(storage, FunctionModel(answering))
+    await session.start((await a_job()).model_copy(update={"manifest": "{"}), context_stored=True)
+    result = await asyncio.wait_for(session.wait(), 1)
+    assert result.error is not None
+    assert result.error.type == "internal_error"
+
+
+class BrokenStore(MemoryStore):
+    """What it holds cannot be deleted."""
+
+    async def delete(self, prefix: str) -> None:
+        raise StorageUnavailable("R2 cannot be reached")
+
+
+async def test_undeletable_session_keeps_result(storage: Storage) -> None:
+    """It stays what it was, and is tried again soon."""
+    job = (await a_job()).model_copy(update={"context_key": "sessions/x/y", "context_text": None})
+    session = open_session(storage, FunctionModel(answering), store=BrokenStore({"sessions/x/y": TEXT.encode()}))
+    await session.start(job, context_stored=True)
+    await session.wait()
+    await let_it_run()
+    clock = session._ports.clock
+    assert isinstance(clock, ManualClock)
+    clock.time += 601
+    with pytest.raises(StorageUnavailable):
+        await session.on_alarm()
+    result = session.result()
+    assert result is not None
+    assert result.answer == "blue"
+    assert storage.alarms[-1] - clock.now() <= 300
+    with pytest.raises(StorageUnavailable):
+        await session.on_alarm()
+
+
+class LateStore(MemoryStore):
+    """Takes a while to write."""
+
+    async def write(self, key: str, pieces: AsyncIterator[bytes]) -> None:
+        await asyncio.sleep(0.05)
+        self.objects[key] = b"".join([piece async for piece in pieces])
+
+
+async def test_early_question_starts_no_second_run(storage: Storage) -> None:
+    """Whoever asks while a stored context is being held meets no run that has no task yet."""
+    where = {"context_key": "contexts/o/c", "context_text": None, "context_owned": False}
+    job = (await a_job()).model_copy(update=where)
+    store = LateStore({"contexts/o/c": TEXT.encode()})
+    session = open_session(storage, FunctionModel(answering), store=store)
+    metrics = session._metrics
+    assert isinstance(metrics, MemoryMetrics)
+    starting = asyncio.create_task(session.start(job, context_stored=True))
+    while not starting.done():
+        await session.revive()
+        await asyncio.sleep(0.001)
+    await session.wait()
+    await let_it_run()
+    assert len(metrics.points) == 1
+    assert not await store.exists("contexts/o/c.read-by")

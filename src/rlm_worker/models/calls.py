@@ -217,7 +217,7 @@ class Throttled:
             self.limiter.succeeded()
             return reply
         finally:
-            await self.limiter.release()
+            self.limiter.release()
 
 
 class Timed:

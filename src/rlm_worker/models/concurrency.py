@@ -7,6 +7,7 @@ burst of refusals (refusals of calls that began before the last halving say noth
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class CapacityLimiter:
         self._busy = 0
         self._epoch = 0
         self._not_before = 0.0
-        self._freed = asyncio.Condition()
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
     def width(self) -> int:
@@ -44,18 +45,40 @@ class CapacityLimiter:
 
     async def acquire(self) -> Slot:
         """Waits for a free slot, and for the end of any pause that the platform asked for."""
-        async with self._freed:
-            while self._busy >= self._width:
-                await self._freed.wait()
-            self._busy += 1
-        await self._pause()
+        while self._busy >= self._width:
+            await self._turn()
+        self._busy += 1
+        try:
+            await self._pause()
+        except BaseException:  # cancelled: nobody else would ever give this slot back
+            self.release()
+            raise
         return Slot(self._epoch)
 
-    async def release(self) -> None:
-        async with self._freed:
-            self._busy -= 1
-            # Waking all who wait, only to see most of them wait again, costs more than the call itself.
-            self._freed.notify(max(0, self._width - self._busy))
+    def release(self) -> None:
+        """Gives a slot back; waits for nothing, so that no cancellation comes between."""
+        self._busy -= 1
+        self._call_up()
+
+    async def _turn(self) -> None:
+        """Waits to be called up; one who was and is cancelled leaves the turn to another."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self._call_up()
+            raise
+
+    def _call_up(self) -> None:
+        """Wakes no more than can run: to see most of them wait again would cost more than the calls themselves."""
+        free = self._width - self._busy
+        while free > 0 and self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():  # whoever waited was cancelled
+                turn.set_result(None)
+                free -= 1
 
     def succeeded(self) -> None:
         self._width = min(self._most, self._width + 1)

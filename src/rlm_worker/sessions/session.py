@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from rlm_worker.budget.funding import RunAccount
-from rlm_worker.errors import Cancelled, Conflict, NotConfigured, NotFound, RLMError, RunAbandoned, StorageUnavailable
+from rlm_worker.errors import Cancelled, Conflict, NotFound, RLMError, RunAbandoned, StorageUnavailable
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.log import log_failure
 from rlm_worker.ports import Alarm, ContextStore, Eraser, Metrics
@@ -153,9 +153,7 @@ class Session:
     def result(self) -> RunResult | None:
         """The result; None while the run goes on."""
         job = self._record.required_job()
-        if self._record.status() == "cancelled":
-            return cancelled(job)
-        return None if self.running else self._record.result()
+        return None if self.running else self._record.result() or cancelled(job)
 
     async def trajectory(self) -> dict[str, object]:
         """Every paid call, prompts included, and every attempt that was paid in vain."""
@@ -203,7 +201,9 @@ class Session:
 
     async def _delete(self) -> None:
         job = self._record.required_job()
-        await self._stop()
+        if self.running:
+            await self._stop()
+        await self._end_task()
         await self._context.delete_all(job)
         await self._ports.cache.delete(result_key(job.session_id))
         await self._ports.cache.delete(NoteCache.key_of(job.owner, job.query, job.config.sub_model))
@@ -239,6 +239,9 @@ class Session:
         run_id = self._run_id(anew=anew)
         granted = await self._account.open(job.owner, run_id, job.config.max_cost_usd)
         await self._context.replace(self._record.job(), job)
+        await self._context.hold(job)
+        await self._alarm.set(self._now() + WATCH_SECONDS)
+        # From here to the end nothing is waited for: nobody meets a run that is begun and has no task.
         now = self._now()
         if anew:
             self._journal.forget_run()
@@ -249,8 +252,6 @@ class Session:
         self._record.note_asker(job.batch_id)
         self._record.begin(job)
         self._journal.begin_events("session", SessionEvent(session_id=job.session_id).to_wire())
-        await self._alarm.set(now + WATCH_SECONDS)
-        await self._context.hold(job)
         self._resume()
 
     def _run_id(self, *, anew: bool) -> str:
@@ -279,10 +280,10 @@ class Session:
 
     async def _result_of(self, job: Job) -> RunResult:
         """What comes of the run; whatever goes wrong is in the result, so that those who wait hear of it."""
-        if deaths := self._lives.begin():
-            return self._failed(job, RunAbandoned(f"given up: its host has ended {deaths} times at the same point"))
         ports = replace(self._ports, model=AskingModel(self._ports.model, self._lives))
         try:
+            if deaths := self._lives.begin():
+                return self._failed(job, RunAbandoned(f"given up: its host has ended {deaths} times at the same point"))
             return await execute(job, self._context.reader(job), ports)
         except RLMError as error:
             return self._failed(job, error)
@@ -294,8 +295,8 @@ class Session:
         """The result of a run that did not come to its end, with what it has paid."""
         try:
             return failed_run(job, self._context.reader(job), self._ports, error)
-        except NotConfigured:  # a model that it paid for is not in the catalogue any more
-            return failed(job, error)
+        except Exception:  # noqa: BLE001 - a model that it paid for is not in the catalogue any more, or worse
+            return failed(job, error).model_copy(update={"cost_usd": round(self._journal.paid_usd(), 10)})
 
     async def _finish(self, job: Job, result: RunResult) -> None:
         await self._attempt(job, self._context.release(job))
@@ -338,7 +339,10 @@ class Session:
         await self._end_task()
         await self._attempt(job, self._context.release(job))
         await self._attempt(job, self._settle())
-        self._finished.set()
+        try:
+            self._record.set_result(self._failed(job, Cancelled("the run was cancelled")))
+        finally:
+            self._finished.set()
         self._journal.emit("error", ErrorAnswer.of(Cancelled("the run was cancelled")).to_wire())
 
     async def _end_task(self) -> None:
@@ -356,6 +360,8 @@ class Session:
             if self._record.job() is None or self.running:
                 return
             if self._now() >= self._expires_at():
+                # Set first: should deleting fail half-way, the alarm comes again.
+                await self._alarm.set(self._now() + SETTLE_LATER_SECONDS)
                 await self._delete()
             else:
                 await self._alarm.set(self._look_again_at(SETTLE_LATER_SECONDS))
