@@ -92,6 +92,18 @@ async def test_attempts_are_one_call() -> None:
     assert ledger.usage.cost_usd == pytest.approx(3 * 0.045)
 
 
+async def test_vain_call_counts_anew() -> None:
+    """A cell that asks the same question for ever, and is answered nothing, comes to the end of its calls."""
+    ledger = Ledger(UsageLimits(max_sub_calls=2), ManualClock().now)
+    for _ in range(2):
+        await ledger.begin("a", "sub")
+        ledger.settle(await ledger.reserve("a", "sub", 0), model(), CallUsage(1, 1))
+        ledger.end("a")
+    assert ledger.usage.sub_calls == 2
+    with pytest.raises(UsageLimitExceeded):
+        await asyncio.wait_for(ledger.begin("a", "sub"), 1)
+
+
 async def test_deadline_refuses_at_once() -> None:
     clock = ManualClock()
     ledger = Ledger(UsageLimits(deadline=clock.now() + 5), clock.now)

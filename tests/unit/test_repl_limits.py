@@ -7,14 +7,20 @@ import builtins
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from rlm_worker.errors import TerminalError
-from rlm_worker.messages import ModelReply, ModelRequest
-from rlm_worker.repl.host import MAX_QUESTIONS
-from rlm_worker.runs.run import RunPorts
+from rlm_worker.messages import CallUsage, ModelReply, ModelRequest, UnusableReply
+from rlm_worker.repl.explore import explore
+from rlm_worker.repl.host import MAX_QUESTIONS, CellCalls
+from rlm_worker.repl.passages import ContextText
+from rlm_worker.repl.task import Task
+from rlm_worker.runs.run import RunPorts, start_run
 from rlm_worker.testing import FunctionModel, ManualClock, reply_of
+from rlm_worker.text.context import InlineReader, gather_documents
+from tests.unit.conftest import job_for
 from tests.unit.test_repl import CONTEXT, Played, RunOn, cell
 
 # More rows than a cell needs that asks sensibly, and far fewer than an endless loop writes.
@@ -186,3 +192,52 @@ async def test_others_are_served(run_on: RunOn) -> None:
     await run_on(played.ports(), CONTEXT, "q", strategy="repl", cellTimeoutSeconds=0.3)
     watching.cancel()
     assert len(turns) > 100
+
+
+def nothing_said(prompt: str) -> str:
+    raise UnusableReply("it answered with nothing", usage=CallUsage(10, 10))
+
+
+async def test_vain_question_is_counted(run_on: RunOn) -> None:
+    """The same question for ever, paid and answered with nothing, is as many calls as the run may make."""
+    played = Played(cell(LOOPS["refused"]), cell("FINAL('the run goes on')"), sub=nothing_said)
+    ports = played.ports()
+    ports = replace(ports, deployment=replace(ports.deployment, attempts=2))
+    limits = {"maxSubCalls": 3, "maxIterations": 4, "cellTimeoutSeconds": 0.5}
+    result = await run_on(ports, CONTEXT, "q", strategy="repl", **limits)
+    assert result.answer == "the run goes on"
+    assert result.sub_calls == 3
+    assert len(played.model.asked("llm_query")) == 6
+
+
+class HeldClock(ManualClock):
+    """Whoever sleeps by it sleeps until `go_on`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await self.go_on.wait()
+
+
+async def test_closed_cell_asks_nothing() -> None:
+    """A question that took breath while its cell ended is not asked: nobody would book it."""
+    played, clock = Played(cell("FINAL(1)")), HeldClock()
+    ports = replace(played.ports(), clock=clock)
+    job = await job_for([(None, CONTEXT)], "q", {"strategy": "repl"}, clock.now())
+    manifest, parts = gather_documents([(None, CONTEXT)])
+    run = start_run(job, InlineReader(manifest, b"".join(parts)), ports)
+    task = Task(run, "q", ContextText(run.reader), run.model, explore)
+    assert ports.cells is not None
+    calls = CellCalls(task, ports.cells, 1)
+    question = json.dumps({"op": "query", "cell": 1, "items": [{"prompt": "x"}]})
+    while not clock.slept:
+        asking = asyncio.create_task(calls.answer(question))
+        await asyncio.sleep(0.001)
+    asked = len(played.model.requests)
+    await calls.close()
+    clock.go_on.set()
+    assert "no cell is running" in await asking
+    assert len(played.model.requests) == asked

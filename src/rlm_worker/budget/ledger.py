@@ -140,8 +140,8 @@ class Ledger:
     async def begin(self, call: str, role: Role) -> None:
         """Takes a call's place among those that the run may make; raises `UsageLimitExceeded` where none is left.
 
-        Waits for calls in flight, which give theirs back when they come to nothing. A call that was paid for before is
-        not counted again.
+        Waits for calls in flight, which give theirs back when they come to nothing. A call that an earlier life of the
+        run has begun and paid for is not counted again.
         """
         while (refusal := self._call_refusal(call, role)) is not None:
             if refusal.limit == "timeoutSeconds" or not self._in_flight(role):
@@ -151,7 +151,11 @@ class Ledger:
             self._begun[call] = role
 
     def end(self, call: str) -> None:
-        """The call is over; its place is free again if nothing was paid."""
+        """The call is over; its place is free again if nothing was paid.
+
+        One that has brought an answer is not begun again; one that was paid in vain counts anew when it is.
+        """
+        self._paid.discard(call)
         if self._begun.pop(call, None) is not None:
             self._change.notify()
 

@@ -125,6 +125,8 @@ class CellCalls:
             return await self._turned_away()
         if self._calls % _CALLS_WITHOUT_BREATH == 0:
             await self.task.run.ports.clock.sleep(_BREATH_SECONDS)
+            if self._closed:  # while it took breath: nobody would end what began now, nor book it
+                return await self._turned_away()
         before = self.waited_seconds
         work = asyncio.ensure_future(self._answered(request))
         self._under_way.add(work)
