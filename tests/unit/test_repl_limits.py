@@ -233,9 +233,11 @@ async def test_closed_cell_asks_nothing() -> None:
     assert ports.cells is not None
     calls = CellCalls(task, ports.cells, 1)
     question = json.dumps({"op": "query", "cell": 1, "items": [{"prompt": "x"}]})
+    asking = asyncio.create_task(calls.answer(question))
     while not clock.slept:
+        await asking
         asking = asyncio.create_task(calls.answer(question))
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
     asked = len(played.model.requests)
     await calls.close()
     clock.go_on.set()

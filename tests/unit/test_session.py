@@ -15,7 +15,7 @@ from rlm_worker.errors import Conflict, NotFound, StorageUnavailable
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.messages import ModelReply, ModelRequest
 from rlm_worker.models.catalog import Catalog
-from rlm_worker.ports import Accounts
+from rlm_worker.ports import Accounts, Cell
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.sessions.session import Session
@@ -700,3 +700,31 @@ async def test_early_question_starts_no_second_run(storage: Storage) -> None:
     await let_it_run()
     assert len(metrics.points) == 1
     assert not await store.exists("contexts/o/c.read-by")
+
+
+class RowLimit(SqliteDatabase):
+    """SQLite as a Durable Object has it: nothing above 2 MB in one cell."""
+
+    def execute(self, statement: str, *values: Cell) -> list[tuple[Cell, ...]]:
+        if any(isinstance(value, str) and len(value.encode()) > 2_000_000 for value in values):
+            raise RuntimeError("string or blob too big: SQLITE_TOOBIG")
+        return super().execute(statement, *values)
+
+
+async def test_long_prompt_is_booked() -> None:
+    """A prompt for a model with a wide window has more bytes than a row takes; it was paid all the same."""
+    storage = Storage(RowLimit())
+    model = FunctionModel(answering)
+    text = "трава зелёная, небо голубое; " * 14_000
+    wide: dict[str, object] = {"strategy": "direct", "rootModel": "gemma-4-26b"}
+    job = await job_for([(None, text)], "какого цвета небо?", wide, 1_700_000_000.0)
+    job = job.model_copy(update={"context_key": "sessions/x/y", "context_text": None})
+    session = open_session(storage, model, store=MemoryStore({"sessions/x/y": text.encode()}))
+    await session.start(job, context_stored=True)
+    result = await session.wait()
+    assert result.answer == "blue"
+    assert result.cost_usd == pytest.approx(SessionJournal(storage.database).paid_usd())
+    (call,) = SessionJournal(storage.database).calls()
+    assert call.messages == model.requests[0].messages
+    SessionJournal(storage.database).forget_run()
+    assert not storage.database.execute("SELECT * FROM facts WHERE name GLOB 'prompt*'")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from rlm_worker.messages import CallUsage, Message, Role, Span
 from rlm_worker.ports import MAX_TEXT_CHARACTERS, CallRecord, Cell, Database, EventKind, FailedAttempt, Payment
@@ -41,6 +42,8 @@ _CALL_COLUMNS = (
     "key, role, kind, model, messages, text, input_tokens, output_tokens, estimated, cost_usd, started_at, "
     "duration_ms, span, parent, finish_reason, at_most_usd"
 )
+# The facts that hold prompts too long for a row, each under its call's key.
+_PROMPTS = "prompt "
 
 
 class SessionJournal:
@@ -76,11 +79,15 @@ class SessionJournal:
         if key not in self._keys:
             return None
         rows = self._read(f"SELECT {_CALL_COLUMNS} FROM calls WHERE key = ?", key)  # noqa: S608 - a constant
-        return _call(rows[0]) if rows else None
+        return self._call(rows[0]) if rows else None
 
     def record(self, call: CallRecord) -> None:
+        messages = _prompt(call)
+        if messages is not None and len(messages) > MAX_TEXT_CHARACTERS:
+            self.set_fact(f"{_PROMPTS}{call.key}", messages)
+            messages = None
         places = ", ".join("?" * _CALL_COLUMNS.count(",") + "?")
-        self._write(f"INSERT OR IGNORE INTO calls ({_CALL_COLUMNS}) VALUES ({places})", *_call_row(call))  # noqa: S608
+        self._write(f"INSERT OR IGNORE INTO calls ({_CALL_COLUMNS}) VALUES ({places})", *_call_row(call, messages))  # noqa: S608
         if self._keys is not None:
             self._keys.add(call.key)
 
@@ -132,7 +139,14 @@ class SessionJournal:
     def calls(self) -> list[CallRecord]:
         """Every call, in the order in which they were finished."""
         rows = self._read(f"SELECT {_CALL_COLUMNS} FROM calls ORDER BY number")  # noqa: S608 - a constant
-        return [_call(row) for row in rows]
+        return [self._call(row) for row in rows]
+
+    def _call(self, row: tuple[Cell, ...]) -> CallRecord:
+        """A call as it was recorded; a long prompt lies elsewhere, that of a chunk nowhere."""
+        call = _call(row)
+        if call.messages or call.span is not None:
+            return call
+        return replace(call, messages=_messages(self.fact(f"{_PROMPTS}{call.key}")))
 
     def spans(self) -> list[Span]:
         rows = self._read("SELECT number, start, stop, byte_start, byte_stop, overlap_bytes FROM spans ORDER BY number")
@@ -196,6 +210,7 @@ class SessionJournal:
         """Empties everything but facts and events, for a run from the beginning."""
         for table in ("calls", "attempts", "spans", *repl_journal.TABLES):
             self._write(f"DELETE FROM {table}")  # noqa: S608 - the names stand right above
+        self._write("DELETE FROM facts WHERE name GLOB ?", f"{_PROMPTS}*")
         self._keys = None
 
     def forget_all(self) -> None:
@@ -225,9 +240,16 @@ class SessionJournal:
         self._created = True
 
 
-def _call_row(call: CallRecord) -> tuple[Cell, ...]:
-    # The prompt of a chunk can be built again from its span: the context is not kept twice.
-    messages = None if call.span else json.dumps([[message.role, message.content] for message in call.messages])
+def _prompt(call: CallRecord) -> str | None:
+    """The prompt as JSON; None for a chunk's, which can be built again from its span: nothing is kept twice."""
+    return None if call.span else json.dumps([[message.role, message.content] for message in call.messages])
+
+
+def _messages(prompt: str | None) -> tuple[Message, ...]:
+    return tuple(Message(*pair) for pair in json.loads(prompt)) if prompt else ()
+
+
+def _call_row(call: CallRecord, messages: str | None) -> tuple[Cell, ...]:
     span = None
     if call.span is not None:
         row = _span_row(call.span)
@@ -248,7 +270,7 @@ def _call(row: tuple[Cell, ...]) -> CallRecord:
         role=_role(role),
         kind=str(kind),  # type: ignore[arg-type] # written by _call_row
         model=str(model),
-        messages=tuple(Message(*pair) for pair in json.loads(str(messages))) if messages else (),
+        messages=_messages(str(messages) if messages else None),
         text=str(text),
         usage=CallUsage(_int(tokens_in), _int(tokens_out), bool(estimated)),
         cost_usd=float(cost or 0),

@@ -121,12 +121,11 @@ class CellCalls:
         """
         self._calls += 1
         self._questions += 1
-        if self._closed or self._questions > MAX_QUESTIONS:
-            return await self._turned_away()
         if self._calls % _CALLS_WITHOUT_BREATH == 0:
             await self.task.run.ports.clock.sleep(_BREATH_SECONDS)
-            if self._closed:  # while it took breath: nobody would end what began now, nor book it
-                return await self._turned_away()
+        # Looked at last: what began after the cell has ended nobody would end, nor book.
+        if self._closed or self._questions > MAX_QUESTIONS:
+            return await self._turned_away()
         before = self.waited_seconds
         work = asyncio.ensure_future(self._answered(request))
         self._under_way.add(work)
