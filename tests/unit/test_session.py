@@ -715,7 +715,7 @@ async def test_long_prompt_is_booked() -> None:
     storage = Storage(RowLimit())
     model = FunctionModel(answering)
     text = "трава зелёная, небо голубое; " * 14_000
-    wide = {"strategy": "direct", "rootModel": "gemma-4-26b"}
+    wide: dict[str, object] = {"strategy": "direct", "rootModel": "gemma-4-26b"}
     job = await job_for([(None, text)], "какого цвета небо?", wide, 1_700_000_000.0)
     job = job.model_copy(update={"context_key": "sessions/x/y", "context_text": None})
     session = open_session(storage, model, store=MemoryStore({"sessions/x/y": text.encode()}))
@@ -727,3 +727,17 @@ async def test_long_prompt_is_booked() -> None:
     assert call.messages == model.requests[0].messages
     SessionJournal(storage.database).forget_run()
     assert not storage.database.execute("SELECT * FROM facts WHERE name GLOB 'prompt*'")
+
+
+async def test_deletion_books_late(storage: Storage) -> None:
+    """The account could not be reached when the run ended; it can when its session is deleted."""
+    clock = ManualClock()
+    accounts = MemoryAccounts(AccountLimits(daily_usd=1.0), clock, failing=True)
+    session = open_session(storage, FunctionModel(answering), accounts=accounts)
+    await session.start(await a_job(), context_stored=True)
+    result = await session.wait()
+    accounts.failing = False
+    await session.delete()
+    state = await accounts.state("tester")
+    assert state["spentTodayUsd"] == pytest.approx(result.cost_usd)
+    assert state["grantedUsd"] == 0
