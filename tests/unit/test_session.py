@@ -728,3 +728,17 @@ async def test_long_prompt_is_booked() -> None:
     assert call.messages == model.requests[0].messages
     SessionJournal(storage.database).forget_run()
     assert not storage.database.execute("SELECT * FROM facts WHERE name GLOB 'prompt*'")
+
+
+async def test_deletion_books_late(storage: Storage) -> None:
+    """The account could not be reached when the run ended; it can when its session is deleted."""
+    clock = ManualClock()
+    accounts = MemoryAccounts(AccountLimits(daily_usd=1.0), clock, failing=True)
+    session = open_session(storage, FunctionModel(answering), accounts=accounts)
+    await session.start(await a_job(), context_stored=True)
+    result = await session.wait()
+    accounts.failing = False
+    await session.delete()
+    state = await accounts.state("tester")
+    assert state["spentTodayUsd"] == pytest.approx(result.cost_usd)
+    assert state["grantedUsd"] == 0

@@ -204,6 +204,7 @@ class Session:
         if self.running:
             await self._stop()
         await self._end_task()
+        await self._let_go(job)
         await self._context.delete_all(job)
         await self._ports.cache.delete(result_key(job.session_id))
         await self._ports.cache.delete(NoteCache.key_of(job.owner, job.query, job.config.sub_model))
@@ -299,11 +300,15 @@ class Session:
             return failed(job, error).model_copy(update={"cost_usd": round(self._journal.paid_usd(), 10)})
 
     async def _finish(self, job: Job, result: RunResult) -> None:
-        await self._attempt(job, self._context.release(job))
-        await self._attempt(job, self._settle())  # before anyone hears of the end: the next run may want the slot
+        await self._let_go(job)  # before anyone hears of the end: the next run may want the slot
         self._conclude(job, result)
         await self._attempt(job, self._put_away(job, result))
         await self._alarm.set(self._look_again_at(SETTLE_AGAIN_SECONDS))
+
+    async def _let_go(self, job: Job) -> None:
+        """Gives back what the run holds of others, and books what it has cost; may be repeated."""
+        await self._attempt(job, self._context.release(job))
+        await self._attempt(job, self._settle())
 
     def _conclude(self, job: Job, result: RunResult) -> None:
         """Writes down how the run has ended and wakes all who wait, whatever happens."""
@@ -337,8 +342,7 @@ class Session:
         job = self._record.required_job()
         self._record.set_status("cancelled", self._now())
         await self._end_task()
-        await self._attempt(job, self._context.release(job))
-        await self._attempt(job, self._settle())
+        await self._let_go(job)
         try:
             self._record.set_result(self._failed(job, Cancelled("the run was cancelled")))
         finally:
