@@ -83,7 +83,8 @@ class ModelRequest:
 
     `kind`, `span` and `parent` say what the call is for; they are journalled beside it and never sent. `salt` tells
     apart calls that are alike on purpose. `call` is the key of the call that this is an attempt at: another attempt may
-    ask a fallback, or leave room for a longer answer.
+    ask a fallback, or leave room for a longer answer. With `reject_if_busy` a model without room says so at once,
+    instead of letting the request wait.
     """
 
     model: ModelSpec
@@ -97,6 +98,7 @@ class ModelRequest:
     salt: str = ""
     response_schema: Mapping[str, object] | None = None
     call: str = ""
+    reject_if_busy: bool = False
 
     def call_key(self) -> str:
         """The key of the call that this request belongs to."""

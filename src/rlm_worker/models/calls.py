@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from rlm_worker.budget.ledger import Ledger
 from rlm_worker.errors import ModelError, RetryableError, UsageLimitExceeded
-from rlm_worker.messages import ModelReply, ModelRequest, OutputExhausted
+from rlm_worker.messages import ModelReply, ModelRequest, ModelSpec, OutputExhausted
 from rlm_worker.ports import Clock, DeltaSink, Deployment, Journal, Model
 from rlm_worker.timers import SharedTimer
 
@@ -16,10 +16,6 @@ from .catalog import Catalog
 from .concurrency import BackoffSignal, CapacityLimiter
 from .pricing import Pricing, max_prompt_tokens
 
-# Workers AI's error numbers: no capacity for this model, and too many calls of this account.
-_OUT_OF_CAPACITY, _TOO_MANY_CALLS = 3040, 3021
-NO_CAPACITY = frozenset({_OUT_OF_CAPACITY, _TOO_MANY_CALLS})
-_TIMED_OUT = 3007
 # How much longer than asked an answer may become that has not even begun.
 _LONGER = 4
 
@@ -183,19 +179,32 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class FallingBack:
-    """Asks a model's named fallback when there is no capacity for the model itself."""
+    """Asks a model's named fallback when the model itself has no room, or lets itself be waited for in vain.
+
+    Where there is a fallback, a busy model is to say so at once; the last one may let the request wait.
+    """
 
     model: Model
     catalog: Catalog
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
-        fallback = self.catalog.fallback_of(request.model)
-        try:
-            return await self.model.complete(request, deltas)
-        except RetryableError as error:
-            if fallback is None or error.code != _OUT_OF_CAPACITY:
-                raise
-        return await self.model.complete(replace(request, model=fallback), deltas)
+        *before, last = self._chain(request.model)
+        for model in before:
+            try:
+                return await self.model.complete(replace(request, model=model, reject_if_busy=True), deltas)
+            except RetryableError as error:
+                if not error.fallback:
+                    raise
+            if deltas is not None:
+                deltas.restart()
+        return await self.model.complete(replace(request, model=last) if before else request, deltas)
+
+    def _chain(self, model: ModelSpec) -> list[ModelSpec]:
+        """The model and those that stand in for it, in their order, each once."""
+        chain = [model]
+        while (fallback := self.catalog.fallback_of(chain[-1])) is not None and fallback not in chain:
+            chain.append(fallback)
+        return chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +219,7 @@ class Throttled:
         try:
             reply = await self.model.complete(request, deltas)
         except RetryableError as error:
-            if error.code in NO_CAPACITY:
+            if error.capacity:
                 self.limiter.refused(slot, error.retry_after)
             raise
         else:
@@ -234,4 +243,4 @@ class Timed:
                     return await self._model.complete(request, deltas)
         except TimeoutError:
             message = f"no answer from {request.model.id} in {self._timer.seconds:g} s"
-            raise RetryableError(message, _TIMED_OUT) from None
+            raise RetryableError(message, fallback=True, work="unfinished") from None
