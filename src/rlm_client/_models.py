@@ -42,6 +42,7 @@ class RLMConfig(pydantic.BaseModel):
     timeout_seconds: float | None = None
     temperature: float | None = None
     max_output_tokens: int | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     cell_timeout_seconds: float | None = None
     max_output_characters: int | None = None
 
@@ -68,6 +69,8 @@ class ModelUsage(Wire):
     output_tokens: int = 0
     cost_usd: float = 0.0
     estimated: bool = False
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 class RunError(Wire):
@@ -83,8 +86,9 @@ class RLMResult(Wire):
 
     `iterations` counts the root model's turns, `sub_calls` the paid calls to sub-models, `cached_sub_calls` the ones
     answered from earlier runs. `coverage` is the share (0 to 1) of the context that a model read; `truncated` tells
-    that a limit ended the run early, `estimated` that some model reported no token counts. Costs are US dollars, times
-    milliseconds.
+    that a limit ended the run early, `estimated` that some model reported no token counts. Of the tokens,
+    `cached_input_tokens` came from a provider's prefix cache and `reasoning_tokens` were thought and not said. Costs
+    are US dollars, times milliseconds.
     """
 
     success: bool
@@ -94,6 +98,8 @@ class RLMResult(Wire):
     cached_sub_calls: int = 0
     total_input_tokens: int = 0
     total_output_tokens: int = 0
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
     neurons: float = 0.0
     cost_usd: float = 0.0
     estimated: bool = False
@@ -163,6 +169,8 @@ class TrajectoryCall(Wire):
     cost_usd: float = 0.0
     duration_ms: float = 0.0
     started_at: datetime | None = None
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 class TrajectoryAttempt(Wire):

@@ -4,47 +4,163 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
-from .errors import RetryableError, TerminalError
+from .errors import RetryableError, TerminalError, Work
 
 Role = Literal["root", "sub"]
+# Whether a model thinks before it answers: never, when asked to, unless told not to, always.
+Reasoning = Literal["", "asked", "switchable", "mandatory"]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
+# How a model takes the JSON Schema that holds its answer: as it is, with a name around it, or only in the prompt.
+JsonMode = Literal["none", "bare", "named"]
 CallKind = Literal["direct", "map", "reduce", "synthesize", "turn", "llm_query", "extract", "compact"]
 
+# Models of a server on this machine, by whatever name it has for them.
+LOCAL_PREFIX = "local/"
 _MILLION = 1_000_000
+# Workers AI sells a thousand neurons for 1.1 cents.
+_USD_PER_NEURON = 0.011 / 1000
+_DIRECT = re.compile(r"^([a-z0-9][a-z0-9_-]*):.")
 
 
 @dataclass(frozen=True, slots=True)
 class CallUsage:
-    """What one call used: tokens as the model reported them, or `estimated`."""
+    """What one call used: tokens as the model reported them, or `estimated`.
+
+    `cached_tokens` of the input were read from a prefix cache and `written_tokens` of it put there; `reasoning_tokens`
+    of the output were thought and not said. `billed_usd` is what the provider itself says that it charges.
+    """
 
     input_tokens: int
     output_tokens: int
     estimated: bool = False
+    cached_tokens: int = 0
+    written_tokens: int = 0
+    reasoning_tokens: int = 0
+    billed_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """US dollars per million tokens: read, written, read from a prefix cache, put into one.
+
+    They hold for calls whose prompt has more than `above` tokens.
+    """
+
+    input: float
+    output: float
+    cached: float
+    write: float
+    above: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """One model: window in tokens (prompt and output together), prices in US dollars and neurons per million tokens."""
+    """One model: window in tokens (prompt and output together), prices in US dollars and neurons per million tokens.
+
+    Neurons that are not given follow from the price, on Workers AI. `cached_price` and `write_price` are those of a
+    prefix cache, the input's where none is published; `tiers` are the prices of longer prompts. `efforts` are those
+    that the model takes, in their order; `thinking_switch`: its chat template can leave the thinking out. One that
+    thinks needs `output_floor` tokens to come to an answer. `sampling`: it takes a temperature. `json_mode` is the form
+    in which it takes a schema. `dated` and `source` say when and where the figures were read.
+    """
 
     id: str
     window: int
     input_price: float
     output_price: float
-    input_neurons: float
-    output_neurons: float
+    input_neurons: float | None = None
+    output_neurons: float | None = None
     fallback: str | None = None
     window_published: bool = True
+    cached_price: float | None = None
+    write_price: float | None = None
+    tiers: tuple[Prices, ...] = ()
+    paid_only: bool = False
+    reasoning: Reasoning = ""
+    efforts: tuple[Effort, ...] = ()
+    thinking_switch: bool = False
+    output_floor: int = 0
+    sampling: bool = True
+    json_mode: JsonMode = "none"
+    dated: str = ""
+    source: str = ""
+
+    @property
+    def provider(self) -> str:
+        """Who serves it: `workers-ai`, the vendor behind the gateway (`anthropic/…`), or a provider (`name:…`)."""
+        direct = direct_provider(self.id)
+        return direct or ("workers-ai" if self.id.startswith("@") else self.id.partition("/")[0])
+
+    @property
+    def vendor_needs_gateway(self) -> bool:
+        """Whether it is a third party's, which the binding AI reaches through a gateway only."""
+        return not self.id.startswith(("@", LOCAL_PREFIX)) and not direct_provider(self.id) and "/" in self.id
+
+    @property
+    def own_name(self) -> str:
+        """What the provider calls it."""
+        return self.id.partition(":")[2] if direct_provider(self.id) else self.id
+
+    def prices(self, input_tokens: int) -> Prices:
+        """What holds for a prompt of that many tokens."""
+        cached = self.input_price if self.cached_price is None else self.cached_price
+        write = self.input_price if self.write_price is None else self.write_price
+        found = Prices(self.input_price, self.output_price, cached, write)
+        for tier in self.tiers:
+            if input_tokens > tier.above >= found.above:
+                found = tier
+        return found
 
     def cost(self, input_tokens: int, output_tokens: int) -> float:
-        """The price of one call, in US dollars."""
-        return (input_tokens * self.input_price + output_tokens * self.output_price) / _MILLION
+        """The most that a call of so many tokens may cost, in US dollars: nothing comes from a cache."""
+        prices = self.prices(input_tokens)
+        return (input_tokens * max(prices.input, prices.write) + output_tokens * prices.output) / _MILLION
+
+    def bill(self, usage: CallUsage) -> float:
+        """What a call has cost, in US dollars: as the provider says, else by the prices."""
+        if usage.billed_usd is not None:
+            return usage.billed_usd
+        prices = self.prices(usage.input_tokens)
+        plain = max(0, usage.input_tokens - usage.cached_tokens - usage.written_tokens)
+        read = plain * prices.input + usage.cached_tokens * prices.cached + usage.written_tokens * prices.write
+        return (read + usage.output_tokens * prices.output) / _MILLION
 
     def neurons(self, input_tokens: int, output_tokens: int) -> float:
-        """The neurons that one call uses up."""
-        return (input_tokens * self.input_neurons + output_tokens * self.output_neurons) / _MILLION
+        """The neurons that one call uses up; only Workers AI's own models use any."""
+        read = self._neurons(self.input_neurons, self.input_price)
+        written = self._neurons(self.output_neurons, self.output_price)
+        return (input_tokens * read + output_tokens * written) / _MILLION
+
+    def _neurons(self, given: float | None, price: float) -> float:
+        if given is not None:
+            return given
+        return price / _USD_PER_NEURON if self.id.startswith("@") else 0.0
+
+    def thinks(self, effort: Effort | None) -> bool:
+        """Whether it thinks before it answers, asked for that effort or for none in particular."""
+        if self.reasoning == "asked":
+            return effort not in (None, "none")
+        return self.reasoning == "mandatory" or (self.reasoning == "switchable" and effort != "none")
+
+    def effort(self, wanted: Effort) -> Effort:
+        """What it takes that is nearest; a model that must think cannot be told not to."""
+        if wanted == "none" and self.reasoning != "mandatory":
+            return "none"
+        rank = EFFORTS.index(wanted)
+        known = [effort for effort in self.efforts if effort != "none"]
+        return min(known, key=lambda effort: abs(EFFORTS.index(effort) - rank), default=wanted)
+
+
+def direct_provider(model_id: str) -> str:
+    """The provider that an id such as `anthropic:claude-haiku-4-5` names; empty for what the binding AI serves."""
+    match = _DIRECT.match(model_id)
+    return match[1] if match else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +200,7 @@ class ModelRequest:
     `kind`, `span` and `parent` say what the call is for; they are journalled beside it and never sent. `salt` tells
     apart calls that are alike on purpose. `call` is the key of the call that this is an attempt at: another attempt may
     ask a fallback, or leave room for a longer answer. With `reject_if_busy` a model without room says so at once,
-    instead of letting the request wait.
+    instead of letting the request wait. `effort` is how much a model that thinks is to think.
     """
 
     model: ModelSpec
@@ -99,6 +215,7 @@ class ModelRequest:
     response_schema: Mapping[str, object] | None = None
     call: str = ""
     reject_if_busy: bool = False
+    effort: Effort | None = None
 
     def call_key(self) -> str:
         """The key of the call that this request belongs to."""
@@ -108,6 +225,8 @@ class ModelRequest:
         """Hex SHA-256 of everything that decides the answer."""
         said = [[message.role, message.fingerprint()] for message in self.messages]
         decides = [self.model.id, self.max_output_tokens, self.temperature, self.salt, self.response_schema, said]
+        if self.effort is not None:  # what was asked before there were efforts keeps its name
+            decides.append(self.effort)
         return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
     def characters(self) -> int:
@@ -154,6 +273,16 @@ class UnusableReply(RetryableError):
 
 class OutputExhausted(TerminalError):
     """The model used up all tokens that it may write before the first word of an answer; `usage` as it reported it."""
+
+    def __init__(self, message: str, usage: CallUsage | None = None) -> None:
+        self.usage = usage
+        super().__init__(message)
+
+
+class Declined(TerminalError):
+    """The model, or its provider's filter, refused to answer this prompt; billed at `usage` where that is known."""
+
+    work: Work = "read"
 
     def __init__(self, message: str, usage: CallUsage | None = None) -> None:
         self.usage = usage

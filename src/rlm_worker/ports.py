@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from .messages import CallKind, CallUsage, Message, ModelReply, ModelRequest, Role, Span
@@ -98,6 +98,25 @@ class Deployment:
     max_backoff_seconds: float = 20.0
     max_cell_seconds: float = 120.0
     quoted_evidence: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A service beside the binding `AI`, as the var `PROVIDERS` describes it.
+
+    `key` and `gateway_key` are names of secrets, `missing_secrets` those that are not set. `vendor` is the one in the
+    catalogue whose models it serves; `output_limit` is what it calls the most tokens that it may write.
+    """
+
+    name: str
+    type: Literal["anthropic", "openai"]
+    url: str
+    key: str = ""
+    gateway_key: str = ""
+    missing_secrets: tuple[str, ...] = ()
+    vendor: str = ""
+    body: Mapping[str, object] = field(default_factory=dict)
+    output_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
 
 
 class DeltaSink(Protocol):

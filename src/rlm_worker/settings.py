@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
 from rlm_worker.budget.account import AccountLimits
 from rlm_worker.models.catalog import Catalog
+from rlm_worker.models.overrides import with_overrides
+from rlm_worker.models.providers import providers_of
 from rlm_worker.wire.batches import MAX_BATCH_ITEMS
 from rlm_worker.wire.requests import RunConfig
 from rlm_worker.wire.results import Limits
 
 from .errors import NotConfigured
-from .ports import Deployment
+from .ports import Deployment, Provider
 
 # A JSON body is held whole, several times over, while it is read: this leaves room in an isolate of 128 MB.
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 _SECONDS_PER_DAY = 86_400
+_DEFAULT_VARS = {
+    "MAX_ITERATIONS": "max_iterations",
+    "MAX_SUB_CALLS": "max_sub_calls",
+    "CONTEXT_CHUNK_SIZE": "chunk_size",
+}
+_GATEWAY = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
 _ORIGIN = re.compile(r"^https?://[a-z0-9.-]+(:\d{1,5})?$|^http://\[::1\](:\d{1,5})?$")
 
 
@@ -43,6 +52,8 @@ class Settings:
     batch_stall_seconds: float = 900.0
     account_limits: AccountLimits = field(default_factory=AccountLimits)
     cors_origins: tuple[str, ...] = ()
+    providers: Mapping[str, Provider] = field(default_factory=dict)
+    ai_gateway: str = ""
 
     @property
     def retention_seconds(self) -> float:
@@ -53,10 +64,14 @@ class Settings:
     def from_vars(cls, read: Callable[[str], str | None]) -> Settings:
         """Reads vars by name; raises `NotConfigured` with the name of one that cannot be right."""
         numbers = _Numbers(read)
+        providers = providers_of(read("PROVIDERS") or "{}", lambda name: bool(read(name)))
+        gateway = _ai_gateway(read("AI_GATEWAY") or "")
         return cls(
             defaults=_defaults(numbers),
             deployment=_deployment(numbers),
-            catalog=Catalog.standard().with_overrides(read("MODEL_OVERRIDES") or "{}"),
+            catalog=_catalog(read, providers, gateway),
+            providers=providers,
+            ai_gateway=gateway,
             keys=read("RLM_API_KEYS") or "",
             local=read("RLM_LOCAL") == "1",
             has_sandbox=read("RLM_LOADER") is not None,
@@ -73,16 +88,26 @@ class Settings:
         )
 
 
+def _catalog(read: Callable[[str], str | None], providers: Mapping[str, Provider], gateway: str) -> Catalog:
+    catalog = Catalog.standard().with_providers(providers, gateway)
+    return with_overrides(catalog, read("MODEL_OVERRIDES") or "{}")
+
+
+def _ai_gateway(name: str) -> str:
+    if name and not _GATEWAY.match(name):
+        raise NotConfigured(f"the var AI_GATEWAY must be a gateway's id, such as default, not {name!r}")
+    return name
+
+
 def _defaults(numbers: _Numbers) -> RunConfig:
-    chosen = {
-        "max_iterations": numbers.whole("MAX_ITERATIONS", 20),
-        "max_sub_calls": numbers.whole("MAX_SUB_CALLS", 100),
-        "chunk_size": numbers.whole("CONTEXT_CHUNK_SIZE", 50_000),
-    }
+    known = RunConfig()
+    chosen = {name: numbers.whole(var, getattr(known, name)) for var, name in _DEFAULT_VARS.items()}
     try:
         return RunConfig.model_validate(chosen)
     except ValidationError as error:
-        raise NotConfigured(f"MAX_ITERATIONS, MAX_SUB_CALLS or CONTEXT_CHUNK_SIZE: {error}") from None
+        first = error.errors()[0]
+        var = next((var for var, name in _DEFAULT_VARS.items() if name == first["loc"][0]), first["loc"][0])
+        raise NotConfigured(f"the var {var}: {first['msg']}") from None
 
 
 def _account_limits(numbers: _Numbers, read: Callable[[str], str | None]) -> AccountLimits:
@@ -101,7 +126,7 @@ def _deployment(numbers: _Numbers) -> Deployment:
         call_timeout_seconds=numbers.number("MODEL_TIMEOUT_SECONDS", 120.0),
         max_cell_seconds=numbers.number("MAX_CELL_SECONDS", 120.0),
         backoff_seconds=numbers.number("MODEL_BACKOFF_SECONDS", 0.25),
-        quoted_evidence=numbers.read("QUOTED_EVIDENCE") == "1",
+        quoted_evidence=numbers.flag("QUOTED_EVIDENCE"),
     )
 
 
@@ -117,7 +142,7 @@ class _Numbers:
             value = default if text is None else float(text)
         except ValueError:
             raise NotConfigured(f"the var {name} must be a number, not {text!r}") from None
-        if value <= 0:
+        if not 0 < value < math.inf:
             raise NotConfigured(f"the var {name} must be above zero, not {text!r}")
         return value
 
@@ -126,7 +151,16 @@ class _Numbers:
         return None if (self.read(name) or "").strip() == "0" else self.number(name, default)
 
     def whole(self, name: str, default: int) -> int:
-        return int(self.number(name, default))
+        value = self.number(name, default)
+        if value != int(value):
+            raise NotConfigured(f"the var {name} must be a whole number, not {self.read(name)!r}")
+        return int(value)
+
+    def flag(self, name: str) -> bool:
+        text = self.read(name) or "0"
+        if text not in ("0", "1"):
+            raise NotConfigured(f"the var {name} must be 0 or 1, not {text!r}")
+        return text == "1"
 
 
 def public_limits(settings: Settings) -> Limits:

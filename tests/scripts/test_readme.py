@@ -121,6 +121,7 @@ def test_prices_are_the_catalogs() -> None:
         [
             ", ".join(f"`{alias}`" for alias in aliases if not alias.startswith("@")),
             *(f"`{model.id}`", f"{model.window:,}", f"{model.input_price:.3f}", f"{model.output_price:.3f}"),
+            "" if model.cached_price is None else f"{model.cached_price:.3f}",
         ]
         for model, aliases in Catalog.standard().models()
     ]

@@ -61,7 +61,9 @@ def test_usage_comes_last() -> None:
     *_, finish, counted = chunks(whole_stream(HEAD, RunResult(success=True, answer="x", total_input_tokens=5)))
     assert finish["choices"][0]["finish_reason"] == "stop"  # type: ignore[index]
     assert counted["choices"] == []
-    assert counted["usage"] == {"prompt_tokens": 5, "completion_tokens": 0, "total_tokens": 5}
+    usage = {"prompt_tokens": 5, "completion_tokens": 0, "total_tokens": 5}
+    details = {"prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 0}}
+    assert counted["usage"] == {**usage, **details}
 
 
 def test_failure_ends_stream() -> None:

@@ -53,6 +53,11 @@ class Question:
 @click.option("--max-sub-calls", type=int, metavar="N", help="Calls to sub-models at most.")
 @click.option("--chunk-size", type=click.IntRange(1), metavar="N", help="Characters that a sub-model reads at once.")
 @click.option("--max-output", "max_output_tokens", type=click.IntRange(1), metavar="N", help="Tokens of each reply.")
+@click.option(
+    "--reasoning-effort",
+    type=click.Choice(["none", "minimal", "low", "medium", "high", "xhigh", "max"]),
+    help="How much models think that can.",
+)
 @click.option("--timeout", "timeout_seconds", type=POSITIVE, metavar="SECONDS", help="End the run after this.")
 @click.option("--no-cache", "use_cache", flag_value=False, default=None, help="Ask anew what was asked before.")
 @click.option("--include", multiple=True, metavar="PATTERN", help="From folders take only such files, as in '*.py'.")

@@ -138,7 +138,9 @@ def _numbers(result: RLMResult) -> str:
 
 def _work(result: RLMResult) -> list[str]:
     cached = f" (and {result.cached_sub_calls:,} cached)" if result.cached_sub_calls else ""
-    tokens = f"{result.total_input_tokens:,} tokens in, {result.total_output_tokens:,} out"
+    cached_tokens = f" ({result.cached_input_tokens:,} cached)" if result.cached_input_tokens else ""
+    thought = f" ({result.reasoning_tokens:,} thought)" if result.reasoning_tokens else ""
+    tokens = f"{result.total_input_tokens:,} tokens in{cached_tokens}, {result.total_output_tokens:,} out{thought}"
     return [count(result.iterations, "iteration"), count(result.sub_calls, "sub-call") + cached, tokens]
 
 

@@ -31,15 +31,19 @@ class ModelTotals:
     cost_usd: float = 0.0
     neurons: float = 0.0
     estimated: bool = False
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
     def plus(self, model: ModelSpec, usage: CallUsage) -> ModelTotals:
         return ModelTotals(
             calls=self.calls + 1,
             input_tokens=self.input_tokens + usage.input_tokens,
             output_tokens=self.output_tokens + usage.output_tokens,
-            cost_usd=self.cost_usd + model.cost(usage.input_tokens, usage.output_tokens),
+            cost_usd=self.cost_usd + model.bill(usage),
             neurons=self.neurons + model.neurons(usage.input_tokens, usage.output_tokens),
             estimated=self.estimated or usage.estimated,
+            cached_tokens=self.cached_tokens + usage.cached_tokens,
+            reasoning_tokens=self.reasoning_tokens + usage.reasoning_tokens,
         )
 
 
@@ -71,6 +75,14 @@ class RunUsage:
     @property
     def output_tokens(self) -> int:
         return sum(totals.output_tokens for _, totals in self.models)
+
+    @property
+    def cached_tokens(self) -> int:
+        return sum(totals.cached_tokens for _, totals in self.models)
+
+    @property
+    def reasoning_tokens(self) -> int:
+        return sum(totals.reasoning_tokens for _, totals in self.models)
 
     @property
     def estimated(self) -> bool:
@@ -194,7 +206,7 @@ class Ledger:
 
     def _count(self, call: str, role: Role, model: ModelSpec, usage: CallUsage, at_most_usd: float) -> None:
         self._totals[model.id] = self._totals.get(model.id, ModelTotals()).plus(model, usage)
-        cost = model.cost(usage.input_tokens, usage.output_tokens)
+        cost = model.bill(usage)
         self._spent_usd += cost
         self._doubtful_usd += max(0.0, at_most_usd - cost)
         if call in self._paid:

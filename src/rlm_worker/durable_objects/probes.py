@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from rlm_worker.adapters.bindings import binding, first_line
+from rlm_worker.adapters.providers.ai_binding import AIBinding
 from rlm_worker.adapters.r2 import R2Store
 from rlm_worker.adapters.workers_ai import WorkersAI
 from rlm_worker.messages import Message, ModelRequest
@@ -51,7 +52,7 @@ class BindingProbes:
     async def _ai(self) -> None:
         model = self._catalog.find(_PROBE_MODEL)
         if model is not None:
-            await WorkersAI(self._env).complete(ModelRequest(model, (Message("user", "Say OK."),), 4))
+            await WorkersAI(AIBinding(self._env)).complete(ModelRequest(model, (Message("user", "Say OK."),), 4))
 
     async def _sessions(self) -> None:
         await sessions(self._env).call("probe", "ping")

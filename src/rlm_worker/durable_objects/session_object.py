@@ -14,9 +14,9 @@ from pyodide.ffi import JsException
 from rlm_worker.adapters.analytics import AnalyticsEngine
 from rlm_worker.adapters.bindings import SystemClock, variable
 from rlm_worker.adapters.kv import KVCache
+from rlm_worker.adapters.providers.dispatch import AnyModel
 from rlm_worker.adapters.r2 import R2Store
 from rlm_worker.adapters.sandbox import DynamicWorkers
-from rlm_worker.adapters.workers_ai import WorkersAI
 from rlm_worker.http import HEARTBEAT, encode_event
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.openai.stream import ChatHead, ChatStream
@@ -40,7 +40,7 @@ def open_session(context: Any, env: Any, sandbox: DynamicWorkers) -> Session:
 
     def ports(journal: SessionJournal) -> RunPorts:
         return RunPorts(
-            model=WorkersAI(env),
+            model=AnyModel(env, settings.providers, settings.ai_gateway),
             journal=journal,
             events=journal,
             cache=KVCache(env),

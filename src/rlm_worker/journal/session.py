@@ -19,7 +19,8 @@ _SCHEMA = (
         model TEXT NOT NULL, messages TEXT, text TEXT NOT NULL, input_tokens INTEGER NOT NULL,
         output_tokens INTEGER NOT NULL, estimated INTEGER NOT NULL, cost_usd REAL NOT NULL, started_at REAL NOT NULL,
         duration_ms INTEGER NOT NULL, span TEXT, parent TEXT NOT NULL, finish_reason TEXT NOT NULL DEFAULT '',
-        at_most_usd REAL NOT NULL DEFAULT 0)""",
+        at_most_usd REAL NOT NULL DEFAULT 0, cached_tokens INTEGER NOT NULL DEFAULT 0,
+        reasoning_tokens INTEGER NOT NULL DEFAULT 0)""",
     """CREATE TABLE IF NOT EXISTS spans (
         number INTEGER PRIMARY KEY, start INTEGER, stop INTEGER, byte_start INTEGER, byte_stop INTEGER,
         overlap_bytes INTEGER NOT NULL DEFAULT 0)""",
@@ -29,19 +30,24 @@ _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS attempts (
         number INTEGER PRIMARY KEY, call TEXT NOT NULL, role TEXT NOT NULL, model TEXT NOT NULL,
         input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, estimated INTEGER NOT NULL,
-        cost_usd REAL NOT NULL, at_most_usd REAL NOT NULL, reason TEXT NOT NULL)""",
+        cost_usd REAL NOT NULL, at_most_usd REAL NOT NULL, reason TEXT NOT NULL,
+        cached_tokens INTEGER NOT NULL DEFAULT 0, reasoning_tokens INTEGER NOT NULL DEFAULT 0)""",
     *repl_journal.SCHEMA,
 )
-# What the first version's tables lack: a session that it wrote goes on.
+_TOKEN_DETAILS = ("cached_tokens", "reasoning_tokens")
+# What earlier versions' tables lack: a session that they wrote goes on.
 _ADDED_COLUMNS = (
     ("calls", "finish_reason", "TEXT NOT NULL DEFAULT ''"),
     ("calls", "at_most_usd", "REAL NOT NULL DEFAULT 0"),
     ("spans", "overlap_bytes", "INTEGER NOT NULL DEFAULT 0"),
+    *((table, column, "INTEGER NOT NULL DEFAULT 0") for table in ("calls", "attempts") for column in _TOKEN_DETAILS),
 )
 _CALL_COLUMNS = (
     "key, role, kind, model, messages, text, input_tokens, output_tokens, estimated, cost_usd, started_at, "
-    "duration_ms, span, parent, finish_reason, at_most_usd"
+    "duration_ms, span, parent, finish_reason, at_most_usd, cached_tokens, reasoning_tokens"
 )
+_USAGE_COLUMNS = "input_tokens, output_tokens, estimated, cached_tokens, reasoning_tokens, cost_usd"
+_ATTEMPT_COLUMNS = f"call, role, model, {_USAGE_COLUMNS}, at_most_usd, reason"
 # The facts that hold prompts too long for a row, each under its call's key.
 _PROMPTS = "prompt "
 
@@ -55,7 +61,7 @@ class SessionJournal:
         self._keys: set[str] | None = None
         tables = {str(name): str(sql) for name, sql in database.execute("SELECT name, sql FROM sqlite_master")}
         self._created = "facts" in tables
-        if self._created and "attempts" not in tables:
+        if self._created and any(column not in tables.get(table, "") for table, column, _ in _ADDED_COLUMNS):
             self._extend(tables)
 
     # Facts: small named values, such as the job and the result.
@@ -94,33 +100,30 @@ class SessionJournal:
     def book(self, attempt: FailedAttempt) -> None:
         usage = attempt.usage
         self._write(
-            "INSERT INTO attempts VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO attempts ({_ATTEMPT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
             *(attempt.call, attempt.role, attempt.model, usage.input_tokens, usage.output_tokens),
-            *(int(usage.estimated), attempt.cost_usd, attempt.at_most_usd, attempt.reason),
+            *(int(usage.estimated), usage.cached_tokens, usage.reasoning_tokens),
+            *(attempt.cost_usd, attempt.at_most_usd, attempt.reason),
         )
 
     def failed_attempts(self) -> list[FailedAttempt]:
         """Every attempt that was billed and brought no answer, in their order."""
-        rows = self._read(
-            "SELECT call, role, model, input_tokens, output_tokens, estimated, cost_usd, at_most_usd, reason"
-            " FROM attempts ORDER BY number"
-        )
+        rows = self._read(f"SELECT {_ATTEMPT_COLUMNS} FROM attempts ORDER BY number")  # noqa: S608 - a constant
         found: list[FailedAttempt] = []
-        for call, role, model, tokens_in, tokens_out, estimated, cost, at_most, reason in rows:
-            usage = CallUsage(_int(tokens_in), _int(tokens_out), bool(estimated))
+        for call, role, model, tokens_in, tokens_out, estimated, cached, reasoning, cost, at_most, reason in rows:
+            usage = _usage(tokens_in, tokens_out, estimated, cached, reasoning, cost)
             paid = (float(cost or 0), float(at_most or 0))
             found.append(FailedAttempt(str(call), _role(role), str(model), usage, *paid, str(reason)))
         return found
 
     def payments(self) -> Iterable[Payment]:
         """Every attempt that was billed, answered or not."""
-        columns = "role, model, input_tokens, output_tokens, estimated, at_most_usd"
+        columns = f"role, model, at_most_usd, {_USAGE_COLUMNS}"
         rows = self._read(f"SELECT key, {columns} FROM calls")  # noqa: S608 - a constant
         rows += self._read(f"SELECT call, {columns} FROM attempts")  # noqa: S608 - a constant
         for row in rows:
-            call, role, model, tokens_in, tokens_out, estimated, at_most = row
-            usage = CallUsage(_int(tokens_in), _int(tokens_out), bool(estimated))
-            yield Payment(str(call), _role(role), str(model), usage, float(at_most or 0))
+            call, role, model, at_most, *used = row
+            yield Payment(str(call), _role(role), str(model), _usage(*used), float(at_most or 0))
 
     def paid(self) -> Iterable[tuple[Role, str, CallUsage]]:
         """Role, model and usage of each call that was paid; of one that came to nothing, those of its last attempt."""
@@ -230,7 +233,7 @@ class SessionJournal:
     def _extend(self, tables: Mapping[str, str]) -> None:
         """Adds to an earlier version's tables what they lack."""
         for table, column, kind in _ADDED_COLUMNS:
-            if column not in tables[table]:
+            if table in tables and column not in tables[table]:
                 self._database.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
         self._create()
 
@@ -259,12 +262,13 @@ def _call_row(call: CallRecord, messages: str | None) -> tuple[Cell, ...]:
         *(call.key, call.role, call.kind, call.model, messages, call.text),
         *(usage.input_tokens, usage.output_tokens, int(usage.estimated), call.cost_usd),
         *(call.started_at, call.duration_ms, span, call.parent, call.finish_reason, call.at_most_usd),
+        *(usage.cached_tokens, usage.reasoning_tokens),
     )
 
 
 def _call(row: tuple[Cell, ...]) -> CallRecord:
     key, role, kind, model, messages, text, tokens_in, tokens_out, estimated, cost, *more = row
-    started, duration, span, parent, finish_reason, at_most = more
+    started, duration, span, parent, finish_reason, at_most, cached, reasoning = more
     return CallRecord(
         key=str(key),
         role=_role(role),
@@ -272,7 +276,7 @@ def _call(row: tuple[Cell, ...]) -> CallRecord:
         model=str(model),
         messages=_messages(str(messages) if messages else None),
         text=str(text),
-        usage=CallUsage(_int(tokens_in), _int(tokens_out), bool(estimated)),
+        usage=_usage(tokens_in, tokens_out, estimated, cached, reasoning, cost),
         cost_usd=float(cost or 0),
         started_at=float(started or 0),
         duration_ms=_int(duration),
@@ -280,6 +284,19 @@ def _call(row: tuple[Cell, ...]) -> CallRecord:
         parent=str(parent),
         finish_reason=str(finish_reason),
         at_most_usd=float(at_most or 0),
+    )
+
+
+def _usage(*columns: Cell) -> CallUsage:
+    """As it was booked: a price that has changed since does not change what was paid. Columns as `_USAGE_COLUMNS`."""
+    tokens_in, tokens_out, estimated, cached, reasoning, cost = columns
+    return CallUsage(
+        _int(tokens_in),
+        _int(tokens_out),
+        bool(estimated),
+        cached_tokens=_int(cached),
+        reasoning_tokens=_int(reasoning),
+        billed_usd=float(cost or 0),
     )
 
 

@@ -1,40 +1,23 @@
-"""The models: ids, aliases, windows and prices, each dated.
+"""The models of a deployment: found by id or alias, with a sentence for each that cannot be asked.
 
-Source: Cloudflare's Workers AI pricing and model pages, read in the weeks up to `CATALOG_DATE`. A deployment corrects
-or extends the table with the var `MODEL_OVERRIDES`, a JSON object from model id to the fields that differ.
+`prices` holds what is known of models, each figure dated and with its source. A deployment corrects, pins or extends
+the table with the var `MODEL_OVERRIDES`, and adds providers with the var `PROVIDERS`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from rlm_worker.errors import NotConfigured
-from rlm_worker.messages import ModelSpec
+from rlm_worker.messages import ModelSpec, direct_provider
+from rlm_worker.ports import Provider
 
-CATALOG_DATE = "2026-10-31"
+from .prices import CATALOG_DATE, MODELS
 
-_LLAMA_8B = "@cf/meta/llama-3.1-8b-instruct-fp8"
+__all__ = ["CATALOG_DATE", "Catalog"]
+
 _LLAMA_8B_FAST = "@cf/meta/llama-3.1-8b-instruct-fp8-fast"
 _LLAMA_70B = "@cf/meta/llama-3.3-70b-instruct-fp8-fast"
-
-_MODELS = (
-    ModelSpec("@cf/meta/llama-3.2-1b-instruct", 60_000, 0.027, 0.201, 2457, 18252),
-    ModelSpec("@cf/meta/llama-3.2-3b-instruct", 80_000, 0.051, 0.335, 4625, 30475),
-    ModelSpec(_LLAMA_8B, 32_000, 0.152, 0.287, 13778, 26128),
-    ModelSpec(_LLAMA_8B_FAST, 32_000, 0.045, 0.384, 4119, 34868, fallback=_LLAMA_8B, window_published=False),
-    ModelSpec(_LLAMA_70B, 24_000, 0.293, 2.253, 26668, 204805),
-    ModelSpec("@cf/meta/llama-4-scout-17b-16e-instruct", 131_000, 0.270, 0.850, 24545, 77273),
-    ModelSpec("@cf/mistralai/mistral-small-3.1-24b-instruct", 128_000, 0.351, 0.555, 31876, 50488),
-    ModelSpec("@cf/google/gemma-4-26b-a4b-it", 256_000, 0.100, 0.300, 9091, 27273),
-    ModelSpec("@cf/qwen/qwen3-30b-a3b-fp8", 32_768, 0.051, 0.335, 4625, 30475),
-    ModelSpec("@cf/qwen/qwen2.5-coder-32b-instruct", 32_768, 0.660, 1.000, 60000, 90909),
-    ModelSpec("@cf/openai/gpt-oss-20b", 128_000, 0.200, 0.300, 18182, 27273),
-    ModelSpec("@cf/openai/gpt-oss-120b", 128_000, 0.350, 0.750, 31818, 68182),
-    ModelSpec("@cf/ibm-granite/granite-4.0-h-micro", 131_000, 0.017, 0.112, 1542, 10158),
-    ModelSpec("@cf/zai-org/glm-4.7-flash", 131_072, 0.060, 0.400, 5500, 36400),
-)
 
 # The two short names outlived the models that they once meant (withdrawn on 2026-05-30); the rest save typing.
 _ALIASES = {
@@ -49,62 +32,114 @@ _ALIASES = {
     "mistral-small-3.1": "@cf/mistralai/mistral-small-3.1-24b-instruct",
     "gemma-4-26b": "@cf/google/gemma-4-26b-a4b-it",
     "qwen3-30b": "@cf/qwen/qwen3-30b-a3b-fp8",
+    "qwen3.8-27b": "@cf/qwen/qwen3.8-27b",
     "qwen2.5-coder-32b": "@cf/qwen/qwen2.5-coder-32b-instruct",
     "gpt-oss-20b": "@cf/openai/gpt-oss-20b",
     "gpt-oss-120b": "@cf/openai/gpt-oss-120b",
     "granite-4.0-h-micro": "@cf/ibm-granite/granite-4.0-h-micro",
     "glm-4.7-flash": "@cf/zai-org/glm-4.7-flash",
+    "glm-5.2": "@cf/zai-org/glm-5.2",
+    "glm-5.3-flash": "@cf/zai-org/glm-5.3-flash",
+    "nemotron-3-120b": "@cf/nvidia/nemotron-3-120b-a12b",
+    "deepseek-v4-flash": "@cf/deepseek-ai/deepseek-v4-flash-0731",
+    "deepseek-v4-pro": "@cf/deepseek-ai/deepseek-v4-pro-0813",
+    "kimi-k2.6": "@cf/moonshotai/kimi-k2.6",
+    "kimi-k2.7-code": "@cf/moonshotai/kimi-k2.7-code",
 }
 
 
 class Catalog:
-    """The models of one deployment, found by id or alias."""
+    """The models of one deployment; `gateway` names the AI Gateway that third parties' models need."""
 
-    def __init__(self, models: Mapping[str, ModelSpec], aliases: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, ModelSpec],
+        aliases: Mapping[str, str],
+        *,
+        providers: Mapping[str, Provider] | None = None,
+        gateway: str = "",
+    ) -> None:
         self._models = dict(models)
         self._aliases = dict(aliases)
+        self._providers = dict(providers or {})
+        self._gateway = gateway
 
     @classmethod
     def standard(cls) -> Catalog:
-        return cls({model.id: model for model in _MODELS}, _ALIASES)
+        return cls({model.id: model for model in MODELS}, _ALIASES)
 
-    def with_overrides(self, overrides: str) -> Catalog:
-        """Applies the JSON of `MODEL_OVERRIDES`; raises `NotConfigured` where it is not of that form."""
-        models = dict(self._models)
-        for model_id, fields in _parsed(overrides).items():
-            models[model_id] = _overridden(model_id, models.get(model_id), fields)
-        return Catalog(models, self._aliases)
+    def with_models(self, models: Iterable[ModelSpec], aliases: Mapping[str, str]) -> Catalog:
+        """The same with models and aliases that replace, or come to, those that are there."""
+        known = {**self._models, **{model.id: model for model in models}}
+        # A name that means another model now is no model of its own any more.
+        shadowed = {name for name, meant in aliases.items() if name != meant}
+        left = {model_id: model for model_id, model in known.items() if model_id not in shadowed}
+        return Catalog(left, {**self._aliases, **aliases}, providers=self._providers, gateway=self._gateway)
+
+    def with_providers(self, providers: Mapping[str, Provider], gateway: str) -> Catalog:
+        """The same with the models that each provider is known to serve."""
+        served = [
+            replace(model, id=f"{provider.name}:{model.id.removeprefix(f'{provider.vendor}/')}")
+            for provider in providers.values()
+            for model in self._models.values()
+            if provider.vendor and model.id.startswith(f"{provider.vendor}/")
+        ]
+        known = {**self._models, **{model.id: model for model in served}}
+        return Catalog(known, self._aliases, providers=providers, gateway=gateway)
 
     def find(self, name: str) -> ModelSpec | None:
         """The model of that id or alias; None where there is none."""
         return self._models.get(self._aliases.get(name, name))
 
+    def answering(self, name: str, asked: ModelSpec | None = None) -> ModelSpec:
+        """Who has answered under that name: a model of the catalogue, else a stranger at the price of the one asked.
+
+        A stranger in the place of one of Workers AI's own is a server on a developer's machine, which charges nothing.
+        """
+        known = self.find(name)
+        if known is not None:
+            return known
+        if asked is None or asked.provider == "workers-ai":
+            return ModelSpec(name, 0, 0.0, 0.0)
+        return replace(asked, id=name)
+
+    def obstacle(self, model: ModelSpec) -> str:
+        """Why a model cannot be asked and what mends it; empty where it can."""
+        direct = direct_provider(model.id)
+        if direct:
+            provider = self._providers.get(direct)
+            if provider is None:
+                return self._no_provider(direct)
+            missing = " and ".join(provider.missing_secrets)
+            return f"needs the secret {missing}: wrangler secret put {provider.missing_secrets[0]}" if missing else ""
+        if model.vendor_needs_gateway and not self._gateway:
+            return 'needs an AI Gateway: set the var AI_GATEWAY to its id ("default" is created by itself)'
+        return ""
+
+    def unknown(self, name: str) -> str:
+        """Why there is no model of that name, and what mends it."""
+        direct = direct_provider(name)
+        if direct and direct not in self._providers:
+            return self._no_provider(direct)
+        if direct:
+            return (
+                "window and price are not known: add them to the var MODEL_OVERRIDES, "
+                f'{{"{name[:200]}": {{"window": tokens, "input_price": dollars, "output_price": dollars}}}}'
+            )
+        return f"unknown model; known are {', '.join(self.names())}"
+
+    def _no_provider(self, name: str) -> str:
+        known = ", ".join(self._providers) or "none"
+        return f"the var PROVIDERS has no provider {name!r}; it has {known}"
+
     def fallback_of(self, model: ModelSpec) -> ModelSpec | None:
         return self._models.get(model.fallback) if model.fallback else None
 
     def names(self) -> list[str]:
-        """Every name that `find` knows, aliases first."""
-        return [*self._aliases, *self._models]
+        """Every name that can be asked, aliases first."""
+        usable = [model.id for model in self._models.values() if not self.obstacle(model)]
+        return [*self._aliases, *usable]
 
     def models(self) -> list[tuple[ModelSpec, list[str]]]:
         """Each model with its aliases."""
         return [(model, [a for a, m in self._aliases.items() if m == model.id]) for model in self._models.values()]
-
-
-def _parsed(overrides: str) -> dict[str, dict[str, object]]:
-    try:
-        parsed = json.loads(overrides)
-    except ValueError as error:
-        raise NotConfigured(f"MODEL_OVERRIDES is not JSON: {error}") from None
-    if not isinstance(parsed, dict) or not all(isinstance(fields, dict) for fields in parsed.values()):
-        raise NotConfigured("MODEL_OVERRIDES must be a JSON object of objects")
-    return parsed
-
-
-def _overridden(model_id: str, known: ModelSpec | None, fields: Mapping[str, object]) -> ModelSpec:
-    try:
-        if known is not None:
-            return replace(known, **fields)  # type: ignore[arg-type]
-        return ModelSpec(id=model_id, **fields)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise NotConfigured(f"MODEL_OVERRIDES, {model_id}: {error}") from None

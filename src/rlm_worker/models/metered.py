@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from rlm_worker.budget.ledger import Ledger, Reservation
 from rlm_worker.errors import ModelError, Work
-from rlm_worker.messages import CallUsage, ModelReply, ModelRequest, OutputExhausted, UnusableReply
+from rlm_worker.messages import CallUsage, Declined, ModelReply, ModelRequest, OutputExhausted, UnusableReply
 from rlm_worker.ports import CallRecord, Clock, DeltaSink, FailedAttempt, Journal, Model
 
 from .catalog import Catalog
@@ -48,7 +48,7 @@ class Metered:
     ) -> ModelReply:
         usage = reply.usage or self.pricing.estimated_usage(request, reply.text)
         reply = replace(reply, usage=usage).with_finish_reason(request)
-        model = self.catalog.find(reply.model) or request.model
+        model = self.catalog.answering(reply.model, request.model)
         seconds = self.clock.now() - started
         at_most = self._at_most(request, usage)
         self.journal.record(
@@ -60,7 +60,7 @@ class Metered:
                 messages=request.messages,
                 text=reply.text,
                 usage=usage,
-                cost_usd=model.cost(usage.input_tokens, usage.output_tokens),
+                cost_usd=model.bill(usage),
                 started_at=started,
                 duration_ms=round(seconds * 1000),
                 span=request.span,
@@ -80,7 +80,7 @@ class Metered:
             self.ledger.release(reservation)
             return
         model = request.model
-        cost = model.cost(usage.input_tokens, usage.output_tokens)
+        cost = model.bill(usage)
         at_most, reason = self._at_most(request, usage), str(error) or type(error).__name__
         self.journal.book(FailedAttempt(request.call, request.role, model.id, usage, cost, at_most, reason))
         self.ledger.settle(reservation, model, usage, at_most)
@@ -91,6 +91,8 @@ class Metered:
             return error.usage or self.pricing.estimated_usage(request, error.text)
         if isinstance(error, OutputExhausted):
             return error.usage or self.pricing.usage_under_way(request)
+        if isinstance(error, Declined) and error.usage is not None:
+            return error.usage
         work = _work(error)
         if work == "unfinished":
             return self.pricing.usage_under_way(request)

@@ -37,8 +37,11 @@ class Pricing:
 
     def affordable_output(self, request: ModelRequest, usd: float) -> int:
         """How many tokens an answer may have so that the call surely costs no more than that; may be negative."""
-        prompt = request.model.cost(max_prompt_tokens(request), 0)
-        return int((usd - prompt) * _MILLION / request.model.output_price) - 1
+        tokens = max_prompt_tokens(request)
+        price = request.model.prices(tokens).output
+        if not price:
+            return request.model.window
+        return int((usd - request.model.cost(tokens, 0)) * _MILLION / price) - 1
 
     def usage_under_way(self, request: ModelRequest) -> CallUsage:
         """What an attempt has used that was sent and given up, if the model writes as much as it may."""

@@ -26,7 +26,9 @@ from .schemas import (
     ChatMessage,
     ChatRequest,
     Choice,
+    CompletionDetails,
     FinishReason,
+    PromptDetails,
     RunNumbers,
     Usage,
 )
@@ -80,7 +82,13 @@ def finish_reason(result: RunResult) -> FinishReason:
 
 def usage(result: RunResult) -> Usage:
     tokens_in, tokens_out = result.total_input_tokens, result.total_output_tokens
-    return Usage(prompt_tokens=tokens_in, completion_tokens=tokens_out, total_tokens=tokens_in + tokens_out)
+    return Usage(
+        prompt_tokens=tokens_in,
+        completion_tokens=tokens_out,
+        total_tokens=tokens_in + tokens_out,
+        prompt_tokens_details=PromptDetails(cached_tokens=result.cached_input_tokens),
+        completion_tokens_details=CompletionDetails(reasoning_tokens=result.reasoning_tokens),
+    )
 
 
 def numbers(result: RunResult) -> RunNumbers:
@@ -95,6 +103,8 @@ def _config(chat: ChatRequest, catalog: Catalog) -> RunConfig:
         chosen["max_output_tokens"] = min(MAX_OUTPUT_TOKENS, *limits)
     if chat.temperature is not None:
         chosen["temperature"] = chat.temperature
+    if chat.reasoning_effort is not None:
+        chosen["reasoning_effort"] = chat.reasoning_effort
     own = chat.rlm or RunConfig()
     return RunConfig.model_validate({**chosen, **{name: getattr(own, name) for name in own.model_fields_set}})
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from rlm_worker.errors import InvalidRequest
+from rlm_worker.messages import Effort
 from rlm_worker.wire.requests import RunConfig, refusal
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
@@ -102,6 +103,7 @@ class ChatRequest(_Chat):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     response_format: ResponseFormat | None = None
+    reasoning_effort: Effort | None = None
     n: int = 1
     modalities: list[str] | None = None
     rlm: RunConfig | None = None
@@ -119,7 +121,6 @@ class ChatRequest(_Chat):
     service_tier: str | None = None
     store: bool | None = None
     metadata: dict[str, str] | None = None
-    reasoning_effort: str | None = None
     verbosity: str | None = None
     prediction: dict[str, object] | None = None
     parallel_tool_calls: bool | None = None
@@ -134,12 +135,26 @@ class ChatRequest(_Chat):
     web_search_options: object = None
 
 
+class PromptDetails(BaseModel):
+    """Which of the prompts' tokens came from a prefix cache."""
+
+    cached_tokens: int
+
+
+class CompletionDetails(BaseModel):
+    """Which of the answers' tokens were thought and not said."""
+
+    reasoning_tokens: int
+
+
 class Usage(BaseModel):
     """Tokens of the whole run, every call to every model counted."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptDetails
+    completion_tokens_details: CompletionDetails
 
 
 class RunNumbers(BaseModel):

@@ -49,5 +49,5 @@ class Task:
 
     def cost_of(self, reply: ModelReply) -> float:
         """What a reply has cost, in US dollars, whenever it was paid."""
-        model = self.run.ports.catalog.find(reply.model)
-        return model.cost(reply.usage.input_tokens, reply.usage.output_tokens) if model and reply.usage else 0.0
+        model = self.run.ports.catalog.answering(reply.model, self.run.sub)
+        return model.bill(reply.usage) if reply.usage else 0.0

@@ -73,12 +73,19 @@ class Run:
     @property
     def root_output(self) -> int:
         """How many tokens the root model may write at once."""
-        return min(self.job.config.max_output_tokens or ROOT_OUTPUT_TOKENS, self.root.window // 2)
+        return min(self._output(self.root, ROOT_OUTPUT_TOKENS), self.root.window // 2)
 
     @property
     def sub_output(self) -> int:
         """How many tokens a sub-model may write at once."""
-        return min(self.job.config.max_output_tokens or SUB_OUTPUT_TOKENS, self.sub.window // 4)
+        return min(self._output(self.sub, SUB_OUTPUT_TOKENS), self.sub.window // 4)
+
+    def _output(self, model: ModelSpec, usual: int) -> int:
+        """What the caller allows, else what is usual; a model that thinks needs room for that too."""
+        config = self.job.config
+        if config.max_output_tokens is not None:
+            return config.max_output_tokens
+        return max(usual, model.output_floor) if model.thinks(config.reasoning_effort) else usual
 
     def request(
         self, role: Role, kind: CallKind, messages: tuple[Message, ...], span: Span | None = None
@@ -92,6 +99,7 @@ class Run:
             role=role,
             kind=kind,
             span=span,
+            effort=self.job.config.reasoning_effort,
         )
 
     def has_time_for(self, role: Role, *, calls: int = 1) -> bool:
@@ -143,7 +151,8 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
     """Puts a run together, its ledger filled with what the journal says was paid."""
     ledger = Ledger(_limits(job), ports.clock.now)
     for paid in ports.journal.payments():
-        ledger.restore(paid.call, paid.role, _found(ports.catalog, paid.model), paid.usage, paid.at_most_usd)
+        model = ports.catalog.answering(paid.model)
+        ledger.restore(paid.call, paid.role, model, paid.usage, paid.at_most_usd)
     stack = ModelStack(ports.model, ports.journal, ports.clock, ports.catalog, ports.deployment, ledger)
     grant = Grant(ports.accounts, job.owner, job.run_id, job.granted_usd, ports.journal.cut_off_usd())
     return Run(

@@ -23,6 +23,7 @@ _MAX_KEY_CHARACTERS = 255
 _MAX_SCHEMA_CHARACTERS = 32_000
 # What does not change the answer does not change the session's name.
 _IRRELEVANT = frozenset({"use_cache"})
+_CAME_LATER = ("reasoning_effort",)
 
 
 async def prepare_job(
@@ -62,6 +63,9 @@ async def prepare_job(
 
 def _digest(request: RunRequest, config: RunConfig, manifest: ContextManifest, owner: str) -> str:
     decides = config.model_dump(exclude=set(_IRRELEVANT))
+    for name in _CAME_LATER:  # a request that does not use them has the name that it had before there were any
+        if decides[name] is None:
+            del decides[name]
     return _sha256([owner, manifest.identity, request.query, decides, request.response_schema, _prompt_version(config)])
 
 
@@ -77,10 +81,12 @@ def _resolved(config: RunConfig, settings: Settings) -> RunConfig:
     problems: list[FieldProblem] = []
     ids: dict[str, str] = {}
     for field_name, path in (("root_model", "config.rootModel"), ("sub_model", "config.subModel")):
-        model = settings.catalog.find(getattr(config, field_name))
+        name = getattr(config, field_name)
+        model = settings.catalog.find(name)
         if model is None:
-            known = ", ".join(settings.catalog.names())
-            problems.append(FieldProblem(path, f"unknown model; known are {known}"))
+            problems.append(FieldProblem(path, settings.catalog.unknown(name)))
+        elif obstacle := settings.catalog.obstacle(model):
+            problems.append(FieldProblem(path, f"{model.id} {obstacle}"))
         else:
             ids[field_name] = model.id
     if problems:

@@ -31,6 +31,8 @@ def as_cache_hit(result: RunResult) -> RunResult:
             "cached_sub_calls": result.sub_calls + result.cached_sub_calls,
             "total_input_tokens": 0,
             "total_output_tokens": 0,
+            "cached_input_tokens": 0,
+            "reasoning_tokens": 0,
             "neurons": 0.0,
             "cost_usd": 0.0,
             "models": [],

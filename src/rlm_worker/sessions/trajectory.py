@@ -32,6 +32,8 @@ async def call_rows(calls: list[CallRecord], query: str, reader: ContextReader) 
             cost_usd=round(call.cost_usd, 10),
             duration_ms=call.duration_ms,
             started_at=timestamp(call.started_at),
+            cached_input_tokens=call.usage.cached_tokens,
+            reasoning_tokens=call.usage.reasoning_tokens,
         )
 
 

@@ -68,6 +68,8 @@ def _result(run: Run, strategy: str, outcome: Outcome | None) -> RunResult:
         cached_sub_calls=usage.cached_sub_calls,
         total_input_tokens=usage.input_tokens,
         total_output_tokens=usage.output_tokens,
+        cached_input_tokens=usage.cached_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
         neurons=round(usage.neurons, 6),
         cost_usd=round(usage.cost_usd, 10),
         estimated=usage.estimated,
@@ -84,6 +86,8 @@ def _result(run: Run, strategy: str, outcome: Outcome | None) -> RunResult:
                 output_tokens=totals.output_tokens,
                 cost_usd=round(totals.cost_usd, 10),
                 estimated=totals.estimated,
+                cached_input_tokens=totals.cached_tokens,
+                reasoning_tokens=totals.reasoning_tokens,
             )
             for model, totals in usage.models
         ],

@@ -168,8 +168,8 @@ class _ChunkReader:
 
     def _announce(self, reading: Reading, reply: ModelReply | None, cached: bool, started: float) -> None:
         usage = reply.usage if reply and not cached else None
-        model = self.run.ports.catalog.find(reply.model) if reply else None
-        cost = model.cost(usage.input_tokens, usage.output_tokens) if model and usage else 0.0
+        model = self.run.ports.catalog.answering(reply.model, self.run.sub) if reply else self.run.sub
+        cost = model.bill(usage) if usage else 0.0
         self.run.emit(
             SubcallEvent(
                 chunk=reading.span.index,

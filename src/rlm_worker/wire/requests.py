@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from rlm_worker.errors import FieldProblem, InvalidRequest, MalformedBody
+from rlm_worker.messages import Effort
 
 from .base import Wire
 
 StrategyName = Literal["auto", "direct", "map_reduce", "repl"]
 
-# No model reads more characters at once than this: the catalogue's widest window (256,000 tokens) at four a token.
+# No chunk has more characters than this: 256,000 tokens at four a token. Beyond, models lose what stands in between.
 MAX_CHUNK_SIZE = 1_024_000
 MAX_QUERY_CHARACTERS = 16_000
 MAX_NAME_CHARACTERS = 1_024
@@ -69,6 +70,7 @@ class RunConfig(Wire):
     timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
     temperature: Annotated[float, Field(ge=0, le=5)] = 0.0
     max_output_tokens: Annotated[int, Field(ge=1, le=MAX_OUTPUT_TOKENS)] | None = None
+    reasoning_effort: Effort | None = None
     cell_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
     max_output_characters: Annotated[int, Field(ge=200, le=200_000)] = 8_000
 

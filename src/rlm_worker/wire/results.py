@@ -55,10 +55,16 @@ class ModelUsage(Wire):
     output_tokens: int
     cost_usd: float
     estimated: bool = False
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 class RunResult(Wire):
-    """The result of a run; tokens are what the models reported, cost follows from them and the catalogue's prices."""
+    """The result of a run; tokens are what the models reported, cost follows from them and the catalogue's prices.
+
+    `cachedInputTokens` are those of the input that a provider's prefix cache held, `reasoningTokens` those of the
+    output that were thought and not said.
+    """
 
     success: bool
     answer: str | None = None
@@ -67,6 +73,8 @@ class RunResult(Wire):
     cached_sub_calls: int = 0
     total_input_tokens: int = 0
     total_output_tokens: int = 0
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
     neurons: float = 0.0
     cost_usd: float = 0.0
     estimated: bool = False
@@ -192,6 +200,8 @@ class TrajectoryCall(Answer):
     cost_usd: float
     duration_ms: int
     started_at: str
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 class TrajectoryAttempt(Answer):

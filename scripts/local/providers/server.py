@@ -1,0 +1,185 @@
+"""A provider's stand-in: a script that is played over the provider's own HTTP, and a bill of every answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from scripts.local.scripted.calls import CallEntry, ChatCall, Reply, cut_to_tokens, digest_of
+from scripts.local.scripted.rules import nothing_found
+from scripts.local.scripted.script import Script
+
+from .served import Charge, Refused, ServedModel, Tokens, Trouble
+
+_MAX_BODY_BYTES = 1 << 27
+_START_SECONDS = 10.0
+
+
+class ProviderServer(Script, ABC):
+    """Serves at `url`, the base URL that the provider's own SDK takes; `key` opens it.
+
+    `thinking_tokens` is what a model that is told to think uses up before it says a word.
+    """
+
+    def __init__(self, *, key: str, models: Mapping[str, ServedModel], port: int = 0) -> None:
+        self.models = dict(models)
+        self.key = key
+        self.thinking_tokens = 0
+        self.charges: list[Charge] = []
+        self._troubles: list[Trouble] = []
+        self._struck: Counter[int] = Counter()
+        super().__init__()
+        self._port = port
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping: asyncio.Event
+        self.url = ""
+
+    def reset(self) -> None:
+        super().reset()
+        self.charges, self.troubles, self.thinking_tokens = [], [], 0
+
+    @property
+    def troubles(self) -> Sequence[Trouble]:
+        return self._troubles
+
+    @troubles.setter
+    def troubles(self, troubles: Sequence[Trouble]) -> None:
+        self._troubles, self._struck = list(troubles), Counter()
+
+    def charged(self, model: str | None = None) -> float:
+        """US dollars for all answers, or for those of one model."""
+        return sum(charge.usd for charge in self.charges if model in (None, charge.model))
+
+    @abstractmethod
+    def routes(self) -> Iterable[web.RouteDef]:
+        """The provider's own routes."""
+
+    @abstractmethod
+    def base_path(self) -> str:
+        """What stands between host and route in the base URL."""
+
+    @abstractmethod
+    def error(self, trouble: Trouble) -> dict[str, object]:
+        """The body of a refusal."""
+
+    # One request, from its body to its answer.
+
+    def call_of(self, body: Mapping[str, object], messages: tuple[tuple[str, object], ...]) -> ChatCall:
+        model = str(body.get("model", ""))
+        digest = digest_of(model, messages)
+        return ChatCall(
+            number=len(self.calls) + 1,
+            attempt=self.attempt(digest),
+            model=model,
+            messages=messages,
+            params={name: value for name, value in body.items() if name not in {"messages", "model"}},
+            options={},
+            digest=digest,
+        )
+
+    def strike(self, call: ChatCall) -> Trouble | None:
+        """The first trouble that a call falls under, counted."""
+        for index, trouble in enumerate(self._troubles):
+            if (trouble.times is None or self._struck[index] < trouble.times) and trouble.concerns(call):
+                self._struck[index] += 1
+                return trouble
+        return None
+
+    def served(self, name: str) -> ServedModel:
+        """The model of that name; a dated version is the same model."""
+        known = next((model for model in self.models if name == model or name.startswith(f"{model}-20")), None)
+        if known is None:
+            raise Refused(Trouble(404, "not_found_error", f"model: {name}"))
+        return self.models[known]
+
+    def answer_to(self, call: ChatCall, limit: int) -> tuple[str, bool]:
+        """The words within that many tokens, and whether they were cut."""
+        for rule in self.rules:
+            found = rule(call)
+            if found is not None:
+                content = found.content if isinstance(found, Reply) else found
+                return cut_to_tokens(str(content), limit)
+        return cut_to_tokens(nothing_found(call), limit)
+
+    def charge(self, call: ChatCall, tokens: Tokens) -> float:
+        """Writes an answer down on the bill; gives its US dollars."""
+        usd = tokens.usd(self.served(call.model))
+        self.charges.append(Charge(call.model, tokens, usd))
+        return usd
+
+    async def pause(self, entry: CallEntry) -> None:
+        await asyncio.sleep(self.latency(entry.call) if callable(self.latency) else self.latency)
+
+    def refused(self, trouble: Trouble) -> web.Response:
+        return web.json_response(self.error(trouble), status=trouble.status, headers=dict(trouble.headers))
+
+    # Serving.
+
+    def start(self) -> Self:
+        """Serves in a thread of its own until `stop`."""
+        ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), daemon=True)
+        self._thread.start()
+        if not ready.wait(_START_SECONDS):
+            raise TimeoutError("the provider's stand-in did not start")
+        return self
+
+    def stop(self) -> None:
+        if self._loop is not None and self._thread is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join(_START_SECONDS)
+            self._loop = None
+
+    async def _serve(self, ready: threading.Event) -> None:
+        self._stopping = asyncio.Event()
+        app = web.Application(client_max_size=_MAX_BODY_BYTES)
+        app.add_routes(self.routes())
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", self._port, backlog=2048)
+        await site.start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}{self.base_path()}"
+        self._loop = asyncio.get_running_loop()
+        ready.set()
+        await self._stopping.wait()
+        self.release()
+        await runner.cleanup()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def halves(events: Sequence[tuple[str, object]], *, whole: bool) -> Iterator[tuple[str, object]]:
+    """All events, or the first half of them."""
+    yield from events if whole else events[: max(1, len(events) // 2)]
+
+
+def event_bytes(name: str, data: object) -> bytes:
+    """One server-sent event; without a name, its data alone."""
+    text = data if isinstance(data, str) else json.dumps(data)
+    return f"{f'event: {name}{chr(10)}' if name else ''}data: {text}\n\n".encode()
+
+
+async def body_of(request: web.Request) -> dict[str, object]:
+    """The request's JSON; raises `Refused`."""
+    try:
+        body = json.loads(await request.read())
+    except ValueError:
+        raise Refused(Trouble(400, "invalid_request_error", "the body is not JSON")) from None
+    if not isinstance(body, dict):
+        raise Refused(Trouble(400, "invalid_request_error", "the body is not an object"))
+    return body

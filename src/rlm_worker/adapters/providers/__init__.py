@@ -1,0 +1,1 @@
+"""Models beside Workers AI's own: other people's shapes, over HTTP or through the gateway of the binding `AI`."""

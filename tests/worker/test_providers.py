@@ -1,0 +1,367 @@
+"""Models of other providers: their stand-ins answer, and what they charge is what the result says."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+
+from rlm_worker.models.catalog import Catalog
+from scripts.local.providers.anthropic_api import AnthropicServer
+from scripts.local.providers.openai_api import OpenAIServer
+from scripts.local.providers.served import ServedModel, Trouble
+from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.scripted.calls import CallEntry, count_tokens
+from scripts.local.scripted.model import ScriptedModel
+from scripts.local.scripted.rules import fixed
+from tests.worker.stored_state import databases, opened
+from tests.worker.texts import haystack, needle, unheard
+
+pytestmark = pytest.mark.worker
+
+ANTHROPIC_KEY = "sk-ant-api03-nobody-may-see-this-one"
+ROUTER_KEY = "sk-or-v1-nor-may-anybody-see-that-one"
+SECRETS = (ANTHROPIC_KEY, ROUTER_KEY)
+CLAUDE, SONNET = "claude-haiku-4-5", "claude-sonnet-5-5"
+LARGE, SMALL, OTHER = "vendor/large", "vendor/small", "vendor/other"
+SUB = "@cf/meta/llama-3.1-8b-instruct-fp8-fast"
+CATALOG = Catalog.standard()
+TEXT = haystack(600_000, needle(), at=0.7)
+QUERY = "number for amber-fox?"
+ROUTER_PRICES = {"input_price": 0.5, "output_price": 1.5, "window": 100_000, "dated": "2026-11-20"}
+
+
+def variables(anthropic: AnthropicServer, router: OpenAIServer, **more: str) -> dict[str, str]:
+    providers = {
+        "anthropic": {"type": "anthropic", "url": anthropic.url, "key": "ANTHROPIC_API_KEY"},
+        "openrouter": {
+            "type": "openai",
+            "url": router.url,
+            "key": "OPENROUTER_API_KEY",
+            "body": {"provider": {"data_collection": "deny"}, "models": [OTHER]},
+        },
+        "unpaid": {"type": "anthropic", "url": anthropic.url, "key": "NOBODY_HAS_SET_THIS"},
+    }
+    overrides = {
+        f"openrouter:{LARGE}": ROUTER_PRICES,
+        f"openrouter:{SMALL}": {**ROUTER_PRICES, "reasoning": "switchable", "efforts": ["low", "high"]},
+    }
+    return {
+        "PROVIDERS": json.dumps(providers),
+        "MODEL_OVERRIDES": json.dumps(overrides),
+        "ANTHROPIC_API_KEY": ANTHROPIC_KEY,
+        "OPENROUTER_API_KEY": ROUTER_KEY,
+        "MODEL_BACKOFF_SECONDS": "0.02",
+        "MODEL_ATTEMPTS": "4",
+        "MODEL_TIMEOUT_SECONDS": "20",
+        **more,
+    }
+
+
+@pytest.fixture(scope="module")
+def anthropic_server() -> Iterator[AnthropicServer]:
+    models = {
+        CLAUDE: ServedModel(),
+        SONNET: ServedModel(1_000_000, 2.0, 10.0, 0.1, 2.5, sampling=False),
+    }
+    with AnthropicServer(key=ANTHROPIC_KEY, models=models) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def router_server() -> Iterator[OpenAIServer]:
+    models = {
+        LARGE: ServedModel(100_000, 0.5, 1.5, 0.05, 0.5),
+        SMALL: ServedModel(100_000, 0.07, 0.21, 0.07, 0.07),
+        OTHER: ServedModel(100_000, 0.9, 0.9, 0.9, 0.9),
+    }
+    with OpenAIServer(key=ROUTER_KEY, models=models, flavour="openrouter") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def served(
+    scripted_server: ScriptedModel,
+    anthropic_server: AnthropicServer,
+    router_server: OpenAIServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[DevProcess]:
+    state = tmp_path_factory.mktemp("state")
+    with DevProcess(state, ai=scripted_server.url, variables=variables(anthropic_server, router_server)) as process:
+        yield process
+
+
+@pytest.fixture
+def anthropic(anthropic_server: AnthropicServer) -> AnthropicServer:
+    anthropic_server.reset()
+    return anthropic_server
+
+
+@pytest.fixture
+def router(router_server: OpenAIServer) -> OpenAIServer:
+    router_server.reset()
+    return router_server
+
+
+Ask = Callable[..., httpx.Response]
+
+
+@pytest.fixture
+def ask(served: DevProcess, scripted: ScriptedModel, anthropic: AnthropicServer, router: OpenAIServer) -> Ask:
+    def post(context: str = "The sky is blue.", query: str = "", **config: object) -> httpx.Response:
+        query = query or f"Which colour has the sky? ({unheard('q')})"
+        body = {"context": context, "query": query, "config": {"useCache": False, **config}}
+        return httpx.post(f"{served.url}/rlm", json=body, timeout=120)
+
+    return post
+
+
+def by_model(result: Mapping[str, object]) -> dict[str, float]:
+    models = result["models"]
+    assert isinstance(models, list)
+    return {usage["model"]: usage["costUsd"] for usage in models}
+
+
+def billed(entries: list[CallEntry]) -> float:
+    """What Workers AI charges for these calls, in US dollars."""
+    model = CATALOG.find(SUB)
+    assert model is not None
+    return sum(model.cost(entry.call.prompt_tokens, max(1, count_tokens(str(entry.answer)))) for entry in entries)
+
+
+def test_claude_roots_workers_ai(ask: Ask, scripted: ScriptedModel, anthropic: AnthropicServer) -> None:
+    """600,000 characters, Claude as root, Workers AI as sub: cost by model as both stand-ins have charged it."""
+    result = ask(TEXT, QUERY, rootModel=f"anthropic:{CLAUDE}", chunkSize=20_000).json()
+    assert "7481932" in result["answer"]
+    assert (result["rootModel"], result["coverage"]) == (f"anthropic:{CLAUDE}", 1.0)
+    costs = by_model(result)
+    assert costs[f"anthropic:{CLAUDE}"] == pytest.approx(anthropic.charged(CLAUDE), abs=1e-9)
+    assert costs[SUB] == pytest.approx(billed(scripted.answered), abs=1e-9)
+    assert result["costUsd"] == pytest.approx(anthropic.charged() + billed(scripted.answered), abs=1e-9)
+    assert len(anthropic.charges) == result["iterations"]
+    assert len(scripted.answered) == result["subCalls"] >= 30
+    asked = anthropic.calls[0].call
+    assert asked.params["system"][-1]["cache_control"] == {"type": "ephemeral"}  # type: ignore[index]
+
+
+def test_router_reads_and_answers(ask: Ask, router: OpenAIServer) -> None:
+    """600,000 characters, OpenRouter for both: what it says that a call cost is the bill."""
+    models = {"rootModel": f"openrouter:{LARGE}", "subModel": f"openrouter:{SMALL}"}
+    result = ask(TEXT, QUERY, **models, chunkSize=20_000).json()
+    assert "7481932" in result["answer"]
+    costs = by_model(result)
+    assert costs[f"openrouter:{LARGE}"] == pytest.approx(router.charged(LARGE), abs=1e-9)
+    assert costs[f"openrouter:{SMALL}"] == pytest.approx(router.charged(SMALL), abs=1e-9)
+    assert result["costUsd"] == pytest.approx(router.charged(), abs=1e-9)
+    assert not result["estimated"]
+    assert result["neurons"] == 0
+    assert router.calls[0].call.params["provider"] == {"data_collection": "deny"}
+
+
+def test_substitute_is_named(ask: Ask, router: OpenAIServer) -> None:
+    """Who really answered stands in the result, at what it charged."""
+    router.troubles = [Trouble(503, model=LARGE)]
+    router.rules = [fixed("Blue.")]
+    result = ask(rootModel=f"openrouter:{LARGE}").json()
+    assert result["answer"] == "Blue."
+    assert by_model(result) == {f"openrouter:{OTHER}": pytest.approx(router.charged(OTHER), abs=1e-12)}
+    assert router.charged(OTHER) > 0
+
+
+def test_stream_brings_same_answer(served: DevProcess, anthropic: AnthropicServer, router: OpenAIServer) -> None:
+    anthropic.rules = router.rules = [fixed("The sky is blue, as everybody knows. " * 5)]
+    for model, server in ((f"anthropic:{CLAUDE}", anthropic), (f"openrouter:{LARGE}", router)):
+        body = {"context": "The sky is blue.", "query": unheard("colour?"), "stream": True}
+        with httpx.stream(
+            "POST", f"{served.url}/rlm", json={**body, "config": {"rootModel": model}}, timeout=60
+        ) as answer:
+            events = _events(answer.read().decode())
+        said = "".join(str(data["delta"]) for kind, data in events if kind == "answer")
+        result = dict(events)["result"]
+        assert said.strip() == result["answer"] == ("The sky is blue, as everybody knows. " * 5).strip()
+        assert result["costUsd"] == pytest.approx(server.charged(), abs=1e-9)
+
+
+def _events(text: str) -> list[tuple[str, dict[str, object]]]:
+    found = []
+    for block in filter(None, text.split("\n\n")):
+        lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if lines:
+            found.append((lines["event"], json.loads(lines["data"])))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "headers"),
+    [
+        (429, "rate_limit_error", {"retry-after": "0"}),
+        (529, "overloaded_error", {}),
+        (500, "api_error", {}),
+        (400, "odd_error", {"x-should-retry": "true", "retry-after-ms": "20"}),
+    ],
+)
+def test_passing_failure_is_asked_again(
+    ask: Ask, anthropic: AnthropicServer, status: int, kind: str, headers: dict[str, str]
+) -> None:
+    anthropic.troubles = [Trouble(status, kind, headers=headers, times=2)]
+    anthropic.rules = [fixed("Blue.")]
+    result = ask(rootModel=f"anthropic:{CLAUDE}").json()
+    assert result["answer"] == "Blue."
+    assert len(anthropic.calls) == 3
+    assert result["costUsd"] == pytest.approx(anthropic.charged(), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("provider", "trouble"),
+    [
+        ("anthropic", Trouble(400, "invalid_request_error")),
+        ("anthropic", Trouble(403, "permission_error")),
+        ("anthropic", Trouble(429, "rate_limit_error", error={"error_code": "spend_limit_reached"})),
+        ("anthropic", Trouble(500, "api_error", headers={"x-should-retry": "false"})),
+        ("openrouter", Trouble(402, message="Insufficient credits")),
+        ("openrouter", Trouble(429, error={"type": "insufficient_quota"})),
+    ],
+)
+def test_lasting_failure_is_told(
+    ask: Ask, anthropic: AnthropicServer, router: OpenAIServer, provider: str, trouble: Trouble
+) -> None:
+    server = anthropic if provider == "anthropic" else router
+    server.troubles = [trouble]
+    answer = ask(rootModel=f"{provider}:{CLAUDE if provider == 'anthropic' else SMALL}")
+    assert answer.status_code == 502
+    error = answer.json()["error"]
+    assert (error["type"], trouble.message in error["message"]) == ("model_refused", True)
+    assert len(server.calls) == 1
+    assert answer.json()["costUsd"] == 0
+
+
+def test_credit_in_flight_is_waited_for(ask: Ask, router: OpenAIServer) -> None:
+    limit = {"metadata": {"limit_source": "openrouter_in_flight_budget"}}
+    router.troubles = [Trouble(402, times=2, error=limit)]
+    router.rules = [fixed("Blue.")]
+    assert ask(rootModel=f"openrouter:{SMALL}").json()["answer"] == "Blue."
+
+
+def test_late_failure_is_asked_again(ask: Ask, router: OpenAIServer) -> None:
+    """The status was 200 already: the error stands in the body, and what was computed is booked."""
+    router.troubles = [Trouble(502, message="upstream broke", late=True, times=1)]
+    router.rules = [fixed("Blue.")]
+    result = ask(rootModel=f"openrouter:{SMALL}").json()
+    assert result["answer"] == "Blue."
+    assert len(router.calls) == 2
+    assert (result["models"][0]["calls"], result["estimated"]) == (2, True)
+
+
+def test_long_prompt_is_read_in_chunks(ask: Ask, anthropic: AnthropicServer) -> None:
+    anthropic.troubles = [Trouble(400, "invalid_request_error", "prompt is too long: 9 tokens > 8 maximum", times=1)]
+    result = ask(haystack(20_000, needle()), QUERY, rootModel=f"anthropic:{CLAUDE}").json()
+    assert (result["strategy"], "7481932" in result["answer"]) == ("map_reduce", True)
+
+
+def test_declined_prompt_is_told(ask: Ask, anthropic: AnthropicServer) -> None:
+    anthropic.refuses = "sky"
+    answer = ask(rootModel=f"anthropic:{CLAUDE}")
+    assert (answer.status_code, "declined" in answer.json()["error"]["message"]) == (502, True)
+    assert len(anthropic.calls) == 1
+    assert answer.json()["costUsd"] == pytest.approx(anthropic.charged(), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("unpaid:claude-haiku-4-5", "needs the secret NOBODY_HAS_SET_THIS: wrangler secret put NOBODY_HAS_SET_THIS"),
+        ("anthropic/claude-haiku-4-5", "needs an AI Gateway: set the var AI_GATEWAY"),
+        ("openrouter:vendor/unheard-of", "window and price are not known: add them to the var MODEL_OVERRIDES"),
+        ("nobody:model", "the var PROVIDERS has no provider 'nobody'; it has anthropic, openrouter, unpaid"),
+        ("no-such-model", "unknown model"),
+    ],
+)
+def test_unusable_model_says_why(
+    ask: Ask, scripted: ScriptedModel, anthropic: AnthropicServer, model: str, sentence: str
+) -> None:
+    answer = ask(rootModel=model)
+    assert answer.status_code == 422
+    assert sentence in answer.json()["error"]["detail"][0]["message"]
+    assert not anthropic.calls
+    assert not scripted.calls
+
+
+def test_thinking_stays_inside(ask: Ask, anthropic: AnthropicServer, router: OpenAIServer) -> None:
+    anthropic.thinking_tokens = router.thinking_tokens = 40
+    anthropic.rules = router.rules = [fixed("Blue.")]
+    for model, server in ((f"anthropic:{SONNET}", anthropic), (f"openrouter:{SMALL}", router)):
+        result = ask(rootModel=model, reasoningEffort="high").json()
+        assert (result["answer"], result["reasoningTokens"]) == ("Blue.", 40)
+        assert result["costUsd"] == pytest.approx(server.charged(), abs=1e-12)
+        assert server.calls[-1].call.max_tokens is not None
+        assert server.calls[-1].call.max_tokens >= 1_024
+    assert anthropic.calls[0].call.params["output_config"] == {"effort": "high"}
+    assert router.calls[0].call.params["reasoning_effort"] == "high"
+
+
+def test_cached_tokens_are_cheaper(ask: Ask, router: OpenAIServer) -> None:
+    text = haystack(40_000, needle())
+    first = ask(text, f"{QUERY} once", rootModel=f"openrouter:{LARGE}").json()
+    assert (first["cachedInputTokens"], first["costUsd"]) == (0, pytest.approx(router.charged(), abs=1e-12))
+    before = router.charged()
+    second = ask(text, f"{QUERY} once", rootModel=f"openrouter:{LARGE}", temperature=0.1).json()
+    assert second["cachedInputTokens"] > 5_000
+    assert second["costUsd"] == pytest.approx(router.charged() - before, abs=1e-12)
+    assert second["costUsd"] < first["costUsd"] / 2
+
+
+def test_power_failure_pays_nothing_twice(
+    scripted: ScriptedModel, anthropic: AnthropicServer, router: OpenAIServer, tmp_path: Path
+) -> None:
+    """kill -9 in the middle of a run on a direct provider: what was journalled is not asked again."""
+    width = 4
+    paced = {"MAX_CONCURRENCY": str(width), "FIRST_CONCURRENCY": str(width)}
+    worker = DevProcess(tmp_path / "state", ai=scripted.url, variables=variables(anthropic, router, **paced))
+    router.latency = 0.03
+    models = {"rootModel": f"anthropic:{CLAUDE}", "subModel": f"openrouter:{SMALL}", "chunkSize": 10_000}
+    with worker:
+        body = {"context": TEXT, "query": QUERY, "config": models, "background": True}
+        session = httpx.post(f"{worker.url}/rlm", json=body, timeout=60).json()["sessionId"]
+        router.wait_for_calls(30)
+        worker.kill()
+        journalled = _journalled(worker.state)
+        worker.start()
+        result = _result(worker, session)
+    asked = Counter(entry.call.digest for entry in router.calls)
+    repeated = {digest for digest, times in asked.items() if times > 1}
+    kept = {entry.call.digest for entry in router.calls if any(chunk in entry.call.text for chunk in journalled)}
+    assert len(kept) == len(journalled) >= 30 - width
+    assert not repeated & kept
+    assert len(repeated) <= width
+    once = sum(router.charges[index].usd for index in _first_of_each(router))
+    assert by_model(result)[f"openrouter:{SMALL}"] == pytest.approx(once, abs=1e-9)
+    assert by_model(result)[f"anthropic:{CLAUDE}"] == pytest.approx(anthropic.charged(), abs=1e-9)
+
+
+def _journalled(state: Path) -> list[str]:
+    (database,) = (path for path in databases(state / "do" / "rlm-worker-RLMSession") if path.stem != "metadata")
+    with opened(database) as journal:
+        spans = [json.loads(span) for (span,) in journal.execute("SELECT span FROM calls WHERE span IS NOT NULL")]
+    return [TEXT[start:end] for _, start, end, _, _ in spans]
+
+
+def _first_of_each(router: OpenAIServer) -> list[int]:
+    """The charges of answers that the Worker has heard: of a prompt that was asked twice, one."""
+    answered = [entry.call.digest for entry in router.calls if entry.outcome == "ok"]
+    return [answered.index(digest) for digest in dict.fromkeys(answered)]
+
+
+def _result(worker: DevProcess, session: str) -> dict[str, object]:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        answer = httpx.get(f"{worker.url}/session/{session}/result", timeout=60)
+        if answer.status_code == 200:
+            found: dict[str, object] = answer.json()
+            return found
+        time.sleep(0.1)
+    raise TimeoutError("the run did not end")
