@@ -237,8 +237,19 @@ class BatchItem(RLMResult):
     index: int
 
 
+class PriceTier(Wire):
+    """The prices of prompts with more than `above` tokens, in dollars per million tokens."""
+
+    above: int
+    input_price: float
+    output_price: float
+
+
 class ModelInfo(Wire):
-    """A model of the catalogue: `window` in tokens, prices in dollars per million tokens as of `dated`."""
+    """A model of the catalogue: `window` in tokens, prices in dollars per million tokens as of `dated`.
+
+    `tiers` are the prices of longer prompts; `unavailable` says why the deployment cannot ask it.
+    """
 
     id: str
     window: int | None = None
@@ -246,6 +257,11 @@ class ModelInfo(Wire):
     output_price: float | None = None
     aliases: list[str] = Field(default_factory=list)
     dated: str | None = None
+    provider: str | None = None
+    cached_price: float | None = None
+    tiers: list[PriceTier] = Field(default_factory=list)
+    reasoning: str | None = None
+    unavailable: str | None = None
 
     def cost(self, input_tokens: float, output_tokens: float) -> float | None:
         """Return what so many tokens cost, in dollars; None when the catalogue has no price."""

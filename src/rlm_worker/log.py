@@ -54,6 +54,7 @@ class RequestRecord:
     strategy: str | None = None
     sub_calls: int | None = None
     cost_usd: float | None = None
+    models: list[str] | None = None
     cache_hit: bool | None = None
     error: str | None = None
     trace: list[str] | None = None
@@ -80,6 +81,7 @@ class RequestRecord:
             "strategy": self.strategy,
             "subCalls": self.sub_calls,
             "costUsd": self.cost_usd,
+            "models": self.models,
             "cacheHit": self.cache_hit,
             "error": self.error,
             "trace": self.trace,

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from rlm_client._cli.app import rlm
 from rlm_client._cli.errors import MEANINGS
+from rlm_client._cli.worker import print_models
+from rlm_client._models import ModelInfo
 from tests.client.conftest import IMPATIENT
 from tests.client.fake_worker import KEY, FakeWorker, error_fault
+from tests.client.played import MODELS
+
+TIER = {"above": 100_000, "inputPrice": 0, "outputPrice": 0}
 
 
 class Shell:
@@ -271,8 +278,24 @@ def test_models_listed(shell: Shell) -> None:
         "24,000",
         "0.293",
         "2.253",
+        "2026-10-01",
     ]
     assert json.loads(shell("models", "--json").stdout)[0]["inputPrice"] == 0.293
+
+
+def test_models_fit_a_terminal() -> None:
+    """On 80 columns by provider, each model with its short names below it; no line is broken."""
+    free = {"provider": "local", "window": 1_050_000, "inputPrice": 0, "outputPrice": 0, "tiers": [TIER]}
+    listed = [ModelInfo.model_validate(model) for model in (*MODELS, {"id": f"local/{'long-name-' * 3}", **free})]
+    shown = io.StringIO()
+    print_models(Console(file=shown, width=80), listed)
+    lines = [line.rstrip() for line in shown.getvalue().splitlines()]
+    assert lines[0] == "prices of 2026-10-01"
+    assert lines[2].split() == ["@cf/meta/llama-3.3-70b-instruct-fp8-fast", "24k", "0.293", "2.253"]
+    assert lines[3] == "  llama-3.1-70b"
+    assert lines[7] == "local"
+    assert lines[9].split() == ["local/long-name-long-name-long-name-", "1.05M", "0.000+", "0.000+"]
+    assert max(map(len, lines)) <= 80
 
 
 def test_tables_whole_in_pipe(shell: Shell) -> None:

@@ -15,8 +15,13 @@ import pytest
 
 from scripts.local.errors import LocalError
 from scripts.local.paths import local_paths
+from scripts.local.providers.anthropic_api import AnthropicServer
+from scripts.local.providers.openai_api import OpenAIServer
+from scripts.local.providers.served import ServedModel
 from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.scripted.calls import Reply
 from scripts.local.scripted.model import ScriptedModel
+from scripts.local.scripted.rules import fixed
 
 pytestmark = pytest.mark.worker
 
@@ -103,12 +108,71 @@ def test_state_has_one_owner(dev: DevProcess, model: ScriptedModel) -> None:
 
 
 def test_wrong_var_is_told(model: ScriptedModel, tmp_path: Path) -> None:
-    ended = run_dev("--port=0", f"--state={tmp_path}", f"--ai={model.url}", "--var=CONTEXT_CHUNK_SIZE=many")
-    assert ended.returncode == 1
-    assert "CONTEXT_CHUNK_SIZE" in ended.stderr
+    """It serves, and whatever is asked of it is answered with the sentence that mends it."""
+    sentence = "the var MODEL_OVERRIDES, @cf/a/b.input_price: is missing"
+    variables = {"MODEL_OVERRIDES": '{"@cf/a/b": {"window": 9000}}'}
+    with DevProcess(tmp_path, ai=model.url, variables=variables) as process:
+        health = httpx.get(f"{process.url}/health")
+        assert (health.status_code, health.json()["error"]["type"]) == (503, "not_configured")
+        assert health.json()["error"]["message"].startswith(sentence)
+        assert httpx.post(f"{process.url}/rlm", json=QUESTION, timeout=60).json()["error"] == health.json()["error"]
+        assert sentence in process.log()
 
 
-@pytest.mark.parametrize("option", ["--ai=telepathy", "--var=NAME", "--port=70000"])
+def test_one_model_behind_a_key(model: ScriptedModel, tmp_path: Path) -> None:
+    """A server that checks model and key, as Ollama and its like do; it is named in the result, and costs nothing."""
+    served = {"llama3.2:3b": ServedModel(window=8_192)}
+    with OpenAIServer(key="key-of-the-server", models=served) as server:
+        server.rules = [fixed("8123456")]
+        options = ["--ai-model=llama3.2:3b", "--ai-key-env=OWN_KEY"]
+        with DevProcess(
+            tmp_path, ai=server.url, options=options, environment={"OWN_KEY": "key-of-the-server"}
+        ) as process:
+            result = httpx.post(f"{process.url}/rlm", json=QUESTION, timeout=60).json()
+            listed = httpx.get(f"{process.url}/v1/models", timeout=60).json()["data"]
+        assert (result["answer"], result["costUsd"], result["neurons"]) == ("8123456", 0, 0)
+        assert result["rootModel"] == result["models"][0]["model"] == "local/llama3.2:3b"
+        assert [entry["window"] for entry in listed if entry["id"] == "local/llama3.2:3b"] == [8_192]
+        assert "key-of-the-server" not in process.log()
+        assert [entry.call.model for entry in server.calls] == ["llama3.2:3b"]
+
+
+def test_other_server_is_named(tmp_path: Path) -> None:
+    """A server that ignores the name it is asked for: who answered is what it says of itself."""
+    with ScriptedModel() as other:
+        other.rules = [lambda call: Reply("8123456")]
+        other.answers_as = "tiny-1b"
+        with DevProcess(tmp_path, ai=other.url) as process:
+            for stream in (False, True):
+                asked = {**QUESTION, "stream": stream, "config": {"useCache": False}}
+                answer = httpx.post(f"{process.url}/rlm", json=asked, timeout=60)
+                assert '"model":"local/tiny-1b"' in answer.text.replace('": "', '":"')
+                assert '"costUsd":0.0' in answer.text.replace('": ', '":')
+
+
+def test_provider_option(model: ScriptedModel, tmp_path: Path) -> None:
+    served = {"claude-haiku-4-5": ServedModel()}
+    with AnthropicServer(key="sk-of-the-environment", models=served) as server:
+        server.rules = [fixed("8123456")]
+        with DevProcess(
+            tmp_path,
+            ai=model.url,
+            options=[f"--provider=anthropic={server.url}"],
+            environment={"ANTHROPIC_API_KEY": "sk-of-the-environment"},
+        ) as process:
+            asked = {**QUESTION, "config": {"rootModel": "anthropic:claude-haiku-4-5"}}
+            result = httpx.post(f"{process.url}/rlm", json=asked, timeout=60).json()
+        assert result["answer"] == "8123456"
+        assert result["costUsd"] == pytest.approx(server.charged())
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("--ai=telepathy", "--var=NAME", "--port=70000", "--provider=NAME", "--provider=a:b=http://x"),
+        *("--ai-model=x", "--ai-key-env=NOBODY_SET_THIS"),
+    ],
+)
 def test_bad_option_is_refused(option: str) -> None:
     ended = run_dev(option)
     assert ended.returncode == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts.local.paths import LocalPaths, local_paths
-from scripts.local.runtime.run_config import Upstreams, write_run_config
+from scripts.local.runtime.run_config import Upstream, Upstreams, write_run_config
 
 DEVELOPMENT = {"python_workers_development", "experimental", "disable_python_dedicated_snapshot"}
 DEPLOYED = tomllib.loads((local_paths().root / "wrangler.toml").read_text(encoding="utf-8"))
@@ -42,9 +42,11 @@ def test_own_vars_win(tmp_path: Path) -> None:
 
 
 def test_upstreams_by_model(tmp_path: Path) -> None:
-    upstreams = Upstreams(default="http://a/v1/", models={"m": "http://b/v1"})
-    expected = {"default": {"url": "http://a/v1"}, "models": {"m": {"url": "http://b/v1"}}}
+    upstreams = Upstreams(default=Upstream("http://a/v1/"), models={"m": Upstream("http://b/v1", "own", "k")})
+    expected = {"default": {"url": "http://a/v1"}, "models": {"m": {"url": "http://b/v1", "model": "own", "key": "k"}}}
     assert derived(tmp_path, upstreams=upstreams)["upstreams"] == expected
+    assert (tmp_path / "run.json").stat().st_mode & 0o077 == 0
+    assert "'k'" not in repr(upstreams)
 
 
 def test_remote_has_no_upstream(tmp_path: Path) -> None:

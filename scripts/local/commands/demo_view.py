@@ -102,7 +102,8 @@ def _figures(result: RLMResult) -> list[tuple[str, str]]:
         ("coverage", f"{result.coverage or 0:.0%}"),
         ("sub-calls", str(result.sub_calls)),
         ("tokens", f"{result.total_input_tokens:,} in, {result.total_output_tokens:,} out"),
-        ("cost", f"${result.cost_usd:.6f} at Workers AI's prices ({result.neurons:,.0f} neurons); here: nothing"),
+        ("answered by", ", ".join(f"{usage.model} ({usage.calls} calls)" for usage in result.models)),
+        ("cost", f"${result.cost_usd:.6f}" if result.cost_usd else "nothing: the models are this machine's own"),
         ("time", f"{result.duration_ms / 1000:.1f} s"),
         ("session", str(result.session_id)),
     ]

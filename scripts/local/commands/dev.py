@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import click
 
 from scripts.local.errors import LocalError
-from scripts.local.models.backend import AISide, ai_side
+from scripts.local.models.answering import merged
+from scripts.local.models.backend import AIServer, AISide, ai_side
+from scripts.local.models.provider_options import provider_variables
 from scripts.local.paths import LocalPaths, local_paths
 from scripts.local.processes import say, termination_raises
 from scripts.local.runtime.deployment import deployment, free_port
@@ -29,18 +32,55 @@ def _check_variables(_context: click.Context, _parameter: click.Parameter, value
     return {name: value for name, _, value in pairs}
 
 
+def _check_key(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str:
+    if name and not os.environ.get(name):
+        raise click.BadParameter(f"the environment has no {name}")
+    return os.environ[name] if name else ""
+
+
+def _check_providers(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    try:
+        return provider_variables(values)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), help="Default: 8787 if it is free; 0: any free port.")
 @click.option("--state", type=click.Path(path_type=Path), help="Folder of R2, KV and Durable Object data.")
 @click.option("--ai", default="local", callback=_check_ai, help="local (default), scripted, remote, or a URL.")
+@click.option("--ai-model", default="", metavar="NAME", help="Of an --ai URL: the one model that it is asked for.")
+@click.option("--ai-key-env", "ai_key", callback=_check_key, metavar="VAR", help="Of an --ai URL: VAR holds its key.")
+@click.option("--ai-window", type=click.IntRange(256), default=8192, help="Tokens that --ai-model reads; default 8192.")
+@click.option(
+    "--provider",
+    "providers",
+    multiple=True,
+    callback=_check_providers,
+    metavar="NAME[:TYPE]=URL",
+    help="A provider beside the AI binding; its key is NAME_API_KEY of the environment. Repeatable.",
+)
 @click.option("--var", "variables", multiple=True, callback=_check_variables, metavar="NAME=VALUE", help="Repeatable.")
-def main(port: int | None, state: Path | None, ai: str, variables: Mapping[str, str]) -> None:
+def main(
+    *,
+    port: int | None,
+    state: Path | None,
+    ai: str,
+    ai_model: str,
+    ai_key: str,
+    ai_window: int,
+    providers: Mapping[str, str],
+    variables: Mapping[str, str],
+) -> None:
     """Serves the Worker in the real runtime and prints `ready http://127.0.0.1:N`; ends with Ctrl-C."""
+    if (ai_model or ai_key) and "://" not in ai:
+        raise click.UsageError("--ai-model and --ai-key-env go with the URL of a server: --ai http://…")
     paths = local_paths()
     folder = (state or paths.state / "dev").resolve()
+    backend = AIServer(ai, ai_model, ai_key, ai_window) if "://" in ai else ai
     try:
-        with termination_raises(), ai_side(paths, ai) as side:
-            _serve(paths, folder, port, side, variables)
+        with termination_raises(), ai_side(paths, backend) as side:
+            _serve(paths, folder, port, side, merged(providers, variables))
     except LocalError as error:
         say(error.report())
         sys.exit(1)
@@ -49,7 +89,7 @@ def main(port: int | None, state: Path | None, ai: str, variables: Mapping[str, 
 
 
 def _serve(paths: LocalPaths, state: Path, port: int | None, side: AISide, variables: Mapping[str, str]) -> None:
-    all_variables = {**side.variables, **variables}
+    all_variables = merged(side.variables, variables)
     with deployment(paths, state, port=free_port(port), upstreams=side.upstreams, variables=all_variables) as running:
         side.wait()
         running.announce(side.announced)

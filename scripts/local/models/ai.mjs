@@ -2,7 +2,9 @@
 // JavaScript, because it takes the place of a part of the platform that is not Python either: a second Pyodide isolate
 // would add its own start-up and its own milliseconds to every measurement made through it.
 //
-// UPSTREAMS: {"default": {"url"} | absent, "models": {id: {"url"}}}. A model that neither names is error 5007.
+// UPSTREAMS: {"default": {"url", "model", "key"} | absent, "models": {id: {the same}}}: where a model is asked, by which
+// name where that is not its id, and the key that opens the server. A model that neither names is error 5007.
+// An answer whose model is another one than was asked for says so as `answered_by`, which Workers AI does not have.
 
 import { WorkerEntrypoint } from "cloudflare:workers";
 
@@ -17,22 +19,28 @@ const UNREACHABLE = 1031;
 
 export class AI extends WorkerEntrypoint {
   async run(model, inputs = {}, options = {}) {
-    const body = upstreamBody(model, inputs);
-    const response = await this.#post(model, body, options ?? {});
+    const upstream = this.#upstream(model);
+    const body = { ...upstreamBody(model, inputs), model: upstream.model ?? model };
+    const response = await this.#post(upstream, body, options ?? {});
     if (!response.ok) throw await upstreamError(response);
-    if (body.stream) return eventStream(response, isNewer(model));
-    const answer = shaped(model, await parsed(response), body.response_format);
+    const stranger = strangerTo(model, upstream, body);
+    if (body.stream) return eventStream(response, isNewer(model), stranger);
+    const answer = shaped(model, await parsed(response), body.response_format, stranger);
     return options?.returnRawResponse ? Response.json(answer) : answer;
   }
 
-  async #post(model, body, options) {
+  #upstream(model) {
     const upstreams = this.env.UPSTREAMS;
     const upstream = upstreams.models?.[model] ?? upstreams.default;
     if (!upstream) throw failure(5007, `No such model ${model} or task`);
+    return upstream;
+  }
+
+  async #post(upstream, body, options) {
     try {
       return await fetch(`${upstream.url}/chat/completions`, {
         method: "POST",
-        headers: upstreamHeaders(options),
+        headers: { ...upstreamHeaders(options), ...(upstream.key ? { authorization: `Bearer ${upstream.key}` } : {}) },
         body: JSON.stringify(body),
         signal: options.signal,
       });
@@ -46,6 +54,12 @@ export class AI extends WorkerEntrypoint {
 export default {
   fetch: () => new Response("This Worker is reached by its entrypoint AI only.", { status: 404 }),
 };
+
+// Gives, of the name that an answer carries, who has answered in the place of `model`; undefined where it has itself.
+function strangerTo(model, upstream, body) {
+  const own = upstream.model && model !== `local/${upstream.model}` ? `local/${upstream.model}` : undefined;
+  return (name) => (name && name !== body.model && !name.endsWith(`/${body.model}`) ? `local/${name}` : own);
+}
 
 function isNewer(model) {
   return NEWER_SHAPE.test(model);
@@ -76,12 +90,14 @@ function upstreamHeaders(options) {
   return { "content-type": "application/json", "x-ai-options": JSON.stringify(shown), ...(options.extraHeaders ?? {}) };
 }
 
-function shaped(model, answer, format) {
-  if (isNewer(model)) return answer;
+function shaped(model, answer, format, stranger) {
+  const other = stranger(answer.model);
+  const said = other ? { answered_by: other } : {};
+  if (isNewer(model)) return { ...answer, ...said };
   const message = answer.choices?.[0]?.message ?? {};
   const content = message.content ?? "";
   const response = JSON_FORMATS.has(format?.type) ? jsonMode(content) : content;
-  return { response, tool_calls: message.tool_calls ?? [], usage: answer.usage };
+  return { response, tool_calls: message.tool_calls ?? [], usage: answer.usage, ...said };
 }
 
 function jsonMode(content) {
@@ -131,19 +147,18 @@ function codeFor(status, text) {
 }
 
 // A stream that the server breaks off ends here in the same way: without [DONE].
-function eventStream(response, newer) {
-  if (newer) return response.body;
+function eventStream(response, newer, stranger) {
   const { readable, writable } = new IdentityTransformStream();
-  pump(response.body, writable).catch(() => {});
+  pump(response.body, writable, newer ? newerEvent : olderEvent, stranger).catch(() => {});
   return readable;
 }
 
-async function pump(source, writable) {
+async function pump(source, writable, shape, stranger) {
   const writer = writable.getWriter();
   const encoder = new TextEncoder();
   try {
     for await (const data of events(source)) {
-      const event = data === "[DONE]" ? data : olderEvent(data);
+      const event = data === "[DONE]" ? data : shape(JSON.parse(data), stranger);
       if (event !== null) await writer.write(encoder.encode(`data: ${event}\n\n`));
     }
     await writer.close();
@@ -161,10 +176,16 @@ async function* events(source) {
   }
 }
 
-function olderEvent(data) {
-  const chunk = JSON.parse(data);
+function newerEvent(chunk, stranger) {
+  const other = stranger(chunk.model);
+  return JSON.stringify(other ? { ...chunk, answered_by: other } : chunk);
+}
+
+function olderEvent(chunk, stranger) {
   if (chunk.error) return JSON.stringify({ error: chunk.error.message ?? chunk.error });
   const content = chunk.choices?.[0]?.delta?.content;
-  if (chunk.usage) return JSON.stringify({ response: content ?? null, usage: chunk.usage });
+  const other = stranger(chunk.model);
+  const said = other ? { answered_by: other } : {};
+  if (chunk.usage) return JSON.stringify({ response: content ?? null, usage: chunk.usage, ...said });
   return content === undefined || content === null ? null : JSON.stringify({ response: content });
 }

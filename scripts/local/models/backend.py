@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
+from scripts.local.models.answering import ROOT_NAMES, SUB_NAMES, free_model, local_id
 from scripts.local.models.local_models import LocalModels, local_models
 from scripts.local.paths import LocalPaths
 from scripts.local.processes import say
-from scripts.local.runtime.run_config import Upstreams
+from scripts.local.runtime.run_config import Upstream, Upstreams
 from scripts.local.scripted.model import ScriptedModel
 
 _ANSWER_SECONDS = 1800
@@ -29,25 +30,43 @@ class AISide:
     wait: Callable[[], None] = lambda: None
 
 
-def ai_side(paths: LocalPaths, ai: str) -> AbstractContextManager[AISide]:
+@dataclass(frozen=True, slots=True)
+class AIServer:
+    """A server that `--ai URL` names; with `model` every call asks it for that one, whose `window` is in tokens."""
+
+    url: str
+    model: str = ""
+    key: str = field(default="", repr=False)
+    window: int = 8192
+
+    def side(self) -> AISide:
+        """Without a model of its own it is asked for the Worker's ids, as Workers AI is."""
+        upstreams = Upstreams(default=Upstream(self.url, self.model, self.key))
+        if not self.model:
+            return AISide(upstreams)
+        model = {local_id(self.model): free_model(self.window, (*SUB_NAMES, *ROOT_NAMES))}
+        return AISide(upstreams, {"MODEL_OVERRIDES": json.dumps(model)})
+
+
+def ai_side(paths: LocalPaths, ai: str | AIServer) -> AbstractContextManager[AISide]:
     """Starts what `--ai` asks for; it lasts as long as the block."""
+    if isinstance(ai, AIServer):
+        return _elsewhere(ai.side())
     match ai:
         case "local":
             return _local(paths)
         case "scripted":
             return _scripted()
-        case "remote":
-            return _elsewhere(None)
-    return _elsewhere(Upstreams(default=ai))
+    return _elsewhere(AISide(None))
 
 
 @contextmanager
 def _local(paths: LocalPaths) -> Iterator[AISide]:
     with local_models(paths) as models:
         yield AISide(
-            upstreams=Upstreams(models=models.urls),
+            upstreams=Upstreams(models=models.upstreams),
             variables=_paced(models),
-            announced={"models": models.urls},
+            announced={"models": {model: upstream.url for model, upstream in models.upstreams.items()}},
             wait=models.wait,
         )
 
@@ -58,7 +77,7 @@ def _paced(models: LocalModels) -> dict[str, str]:
     More calls at once than there are slots would only wait in the model's queue.
     """
     return {
-        "MODEL_OVERRIDES": json.dumps({model: {"window": window} for model, window in models.windows.items()}),
+        "MODEL_OVERRIDES": json.dumps(models.catalog),
         "MODEL_TIMEOUT_SECONDS": str(_ANSWER_SECONDS),
         "FIRST_CONCURRENCY": str(models.slots),
         "MAX_CONCURRENCY": str(models.slots),
@@ -70,9 +89,9 @@ def _paced(models: LocalModels) -> dict[str, str]:
 def _scripted() -> Iterator[AISide]:
     with ScriptedModel() as model:
         say(f"scripted model: {model.url} (its log: {model.url.removesuffix('/v1')}/control/calls)")
-        yield AISide(upstreams=Upstreams(default=model.url), announced={"scripted": model.url})
+        yield AISide(upstreams=Upstreams(default=Upstream(model.url)), announced={"scripted": model.url})
 
 
 @contextmanager
-def _elsewhere(upstreams: Upstreams | None) -> Iterator[AISide]:
-    yield AISide(upstreams=upstreams)
+def _elsewhere(side: AISide) -> Iterator[AISide]:
+    yield side

@@ -15,12 +15,11 @@ from pathlib import Path
 import httpx
 
 from scripts.local.errors import LocalError
+from scripts.local.models.answering import ROOT_NAMES, SUB_NAMES, free_model, local_id
 from scripts.local.paths import LocalPaths
 from scripts.local.runtime.deployment import free_port
+from scripts.local.runtime.run_config import Upstream
 from scripts.local.setup.weights import ensure_models
-
-SUB_MODELS = ("@cf/meta/llama-3.1-8b-instruct-fp8-fast", "@cf/meta/llama-3.1-8b-instruct-fp8")
-ROOT_MODELS = ("@cf/meta/llama-3.3-70b-instruct-fp8-fast",)
 
 _SMALL_WINDOW, _SMALL_SLOTS = 8192, 2
 _LARGE_WINDOW, _LARGE_SLOTS = 32768, 1
@@ -32,9 +31,13 @@ _POLL_SECONDS = 0.1
 class _Served:
     file: Path
     port: int
-    names: Sequence[str]
+    plays: Sequence[str]
     slots: int
     window: int
+
+    @property
+    def name(self) -> str:
+        return self.file.stem
 
     @property
     def url(self) -> str:
@@ -44,14 +47,14 @@ class _Served:
         return {
             "file": str(self.file),
             "port": self.port,
-            "names": list(self.names),
+            "names": [self.name],
             "slots": self.slots,
             "window": self.window,
         }
 
 
 class LocalModels:
-    """The models as they load: `urls` and `windows` by model id; `wait` returns once they can be asked."""
+    """The models as they load, each under its own name; `wait` returns once they can be asked."""
 
     def __init__(self, served: Sequence[_Served], process: subprocess.Popen[bytes], log: Path) -> None:
         self._served = served
@@ -59,13 +62,14 @@ class LocalModels:
         self._log = log
 
     @property
-    def urls(self) -> dict[str, str]:
-        return {name: server.url for server in self._served for name in server.names}
+    def upstreams(self) -> dict[str, Upstream]:
+        """Where each is asked, by its id in the catalogue."""
+        return {local_id(server.name): Upstream(server.url, server.name) for server in self._served}
 
     @property
-    def windows(self) -> dict[str, int]:
-        """Tokens, prompt and answer together, by model id."""
-        return {name: server.window for server in self._served for name in server.names}
+    def catalog(self) -> dict[str, dict[str, object]]:
+        """What `MODEL_OVERRIDES` says of them: they charge nothing, and play the parts of large models."""
+        return {local_id(server.name): free_model(server.window, server.plays) for server in self._served}
 
     @property
     def slots(self) -> int:
@@ -118,11 +122,11 @@ def local_models(paths: LocalPaths) -> Iterator[LocalModels]:
 
 def _layout(small: Path, large: Path) -> list[_Served]:
     if small == large:
-        names = (*SUB_MODELS, *ROOT_MODELS)
+        names = (*SUB_NAMES, *ROOT_NAMES)
         return [_Served(small, free_port(0), names, _SMALL_SLOTS, _SMALL_WINDOW)]
     return [
-        _Served(small, free_port(0), SUB_MODELS, _SMALL_SLOTS, _SMALL_WINDOW),
-        _Served(large, free_port(0), ROOT_MODELS, _LARGE_SLOTS, _LARGE_WINDOW),
+        _Served(small, free_port(0), SUB_NAMES, _SMALL_SLOTS, _SMALL_WINDOW),
+        _Served(large, free_port(0), ROOT_NAMES, _LARGE_SLOTS, _LARGE_WINDOW),
     ]
 
 

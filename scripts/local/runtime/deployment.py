@@ -19,6 +19,7 @@ import httpx
 
 from scripts.local.errors import LocalError
 from scripts.local.paths import LocalPaths
+from scripts.local.processes import say
 from scripts.local.runtime.run_config import Upstreams, runner_environment, write_run_config
 from scripts.local.setup.components import node
 
@@ -116,12 +117,24 @@ def _wait_for_health(process: subprocess.Popen[bytes], url: str) -> None:
     while process.poll() is None and time.monotonic() < deadline:
         with suppress(httpx.TransportError):
             response = httpx.get(f"{url}/health", timeout=_READY_SECONDS)
-            if response.status_code < 500:
+            if response.status_code < 500 or _is_misconfigured(response):
                 return
             # It answers, but not well: that may pass, and does not take long to pass.
             answered, deadline = response.text, min(deadline, time.monotonic() + _RECOVER_SECONDS)
         time.sleep(_POLL_SECONDS)
     raise LocalError("the Worker started but /health is not well", hint="its output above says why", output=answered)
+
+
+def _is_misconfigured(response: httpx.Response) -> bool:
+    """Whether a var is wrong: the Worker serves, and says so to whoever asks; it is said here too."""
+    try:
+        error = response.json()["error"]
+    except (ValueError, KeyError, TypeError):
+        return False
+    if error.get("type") != "not_configured":
+        return False
+    say(f"misconfigured: {error['message']}")
+    return True
 
 
 def _end(process: subprocess.Popen[bytes], state: Path) -> None:

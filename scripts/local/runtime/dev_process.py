@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -38,13 +38,16 @@ class DevProcess:
         port: int = 0,
         paths: LocalPaths | None = None,
         front: Path | None = None,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.state = state
         self.log_file = state / "dev.log"
         self._ai = ai
         self._variables = dict(variables or {})
         self._port = port
-        self._front = {FRONT_VARIABLE: str(front)} if front else {}
+        self._options = list(options)
+        self._environment = {**(environment or {}), **({FRONT_VARIABLE: str(front)} if front else {})}
         self._paths = paths or local_paths()
         self._process: subprocess.Popen[bytes] | None = None
         self._url = ""
@@ -70,7 +73,7 @@ class DevProcess:
         self.state.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
             self._process = start_group(
-                self._command(), log, env={"PYTHONPATH": self._paths.python_path, **self._front}
+                self._command(), log, env={"PYTHONPATH": self._paths.python_path, **self._environment}
             )
         try:
             self._url = self._wait_until_ready(self._process)
@@ -116,7 +119,7 @@ class DevProcess:
 
     def _command(self) -> list[str | Path]:
         variables = [f"--var={name}={value}" for name, value in self._variables.items()]
-        options = [f"--port={self._port}", f"--state={self.state}", f"--ai={self._ai}", *variables]
+        options = [f"--port={self._port}", f"--state={self.state}", f"--ai={self._ai}", *self._options, *variables]
         return [sys.executable, "-P", "-m", "scripts.local.commands.dev", *options]
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> str:

@@ -6,7 +6,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.local.paths import LocalPaths
@@ -21,15 +21,31 @@ FRONT_VARIABLE = "RLM_FRONT_MODULE"
 
 
 @dataclass(frozen=True, slots=True)
+class Upstream:
+    """A server that speaks OpenAI's chat completions: its base URL, its own name for the model, the key that opens it.
+
+    Without a name it is asked for the model by the id that the Worker has for it.
+    """
+
+    url: str
+    model: str = ""
+    key: str = field(default="", repr=False)
+
+    def as_json(self) -> dict[str, str]:
+        given = {"url": self.url.rstrip("/"), "model": self.model, "key": self.key}
+        return {name: value for name, value in given.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
 class Upstreams:
     """Where the AI binding's stand-in sends calls: `models` by model id, `default` for the rest (None: error 5007)."""
 
-    default: str | None = None
-    models: Mapping[str, str] | None = None
+    default: Upstream | None = None
+    models: Mapping[str, Upstream] | None = None
 
     def as_json(self) -> dict[str, object]:
-        models = {model: {"url": url.rstrip("/")} for model, url in (self.models or {}).items()}
-        return {"models": models, **({"default": {"url": self.default.rstrip("/")}} if self.default else {})}
+        models = {model: upstream.as_json() for model, upstream in (self.models or {}).items()}
+        return {"models": models, **({"default": self.default.as_json()} if self.default else {})}
 
 
 def write_run_config(
@@ -58,6 +74,8 @@ def write_run_config(
         "vars": {**_local_variables(paths), **variables},
     }
     target = state / "run.json"
+    target.touch(mode=0o600)  # it holds the keys that the environment gave
+    target.chmod(0o600)
     target.write_text(json.dumps(config, indent=1), encoding="utf-8")
     return target
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -81,9 +82,10 @@ class _Completions:
         reply = _faulty_reply(fault) or self._reply(entry.call)
         whole = fault is None or fault.fails != "truncated"
         self._script.leave(entry, "ok" if fault is None else str(fault.fails), reply.content)
-        if entry.call.streams:
-            return await _stream(request, entry.call, reply, whole=whole)
-        body = json.dumps(_completion(entry.call, reply))
+        call = replace(entry.call, model=self._script.answers_as or entry.call.model)
+        if call.streams:
+            return await _stream(request, call, reply, whole=whole)
+        body = json.dumps(_completion(call, reply))
         return web.Response(text=body if whole else body[: len(body) // 2], content_type="application/json")
 
     def _reply(self, call: ChatCall) -> Reply:

@@ -17,7 +17,7 @@ class Script:
     """Every attribute may be set while it is played.
 
     `latency` is in seconds; beyond `capacity` calls at once the answer is 3040; a prompt that with its `max_tokens` is
-    longer than `window` tokens gets 3006.
+    longer than `window` tokens gets 3006. `answers_as` is the model's name in answers, where it is not the one asked.
     """
 
     def __init__(self) -> None:
@@ -30,6 +30,7 @@ class Script:
     def reset(self) -> None:
         """Back to the default script, an empty log, and no call left hanging."""
         self.rules: Sequence[Rule] = [needle()]
+        self.answers_as = ""
         self.latency: float | Callable[[ChatCall], float] = 0.0
         self.capacity: int | None = None
         self.window: int | None = None

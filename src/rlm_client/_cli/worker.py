@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import click
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +17,10 @@ from rlm_client._models import ModelInfo
 from .console import notes, output, print_facts, print_json
 from .errors import exit_unless, reports_errors
 from .options import connected, json_option, worker_options
+
+WIDE = 130
+"""Columns from which on every field has its own."""
+_NAME_WIDTH = 44
 
 
 @click.command()
@@ -27,27 +33,103 @@ def models(*, as_json: bool, base_url: str | None, api_key: str | None) -> None:
         found = client.models()
     if as_json:
         print_json([model.to_json() for model in found])
-        return
-    output().print(_table(found))
-    if dates := sorted({model.dated for model in found if model.dated}):
-        notes().print(Text(f"Dollars per million tokens, as of {' and '.join(dates)}.", style="dim"))
+    else:
+        show_models(found)
 
 
-def _table(found: list[ModelInfo]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("model", overflow="fold")
-    table.add_column("short name", overflow="fold")
-    for name in ("window", "$ in", "$ out"):
-        table.add_column(name, justify="right", no_wrap=True)
+def show_models(found: Sequence[ModelInfo]) -> None:
+    """Print the models on standard output, and what is to be known of them on standard error."""
+    console = output()
+    print_models(console, found)
+    for line in _remarks(found):
+        notes().print(Text(line, style="dim"), soft_wrap=True)
+
+
+def print_models(console: Console, found: Sequence[ModelInfo]) -> None:
+    """Print the table that fits the console."""
+    if console.width >= WIDE:
+        console.print(_wide(found))
+    else:
+        _print_groups(console, found)
+
+
+def _wide(found: Sequence[ModelInfo]) -> Table:
+    table = _table("model", "short name", "provider")
+    table.add_column("as of", no_wrap=True)
     for model in found:
-        window = "" if model.window is None else f"{model.window:,}"
-        prices = [_price(model.input_price), _price(model.output_price)]
-        table.add_row(*(Text(cell) for cell in (model.id, ", ".join(model.aliases), window, *prices)))
+        cells = [
+            model.id,
+            ", ".join(model.aliases),
+            model.provider or "",
+            *_figures(model, exact=True),
+            model.dated or "",
+        ]
+        table.add_row(*cells, style=_style(model))
     return table
+
+
+def _print_groups(console: Console, found: Sequence[ModelInfo]) -> None:
+    for number, (provider, models) in enumerate(groupby(found, lambda model: model.provider or "")):
+        listed = list(models)
+        dates = sorted({model.dated for model in listed if model.dated})
+        head = " · ".join(part for part in (provider, f"prices of {' and '.join(dates)}" if dates else "") if part)
+        if number:
+            console.print()
+        if head:
+            console.print(Text(head, style="bold"))
+        table = _table("model")
+        for model in listed:
+            table.add_row(_name(model), *_figures(model, exact=False), style=_style(model))
+        console.print(table)
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        width = _NAME_WIDTH if len(names) == 1 else None
+        table.add_column(name, overflow="fold", min_width=width, max_width=width)
+    for name in ("window", "$ in", "$ out", "$ cached"):
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _name(model: ModelInfo) -> Text:
+    """What may be asked for: the id, and below it the short names."""
+    short = ", ".join(alias for alias in model.aliases if not alias.startswith("@"))
+    return Text.assemble(model.id, (f"\n  {short}" if short else "", "dim"))
+
+
+def _figures(model: ModelInfo, *, exact: bool) -> list[str]:
+    more = "+" if model.tiers else ""
+    window = "" if model.window is None else f"{model.window:,}" if exact else _roughly(model.window)
+    return [
+        window,
+        f"{_price(model.input_price)}{more}",
+        f"{_price(model.output_price)}{more}",
+        _price(model.cached_price),
+    ]
+
+
+def _roughly(tokens: int) -> str:
+    return f"{tokens / 1_000_000:.2f}M" if tokens >= 1_000_000 else f"{tokens // 1_000}k"
 
 
 def _price(price: float | None) -> str:
     return "" if price is None else f"{price:.3f}"
+
+
+def _style(model: ModelInfo) -> str:
+    return "dim" if model.unavailable else ""
+
+
+def _remarks(found: Sequence[ModelInfo]) -> list[str]:
+    dates = sorted({model.dated for model in found if model.dated})
+    remarks = [f"Dollars per million tokens, as of {' and '.join(dates)}."] if dates else []
+    if any(model.tiers for model in found):
+        remarks.append("+ longer prompts cost more: --json shows the tiers.")
+    return remarks + sorted(
+        {f"{model.provider or model.id}: {model.unavailable}" for model in found if model.unavailable}
+    )
 
 
 @click.command()
@@ -80,7 +162,7 @@ def serve(options: tuple[str, ...]) -> None:
     """Serve a local Worker from a checkout of rlm-worker, until Ctrl-C.
 
     All options go to the checkout's ./scripts/dev: --port N, --state DIR, --ai local|scripted|remote|URL,
-    --var NAME=VALUE.
+    --ai-model NAME, --ai-key-env VAR, --provider NAME=URL, --var NAME=VALUE.
     """
     script = _dev_script(Path.cwd())
     if script is None:

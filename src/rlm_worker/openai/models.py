@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 
 from rlm_worker.errors import NotFound
-from rlm_worker.messages import ModelSpec
+from rlm_worker.messages import ModelSpec, direct_provider
 from rlm_worker.models.catalog import CATALOG_DATE, Catalog
 from rlm_worker.wire.requests import RunConfig, StrategyName
 
-from .schemas import ModelEntry, ModelList
+from .schemas import ModelEntry, ModelList, PriceTier
 
 _STRATEGIES: Mapping[str, StrategyName] = {
     "rlm": "auto",
@@ -20,7 +20,10 @@ _STRATEGIES: Mapping[str, StrategyName] = {
     "rlm-map-reduce": "map_reduce",
     "rlm-repl": "repl",
 }
-_CREATED = int(datetime.combine(date.fromisoformat(CATALOG_DATE), time(), UTC).timestamp())
+
+
+# Who serves what third parties sell through the binding.
+_GATEWAY = "ai-gateway"
 
 
 class UnknownModel(NotFound):
@@ -43,7 +46,7 @@ def model_choice(name: str, catalog: Catalog) -> dict[str, str]:
 
 def model_list(catalog: Catalog) -> ModelList:
     """Every model of the catalogue."""
-    return ModelList(data=[_entry(model.id, model, aliases) for model, aliases in catalog.models()])
+    return ModelList(data=[_entry(model.id, model, aliases, catalog) for model, aliases in catalog.models()])
 
 
 def model_entry(name: str, catalog: Catalog, defaults: RunConfig) -> ModelEntry:
@@ -51,30 +54,59 @@ def model_entry(name: str, catalog: Catalog, defaults: RunConfig) -> ModelEntry:
     choice = model_choice(name, catalog)
     root = _known(choice.get("root_model", defaults.root_model), catalog)
     aliases = next((aliases for model, aliases in catalog.models() if model.id == name), [])
-    return _entry(name, root, aliases)
+    return _entry(name, root, aliases, catalog)
 
 
 def _known(name: str, catalog: Catalog) -> ModelSpec:
     model = catalog.find(name)
+    if model is None and direct_provider(name):
+        raise UnknownModel(f"the model {name[:200]!r} does not exist: {catalog.unknown(name)}")
     if model is None:
         raise UnknownModel(f"the model {name[:200]!r} does not exist; GET /v1/models lists those that do")
     return model
 
 
-def _entry(name: str, model: ModelSpec, aliases: list[str]) -> ModelEntry:
+def _entry(name: str, model: ModelSpec, aliases: list[str], catalog: Catalog) -> ModelEntry:
     return ModelEntry(
         id=name,
-        created=_CREATED,
+        created=_created(model.dated or CATALOG_DATE),
         owned_by=_owner(model.id),
         window=model.window,
         inputPrice=model.input_price,
         outputPrice=model.output_price,
         aliases=aliases,
-        dated=CATALOG_DATE,
+        dated=model.dated,
+        source=model.source,
+        provider=_GATEWAY if model.vendor_needs_gateway else model.provider,
+        windowPublished=model.window_published,
+        cachedPrice=model.cached_price,
+        writePrice=model.write_price,
+        tiers=[
+            PriceTier(
+                above=tier.above,
+                inputPrice=tier.input,
+                outputPrice=tier.output,
+                cachedPrice=tier.cached,
+                writePrice=tier.write,
+            )
+            for tier in model.tiers
+        ],
+        paidOnly=model.paid_only,
+        reasoning=model.reasoning,
+        efforts=list(model.efforts),
+        jsonMode=model.json_mode,
+        unavailable=catalog.obstacle(model) or None,
     )
 
 
+def _created(dated: str) -> int:
+    return int(datetime.combine(date.fromisoformat(dated), time(), UTC).timestamp())
+
+
 def _owner(model_id: str) -> str:
-    """Workers AI's ids are @cf/owner/name, those of other providers owner/name."""
-    parts = model_id.removeprefix("@cf/").removeprefix("@hf/").split("/")
+    """Workers AI's ids are @cf/owner/name, those of others owner/name, or provider:owner/name."""
+    direct = direct_provider(model_id)
+    parts = model_id.removeprefix(f"{direct}:").removeprefix("@cf/").removeprefix("@hf/").split("/")
+    if direct and len(parts) == 1:
+        return direct
     return parts[0] if len(parts) > 1 else "cloudflare"

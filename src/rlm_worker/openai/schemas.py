@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from rlm_worker.errors import InvalidRequest
-from rlm_worker.messages import Effort
+from rlm_worker.messages import Effort, JsonMode, Reasoning
 from rlm_worker.wire.requests import RunConfig, refusal
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
@@ -222,8 +222,22 @@ class ChatCompletionChunk(BaseModel):
     rlm: RunNumbers | None = None
 
 
+class PriceTier(BaseModel):
+    """The prices of prompts with more than `above` tokens."""
+
+    above: int
+    inputPrice: float  # noqa: N815 - the wire's name, beside OpenAI's own snake_case
+    outputPrice: float  # noqa: N815
+    cachedPrice: float  # noqa: N815
+    writePrice: float  # noqa: N815
+
+
 class ModelEntry(BaseModel):
-    """A model: `window` in tokens, prices in US dollars per million tokens as read on `dated`."""
+    """A model: `window` in tokens, prices in US dollars per million tokens as read on `dated` in `source`.
+
+    `cachedPrice` and `writePrice` are those of a prefix cache, where any are published. `reasoning`: it thinks when
+    `asked`, unless told not to (`switchable`), or always (`mandatory`). `unavailable` says why it cannot be asked here.
+    """
 
     id: str
     object: Literal["model"] = "model"
@@ -234,6 +248,17 @@ class ModelEntry(BaseModel):
     outputPrice: float  # noqa: N815
     aliases: list[str]
     dated: str
+    source: str
+    provider: str
+    windowPublished: bool  # noqa: N815
+    cachedPrice: float | None  # noqa: N815
+    writePrice: float | None  # noqa: N815
+    tiers: list[PriceTier]
+    paidOnly: bool  # noqa: N815
+    reasoning: Reasoning
+    efforts: list[Effort]
+    jsonMode: JsonMode  # noqa: N815
+    unavailable: str | None
 
 
 class ModelList(BaseModel):

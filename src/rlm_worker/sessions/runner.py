@@ -93,5 +93,6 @@ def _note(record: RequestRecord, result: RunResult | None) -> None:
     record.strategy = result.strategy
     record.sub_calls = result.sub_calls
     record.cost_usd = result.cost_usd
+    record.models = [usage.model for usage in result.models] or None
     record.cache_hit = result.cache_hit
     record.error = result.error.type if result.error else None
