@@ -17,9 +17,9 @@ from scripts.local.setup.steps import Step, ensure
 from scripts.local.setup.weights import weights_steps
 
 # These talk to no Worker on this machine.
-_NEEDS_TOOLS_ONLY = frozenset({"check", "usage"})
-# These speak to an account; all others are this machine's affair.
-_CLOUD = frozenset({"deploy", "usage"})
+_NEEDS_TOOLS_ONLY = frozenset({"check", "models", "usage"})
+# These ask what is published, or speak to an account; all others are this machine's affair.
+_CLOUD = frozenset({"deploy", "models", "usage"})
 
 
 def main(arguments: Sequence[str]) -> int:
