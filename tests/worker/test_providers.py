@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from rlm_worker.messages import CallUsage
 from rlm_worker.models.catalog import Catalog
 from scripts.local.providers.anthropic_api import AnthropicServer
 from scripts.local.providers.openai_api import OpenAIServer
@@ -18,7 +21,8 @@ from scripts.local.providers.served import ServedModel, Trouble
 from scripts.local.runtime.dev_process import DevProcess
 from scripts.local.scripted.calls import CallEntry, count_tokens
 from scripts.local.scripted.model import ScriptedModel
-from scripts.local.scripted.rules import fixed
+from scripts.local.scripted.rules import fixed, sequence
+from tests.worker.conftest import StartWorker
 from tests.worker.stored_state import databases, opened
 from tests.worker.texts import haystack, needle, unheard
 
@@ -26,6 +30,7 @@ pytestmark = pytest.mark.worker
 
 ANTHROPIC_KEY = "sk-ant-api03-nobody-may-see-this-one"
 ROUTER_KEY = "sk-or-v1-nor-may-anybody-see-that-one"
+WRONG_KEY = "sk-wrong-key-that-a-server-repeats"
 SECRETS = (ANTHROPIC_KEY, ROUTER_KEY)
 CLAUDE, SONNET = "claude-haiku-4-5", "claude-sonnet-5-5"
 LARGE, SMALL, OTHER = "vendor/large", "vendor/small", "vendor/other"
@@ -313,6 +318,65 @@ def test_cached_tokens_are_cheaper(ask: Ask, router: OpenAIServer) -> None:
     assert second["cachedInputTokens"] > 5_000
     assert second["costUsd"] == pytest.approx(router.charged() - before, abs=1e-12)
     assert second["costUsd"] < first["costUsd"] / 2
+
+
+def test_third_party_by_gateway(start_worker: StartWorker, scripted: ScriptedModel) -> None:
+    """Through the binding, each in its vendor's own shape; the catalogue's prices are what it costs."""
+    worker = start_worker(vars={"AI_GATEWAY": "mine"})
+    scripted.rules = [fixed("<think>It says so.</think>Blue.")]
+    for name, stream in itertools.product(("anthropic/claude-haiku-4-5", "openai/gpt-5-mini"), (False, True)):
+        scripted.reset()
+        scripted.rules = [fixed("<think>It says so.</think>Blue.")]
+        config = {"rootModel": name, "useCache": False}
+        body = {"context": "The sky is blue.", "query": unheard("colour?"), "config": config, "stream": stream}
+        answer = httpx.post(f"{worker.url}/rlm", json=body, timeout=60)
+        result = dict(_events(answer.text))["result"] if stream else answer.json()
+        model, call = CATALOG.find(name), scripted.calls[0].call
+        assert (result["answer"], call.options["gateway"]) == ("Blue.", {"id": "mine"})
+        assert model is not None
+        assert result["costUsd"] == pytest.approx(model.bill(CallUsage(call.prompt_tokens, 8)), abs=1e-12)
+        assert "<think>" not in answer.text
+
+
+def test_keys_are_nowhere(
+    scripted: ScriptedModel, anthropic: AnthropicServer, router: OpenAIServer, tmp_path: Path
+) -> None:
+    """Neither in a log, an answer, an event, a trajectory nor on disk, whatever a provider says when it refuses."""
+    echoed = {"echo": {"type": "openai", "url": router.url, "key": "WRONG"}}
+    own = variables(anthropic, router, WRONG=WRONG_KEY)
+    own["PROVIDERS"] = json.dumps({**json.loads(own["PROVIDERS"]), **echoed})
+    own["MODEL_OVERRIDES"] = json.dumps({"echo:vendor/small": ROUTER_PRICES, **json.loads(own["MODEL_OVERRIDES"])})
+    repeating = f"upstream said: your key {ROUTER_KEY} and {ANTHROPIC_KEY[:20]}… are no good"
+    router.troubles = [Trouble(500, message=repeating, when="late", late=True), Trouble(400, message=repeating)]
+    anthropic.troubles = [Trouble(403, "permission_error", f"no {ANTHROPIC_KEY}")]
+    seen: list[str] = []
+    with DevProcess(tmp_path / "state", ai=scripted.url, variables=own) as worker:
+        for model in (f"echo:{SMALL}", f"openrouter:{SMALL}", f"anthropic:{CLAUDE}"):
+            for query, stream in (("now?", False), ("late?", False), ("late?", True)):
+                body = {"context": haystack(30_000), "query": unheard(query), "stream": stream}
+                body["config"] = {"rootModel": model, "subModel": model, "strategy": "map_reduce", "chunkSize": 10_000}
+                answer = httpx.post(f"{worker.url}/rlm", json=body, timeout=60)
+                seen.append(answer.text)
+                session = re.search(r'"sessionId": ?"([0-9a-f]{32})"', answer.text)
+                assert session is not None
+                parts = ("status", "result", "events", "trajectory")
+                seen += [httpx.get(f"{worker.url}/session/{session[1]}/{part}", timeout=60).text for part in parts]
+        seen += [httpx.get(f"{worker.url}{path}", timeout=60).text for path in ("/health", "/v1/models")]
+        seen.append(worker.log())
+    files = [path for path in (tmp_path / "state").rglob("*") if path.is_file() and path.name != "run.json"]
+    whole = "\n".join(seen).encode() + b"".join(path.read_bytes() for path in files)
+    assert b"[secret]" in whole
+    for secret in (*SECRETS, WRONG_KEY):
+        assert secret.encode() not in whole
+        assert secret[:16].encode() not in whole
+
+
+def test_sandbox_sees_no_key(ask: Ask, anthropic: AnthropicServer) -> None:
+    looking = "import os, sys\nprint(sorted(os.environ), [name for name in sys.modules if 'js' in name][:3])"
+    anthropic.rules = [sequence([f"```repl\n{looking}\n```", "```repl\nFINAL('done')\n```"])]
+    result = ask(haystack(5_000), rootModel=f"anthropic:{CLAUDE}", strategy="repl").json()
+    assert result["answer"] == "done"
+    assert not [call for call in anthropic.calls if ANTHROPIC_KEY in call.call.text or "API_KEY" in call.call.text]
 
 
 def test_power_failure_pays_nothing_twice(

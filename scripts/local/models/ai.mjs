@@ -9,6 +9,9 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 
 const NEWER_SHAPE = /gpt-oss|qwen3|glm|gemma-4|^(openai|anthropic|google-ai-studio|workers-ai)\//;
+// Third parties' models need a gateway; Anthropic's are asked and answer in Anthropic's own shape.
+const THIRD_PARTY = /^(?!@|local\/)[^/:]+\//;
+const MESSAGES_SHAPE = /^anthropic\//;
 const OLDER_DEFAULT_MAX_TOKENS = 256;
 const JSON_FORMATS = new Set(["json_object", "json_schema"]);
 const CODE_BY_STATUS = { 401: 5016, 403: 5016, 404: 5007, 408: 3007, 413: 3006, 429: 3040, 504: 3007 };
@@ -20,11 +23,13 @@ const UNREACHABLE = 1031;
 export class AI extends WorkerEntrypoint {
   async run(model, inputs = {}, options = {}) {
     const upstream = this.#upstream(model);
-    const body = { ...upstreamBody(model, inputs), model: upstream.model ?? model };
+    if (THIRD_PARTY.test(model) && !options?.gateway?.id) throw failure(BAD_INPUT, `${model} needs a gateway`);
+    const asked = MESSAGES_SHAPE.test(model) ? chatInputs(inputs) : inputs;
+    const body = { ...upstreamBody(model, asked), model: upstream.model ?? model };
     const response = await this.#post(upstream, body, options ?? {});
     if (!response.ok) throw await upstreamError(response);
     const stranger = strangerTo(model, upstream, body);
-    if (body.stream) return eventStream(response, isNewer(model), stranger);
+    if (body.stream) return eventStream(response, model, stranger);
     const answer = shaped(model, await parsed(response), body.response_format, stranger);
     return options?.returnRawResponse ? Response.json(answer) : answer;
   }
@@ -93,6 +98,7 @@ function upstreamHeaders(options) {
 function shaped(model, answer, format, stranger) {
   const other = stranger(answer.model);
   const said = other ? { answered_by: other } : {};
+  if (MESSAGES_SHAPE.test(model)) return asMessage(model, answer);
   if (isNewer(model)) return { ...answer, ...said };
   const message = answer.choices?.[0]?.message ?? {};
   const content = message.content ?? "";
@@ -147,9 +153,10 @@ function codeFor(status, text) {
 }
 
 // A stream that the server breaks off ends here in the same way: without [DONE].
-function eventStream(response, newer, stranger) {
+function eventStream(response, model, stranger) {
   const { readable, writable } = new IdentityTransformStream();
-  pump(response.body, writable, newer ? newerEvent : olderEvent, stranger).catch(() => {});
+  const shape = MESSAGES_SHAPE.test(model) ? messageEvent : isNewer(model) ? newerEvent : olderEvent;
+  pump(response.body, writable, shape, stranger).catch(() => {});
   return readable;
 }
 
@@ -188,4 +195,35 @@ function olderEvent(chunk, stranger) {
   const said = other ? { answered_by: other } : {};
   if (chunk.usage) return JSON.stringify({ response: content ?? null, usage: chunk.usage, ...said });
   return content === undefined || content === null ? null : JSON.stringify({ response: content });
+}
+
+// Anthropic's shape, there and back: what the server speaks is OpenAI's.
+function chatInputs({ system, messages = [], max_tokens, temperature, stream }) {
+  const text = (content) => (typeof content === "string" ? content : (content ?? []).map((block) => block.text ?? "").join(""));
+  const said = messages.map(({ role, content }) => ({ role, content: text(content) }));
+  return { messages: [...(system ? [{ role: "system", content: text(system) }] : []), ...said], max_tokens, temperature, stream };
+}
+
+function asMessage(model, answer) {
+  const { message, finish_reason: reason } = answer.choices?.[0] ?? {};
+  const usage = { input_tokens: answer.usage?.prompt_tokens, output_tokens: answer.usage?.completion_tokens };
+  const content = [{ type: "text", text: message?.content ?? "" }];
+  return { type: "message", role: "assistant", model, content, stop_reason: stopReason(reason), usage };
+}
+
+function stopReason(reason) {
+  return reason === "length" ? "max_tokens" : "end_turn";
+}
+
+// The usage comes last, and says of the input what Anthropic says in the first event too.
+function messageEvent(chunk) {
+  const { delta, finish_reason: reason } = chunk.choices?.[0] ?? {};
+  if (chunk.error) return JSON.stringify({ type: "error", error: { type: "api_error", message: String(chunk.error.message ?? chunk.error) } });
+  if (chunk.usage) {
+    const usage = { input_tokens: chunk.usage.prompt_tokens, output_tokens: chunk.usage.completion_tokens };
+    return JSON.stringify({ type: "message_delta", delta: {}, usage });
+  }
+  if (reason) return JSON.stringify({ type: "message_delta", delta: { stop_reason: stopReason(reason) } });
+  if (!delta?.content) return null;
+  return JSON.stringify({ type: "content_block_delta", index: 0, delta: { type: "text_delta", text: delta.content } });
 }
