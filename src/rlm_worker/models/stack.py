@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rlm_worker.budget.funding import Funded, Grant
+from rlm_worker.budget.funding import Funded, Funds
 from rlm_worker.budget.ledger import Ledger
 from rlm_worker.ports import Clock, Deployment, Journal, Model
 
@@ -51,18 +51,18 @@ class ModelStack:
     latency: Latency = field(default_factory=Latency)
     backoff: BackoffSignal = field(default_factory=BackoffSignal)
 
-    def build(self, grant: Grant) -> Model:
-        """The model as a run's strategy sees it, spending that grant."""
-        attempt = self._attempt(grant)
+    def build(self, funds: Funds) -> Model:
+        """The model as a run's strategy sees it, spending those funds."""
+        attempt = self._attempt(funds)
         retrying = Retrying(FallingBack(attempt, self.catalog), self.clock, self.deployment, self.backoff)
         lengthened = Lengthened(SchemaOptional(retrying), self.ledger, self.pricing)
         limited = Limited(lengthened, self.ledger)
         return Coalesced(Journalled(limited, self.journal, self.ledger))
 
-    def _attempt(self, grant: Grant) -> Model:
+    def _attempt(self, funds: Funds) -> Model:
         """One attempt at a call, once it has a slot."""
         timed = Timed(self.adapter, self.deployment.call_timeout_seconds)
         metered = Metered(timed, self.ledger, self.journal, self.pricing, self.catalog, self.clock, self.latency)
-        funded = Funded(metered, self.ledger, grant, self.pricing)
+        funded = Funded(metered, funds, self.pricing)
         first, most = self.deployment.first_concurrency, self.deployment.max_concurrency
         return Throttled(funded, CapacityLimiter(self.clock, first=first, most=most))
