@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from tests.worker.test_repl import CONTEXT, ask, cell, plays
 
 pytestmark = [pytest.mark.worker, pytest.mark.slow]
 PRICE = 0.002
+MAX_PYTHON_BYTES = 96 * 1024 * 1024
+MIN_ROOM_MIB = 56
 
 
 def told(http: httpx.Client, result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -55,6 +58,52 @@ def test_too_little_money_is_told(http: httpx.Client, scripted: ScriptedModel) -
     assert answer.status_code == 422
     assert "a sandbox for the REPL costs 0.002" in answer.json()["error"]["message"]
     assert not scripted.calls
+
+
+HEAP = "import pyodide_js\nprint(pyodide_js._module.HEAP8.length)"
+ROOM = """
+blocks = []
+try:
+    while True: blocks.append(bytearray(1 << 20))
+except MemoryError:
+    room = len(blocks)
+    del blocks
+print(room)
+"""
+
+
+def outputs(http: httpx.Client, result: dict[str, Any]) -> list[str]:
+    """What the cells of a run have printed."""
+    lines = http.get(f"/session/{result['sessionId']}/events").text.splitlines()
+    events = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+    return [event["output"] for event in events if "code" in event]
+
+
+def test_python_has_its_room(http: httpx.Client, scripted: ScriptedModel) -> None:
+    """All that Python has, and what of it is left to the cells: the rest of the isolate's 128 MB is JavaScript's."""
+    scripted.rules = plays(cell(HEAP), cell(ROOM), cell("FINAL('done')"))
+    heap, room, _ = outputs(http, ask(http, CONTEXT, "How large?"))
+    assert int(heap) <= MAX_PYTHON_BYTES
+    assert int(room) >= MIN_ROOM_MIB
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "hoard = 'x' * 10**9",
+        "hoard = bytearray(3_000_000_000)",
+        "hoard = [bytearray(10**6) for _ in range(1_000)]",
+        "hoard = list(range(10**8))",
+        "hoard = str(context) * 1_000",
+    ],
+)
+def test_too_large_is_an_exception(http: httpx.Client, scripted: ScriptedModel, code: str) -> None:
+    """The cell is told; its REPL, and what it knows, stay."""
+    scripted.rules = plays(cell("kept = 'kept'"), cell(code), cell("FINAL(kept)"))
+    result = ask(http, CONTEXT, f"How much? {code}")
+    assert result["answer"] == "kept"
+    assert "MemoryError" in outputs(http, result)[1]
+    assert result["sandboxes"] == 1
 
 
 # Each cell is followed by a look whether its REPL still answers, unless it is the last: 1 cell, 2 look, 3 cell …
