@@ -265,7 +265,9 @@ def test_late_failure_is_asked_again(ask: Ask, router: OpenAIServer) -> None:
 def test_long_prompt_is_read_in_chunks(ask: Ask, anthropic: AnthropicServer) -> None:
     anthropic.troubles = [Trouble(400, "invalid_request_error", "prompt is too long: 9 tokens > 8 maximum", times=1)]
     result = ask(haystack(20_000, needle()), QUERY, rootModel=f"anthropic:{CLAUDE}").json()
-    assert (result["strategy"], "7481932" in result["answer"]) == ("map_reduce", True)
+    assert "7481932" in result["answer"]
+    assert "did not fit" in result["warnings"][0]
+    assert result["subCalls"] >= 1
 
 
 def test_declined_prompt_is_told(ask: Ask, anthropic: AnthropicServer) -> None:

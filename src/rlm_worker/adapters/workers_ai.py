@@ -22,7 +22,7 @@ from .providers.ai_binding import AIBinding, as_python
 from .providers.answers import Answer, mapping, string
 from .providers.chat_shape import chat_usage, first_choice
 from .providers.streams import read_stream
-from .workers_ai_errors import as_model_error
+from .workers_ai_errors import as_model_error, told_error
 
 _SCHEMA_NAME = "answer"
 
@@ -53,6 +53,8 @@ class WorkersAI:
     def _whole(self, found: object, answer: Answer) -> ModelReply:
         if not isinstance(found, Mapping):
             raise UnusableReply(f"{answer.request.model.id} answered with something that is not an object")
+        if (error := self._shape.error(found)) is not None:
+            raise error
         self._shape.take(answer, found)
         return answer.reply()
 
@@ -86,8 +88,8 @@ class _WorkersAIShape:
         self._take_common(answer, event)
 
     def error(self, body: Mapping[str, object]) -> ModelError | None:
-        told = body.get("error")
-        return as_model_error(str(told)) if told else None
+        told = told_error(body)
+        return as_model_error(told) if told else None
 
     def _take_common(self, answer: Answer, body: Mapping[str, object]) -> None:
         answer.usage = chat_usage(body.get("usage")) or answer.usage

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
-from rlm_worker.budget.funding import Grant, Unlimited
+from rlm_worker.budget.funding import Funds, Grant, Unlimited
 from rlm_worker.budget.ledger import Ledger, UsageLimits
 from rlm_worker.errors import NotConfigured, UsageLimitExceeded
 from rlm_worker.journal.cells import CellTable
@@ -66,6 +66,7 @@ class Run:
     ledger: Ledger
     pricing: Pricing
     model: Model
+    funds: Funds
     latency: Latency = field(default_factory=Latency)
     backoff: BackoffSignal = field(default_factory=BackoffSignal)
     warnings: list[str] = field(default_factory=list)
@@ -153,8 +154,11 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
     for paid in ports.journal.payments():
         model = ports.catalog.answering(paid.model)
         ledger.restore(paid.call, paid.role, model, paid.usage, paid.at_most_usd)
+    for sandbox in ports.journal.sandboxes():
+        ledger.pay_sandbox(sandbox.cost_usd)
     stack = ModelStack(ports.model, ports.journal, ports.clock, ports.catalog, ports.deployment, ledger)
     grant = Grant(ports.accounts, job.owner, job.run_id, job.granted_usd, ports.journal.cut_off_usd())
+    funds = Funds(ledger, grant)
     return Run(
         job=job,
         reader=reader,
@@ -163,7 +167,8 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
         sub=_found(ports.catalog, job.config.sub_model),
         ledger=ledger,
         pricing=stack.pricing,
-        model=stack.build(grant),
+        model=stack.build(funds),
+        funds=funds,
         latency=stack.latency,
         backoff=stack.backoff,
     )

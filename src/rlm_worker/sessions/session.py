@@ -28,7 +28,7 @@ from .contexts import JobContext
 from .lives import AskingModel, Lives
 from .record import SessionRecord
 from .results import CachedResult, as_cache_hit, cancelled, failed, metrics_point, result_key, worth_keeping
-from .trajectory import attempt_row, call_rows
+from .trajectory import attempt_row, call_rows, sandbox_row
 
 RESULT_TTL_SECONDS = 3_600
 WATCH_SECONDS = 20.0
@@ -163,6 +163,7 @@ class Session:
             session_id=job.session_id,
             calls=[row async for row in rows],
             failed_attempts=[attempt_row(attempt) for attempt in self._journal.failed_attempts()],
+            sandboxes=[sandbox_row(sandbox) for sandbox in self._journal.sandboxes()],
         )
         return found.model_dump(mode="json", by_alias=True)
 

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 from rlm_worker.errors import NotFound
 from rlm_worker.messages import Message
-from rlm_worker.ports import CallRecord, FailedAttempt
+from rlm_worker.ports import CallRecord, FailedAttempt, SandboxPayment
 from rlm_worker.strategies.prompts import map_messages
 from rlm_worker.text.context import ContextReader, read_chunk
 from rlm_worker.wire.base import timestamp
-from rlm_worker.wire.results import PromptMessage, TrajectoryAttempt, TrajectoryCall
+from rlm_worker.wire.results import PromptMessage, TrajectoryAttempt, TrajectoryCall, TrajectorySandbox
 
 
 async def call_rows(calls: list[CallRecord], query: str, reader: ContextReader) -> AsyncIterator[TrajectoryCall]:
@@ -47,6 +47,13 @@ def attempt_row(attempt: FailedAttempt) -> TrajectoryAttempt:
         output_tokens=attempt.usage.output_tokens,
         estimated=attempt.usage.estimated,
         cost_usd=round(attempt.cost_usd, 10),
+    )
+
+
+def sandbox_row(sandbox: SandboxPayment) -> TrajectorySandbox:
+    """A day of a REPL's sandbox."""
+    return TrajectorySandbox(
+        parent=sandbox.path or None, opened_at=timestamp(sandbox.opened_at), cost_usd=round(sandbox.cost_usd, 10)
     )
 
 

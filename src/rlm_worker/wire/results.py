@@ -62,6 +62,7 @@ class ModelUsage(Wire):
 class RunResult(Wire):
     """The result of a run; tokens are what the models reported, cost follows from them and the catalogue's prices.
 
+    `costUsd` is everything: that of `models`, and `sandboxCostUsd` for the `sandboxes` of REPLs.
     `cachedInputTokens` are those of the input that a provider's prefix cache held, `reasoningTokens` those of the
     output that were thought and not said.
     """
@@ -78,6 +79,8 @@ class RunResult(Wire):
     neurons: float = 0.0
     cost_usd: float = 0.0
     estimated: bool = False
+    sandboxes: int = 0
+    sandbox_cost_usd: float = 0.0
     duration_ms: int = 0
     cache_hit: bool = False
     session_id: str = ""
@@ -216,12 +219,21 @@ class TrajectoryAttempt(Answer):
     cost_usd: float
 
 
+class TrajectorySandbox(Answer):
+    """A sandbox on one day, which is what is billed; `parent` names a child run's REPL, and the run's own is null."""
+
+    parent: str | None
+    opened_at: str
+    cost_usd: float
+
+
 class Trajectory(Answer):
     """Every model call of a session, in the order in which they were finished, and what was paid in vain beside them.
 
-    Their costs add up to the result's `costUsd`.
+    Their costs, with those of the sandboxes, add up to the result's `costUsd`.
     """
 
     session_id: str
     calls: list[TrajectoryCall]
     failed_attempts: list[TrajectoryAttempt] = Field(default_factory=list)
+    sandboxes: list[TrajectorySandbox] = Field(default_factory=list)

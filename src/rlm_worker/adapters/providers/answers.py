@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from rlm_worker.errors import ModelError
+from rlm_worker.errors import ModelError, RetryableError
 from rlm_worker.messages import CallUsage, Declined, ModelReply, ModelRequest, OutputExhausted, UnusableReply
 from rlm_worker.ports import DeltaSink
 
@@ -60,6 +60,11 @@ class Answer:
             message = f"{model.id} used all {allowed} tokens that it may write before it began to answer"
             raise OutputExhausted(f"{message}: raise maxOutputTokens", self.usage)
         raise UnusableReply(f"{model.id} answered with nothing", usage=self.usage)
+
+    def failed(self, error: ModelError) -> ModelError:
+        """The error for one that comes in the midst of an answer: what can be asked again has cost what was said."""
+        begun = bool(self._parts) or self.usage is not None
+        return self.broken(f": {error}") if begun and isinstance(error, RetryableError) else error
 
     def broken(self, why: str) -> UnusableReply:
         """The error for an answer that ends before it is whole; what came of it is billed."""

@@ -10,7 +10,7 @@ from rlm_worker.errors import ModelError
 from rlm_worker.messages import CallUsage, ModelRequest
 
 from .answers import DECLINED, Answer, count, mapping, string
-from .failures import Refusal, failure
+from .failures import Refusal, late_failure
 
 _SCHEMA_NAME = "answer"
 _FAILED = "error"
@@ -67,7 +67,7 @@ class ChatShape:
         if not told and first_choice(body).get("finish_reason") != _FAILED:
             return None
         status = count(mapping(told).get("code")) or _UNKNOWN_STATUS
-        return failure(self.who, status, Refusal.of({"error": told or "the generation failed"}))
+        return late_failure(self.who, status, Refusal.of({"error": told or "the generation failed"}))
 
     def _take_common(self, answer: Answer, body: Mapping[str, object], choice: Mapping[str, object]) -> None:
         answer.usage = self._usage(body.get("usage")) or answer.usage

@@ -72,6 +72,14 @@ def failure(who: str, status: int, refusal: Refusal, wait: float = 0.0, advice: 
     return RetryableError(message, 0, wait, capacity=capacity, fallback=capacity, work="none")
 
 
+def late_failure(who: str, status: int, refusal: Refusal) -> ModelError:
+    """The same for an error that stands in a body, or an event, whose status was 200: the prompt was read by then."""
+    error = failure(who, status, refusal)
+    if error.work == "none":
+        error.work = "read"
+    return error
+
+
 def _is_passing(status: int, refusal: Refusal, advice: str) -> bool:
     if status == 402:
         return refusal.limit_source == _IN_FLIGHT

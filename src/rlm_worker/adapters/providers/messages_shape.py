@@ -9,7 +9,7 @@ from rlm_worker.errors import ModelError
 from rlm_worker.messages import CallUsage, Effort, Message, ModelRequest
 
 from .answers import DECLINED, Answer, count, mapping, string
-from .failures import Refusal, failure
+from .failures import Refusal, late_failure
 
 # Why it stops, in OpenAI's words.
 _FINISH = {
@@ -94,7 +94,7 @@ class MessagesShape:
         if body.get("type") != "error":
             return None
         kind = string(mapping(body.get("error")).get("type"))
-        return failure(self.who, _STATUS.get(kind, _UNKNOWN_STATUS), Refusal.of(body))
+        return late_failure(self.who, _STATUS.get(kind, _UNKNOWN_STATUS), Refusal.of(body))
 
     def _finish(self, answer: Answer, told: Mapping[str, object]) -> None:
         reason = string(told.get("stop_reason"))

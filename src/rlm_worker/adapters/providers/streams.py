@@ -10,7 +10,6 @@ from pydantic_core import from_json
 from pyodide.ffi import JsException
 
 from rlm_worker.adapters.bindings import first_line
-from rlm_worker.errors import InputTooLarge
 from rlm_worker.messages import ModelReply
 
 from .answers import Answer, Shape
@@ -27,7 +26,7 @@ async def read_stream(stream: Any, shape: Shape, answer: Answer) -> ModelReply:
                 break
             event = event_object(data)
             if (error := shape.error(event)) is not None:
-                raise error if isinstance(error, InputTooLarge) else answer.broken(f": {error}")
+                raise answer.failed(error)
             shape.take_event(answer, event)
             if answer.whole:
                 break
