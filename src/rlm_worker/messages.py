@@ -148,6 +148,10 @@ class ModelSpec:
             return effort not in (None, "none")
         return self.reasoning == "mandatory" or (self.reasoning == "switchable" and effort != "none")
 
+    def least_output(self, effort: Effort | None) -> int:
+        """Fewer tokens than these are used up by thinking; 0 where there is none."""
+        return self.output_floor // 4 if self.thinks(effort) else 0
+
     def effort(self, wanted: Effort) -> Effort:
         """What it takes that is nearest; a model that must think cannot be told not to."""
         if wanted == "none" and self.reasoning != "mandatory":

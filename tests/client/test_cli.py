@@ -65,6 +65,7 @@ def test_quiet_says_nothing(shell: Shell) -> None:
 
 def test_options_reach_config(shell: Shell) -> None:
     options = "--strategy repl --root-model r --sub-model s --max-cost 0.5 --max-iterations 3 --max-sub-calls 4"
+    options += " --reasoning-effort low"
     shell(
         "ask",
         "q",
@@ -88,6 +89,7 @@ def test_options_reach_config(shell: Shell) -> None:
         "maxSubCalls": 4,
         "chunkSize": 900,
         "maxOutputTokens": 70,
+        "reasoningEffort": "low",
         "timeoutSeconds": 60,
         "useCache": False,
     }

@@ -55,6 +55,16 @@ def found(read: Settings, name: str) -> ModelSpec:
             {LLAMA: {"input_price": -1}},
             f"the var MODEL_OVERRIDES, {LLAMA}.input_price: Input should",
         ),
+        (
+            "MODEL_OVERRIDES",
+            {LLAMA: {"fallback": "x"}},
+            f"the var MODEL_OVERRIDES, {LLAMA}.fallback: names a model that",
+        ),
+        (
+            "MODEL_OVERRIDES",
+            {LLAMA: {"fallback": LLAMA}},
+            f"the var MODEL_OVERRIDES, {LLAMA}.fallback: goes in a circle",
+        ),
         ("PROVIDERS", {"a": {"type": "x"}}, "the var PROVIDERS, a.type: Input should be 'anthropic' or 'openai'"),
         ("PROVIDERS", {"A b": PROVIDER}, "the var PROVIDERS, A b.[key]: String should match pattern"),
         ("PROVIDERS", {"a": {**PROVIDER, "key": "sk-ant-1"}}, "the var PROVIDERS, a.key: String should match pattern"),

@@ -133,7 +133,9 @@ class Catalog:
         return f"the var PROVIDERS has no provider {name!r}; it has {known}"
 
     def fallback_of(self, model: ModelSpec) -> ModelSpec | None:
-        return self._models.get(model.fallback) if model.fallback else None
+        """Who stands in for a model; None where nobody does, or the one who does cannot be asked."""
+        found = self.find(model.fallback) if model.fallback else None
+        return None if found is None or self.obstacle(found) else found
 
     def names(self) -> list[str]:
         """Every name that can be asked, aliases first."""

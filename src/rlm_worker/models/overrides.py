@@ -92,7 +92,23 @@ def with_overrides(catalog: Catalog, text: str) -> Catalog:
         for model, override in zip(models, overrides.values(), strict=True)
         for alias in override.aliases
     }
-    return catalog.with_models(models, aliases)
+    changed = catalog.with_models(models, aliases)
+    for model in models:
+        _check_fallbacks(changed, model)
+    return changed
+
+
+def _check_fallbacks(catalog: Catalog, model: ModelSpec) -> None:
+    """Raises `NotConfigured` where the chain of fallbacks ends at nothing, or never."""
+    met = [model.id]
+    current: ModelSpec | None = model
+    while current is not None and current.fallback:
+        current = catalog.find(current.fallback)
+        if current is None or current.id in met:
+            chain = " → ".join([*met, current.id if current else str(model.fallback)])
+            why = "goes in a circle" if current else "names a model that the catalogue does not have"
+            raise NotConfigured(f"the var {_VAR}, {model.id}.fallback: {why}: {chain}")
+        met.append(current.id)
 
 
 def _repriced(known: ModelSpec, fields: dict[str, object]) -> ModelSpec:

@@ -69,7 +69,8 @@ def _affordable(run: Run, request: ModelRequest) -> ModelRequest:
 
 def _is_worth_asking(request: ModelRequest, tokens: int) -> bool:
     """Whether so many tokens are enough, or all that was asked for."""
-    return tokens >= min(_MIN_ANSWER_TOKENS, request.max_output_tokens)
+    least = max(_MIN_ANSWER_TOKENS, request.model.least_output(request.effort))
+    return tokens >= min(least, request.max_output_tokens)
 
 
 def _tokens_left(run: Run, request: ModelRequest) -> int:

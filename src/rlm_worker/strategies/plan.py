@@ -139,8 +139,9 @@ def _affordable_chunk(run: Run, asked: ChunkBudget) -> tuple[ChunkBudget, int]:
     read, write = _prices(run)
     dollars = _dollars(run)
     tokens, output = 0, 0
+    least = max(_MIN_NOTE_TOKENS, run.sub.least_output(run.job.config.reasoning_effort))
     for calls in _MIN_AFFORDABLE:
-        output = max(_MIN_NOTE_TOKENS, min(run.sub_output, int(dollars / calls / 3 / write)))
+        output = max(least, min(run.sub_output, int(dollars / calls / 3 / write)))
         tokens = int((dollars / calls - output * write) / read) - _words(run)
         if tokens >= _MIN_CHUNK_TOKENS:
             break

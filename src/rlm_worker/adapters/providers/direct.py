@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import js
@@ -27,15 +27,19 @@ _READ_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry", "content-typ
 
 
 class DirectModel:
-    """The `Model` port on one provider; its secrets are read for each call, and taken out of what it says of errors."""
+    """The `Model` port on one provider.
 
-    def __init__(self, env: Any, provider: Provider) -> None:
+    `secret_names` are those of all providers: read for each call, and taken out of what this one says of errors.
+    """
+
+    def __init__(self, env: Any, provider: Provider, secret_names: Iterable[str]) -> None:
         self._env = env
         self._provider = provider
+        self._secret_names = tuple(secret_names)
         self._shape = _shape(provider)
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
-        secrets = {name: variable(self._env, name) or "" for name in (self._provider.key, self._provider.gateway_key)}
+        secrets = {name: variable(self._env, name) or "" for name in self._secret_names}
         abort = js.AbortController.new()
         try:
             return await self._asked(request, deltas, secrets, abort.signal)

@@ -22,7 +22,8 @@ class AnyModel:
         binding = AIBinding(env)
         self._workers_ai = WorkersAI(binding)
         self._gateway = GatewayModel(binding, gateway)
-        self._direct = {name: DirectModel(env, provider) for name, provider in providers.items()}
+        secrets = {secret for one in providers.values() for secret in (one.key, one.gateway_key) if secret}
+        self._direct = {name: DirectModel(env, provider, secrets) for name, provider in providers.items()}
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
         return await self._of(request.model).complete(request, deltas)
