@@ -114,7 +114,9 @@ class Provider:
     """A service beside the binding `AI`, as the var `PROVIDERS` describes it.
 
     `key` and `gateway_key` are names of secrets, `missing_secrets` those that are not set. `vendor` is the one in the
-    catalogue whose models it serves; `output_limit` is what it calls the most tokens that it may write.
+    catalogue whose models it serves; `output_limit` is what it calls the most tokens that it may write. With `streams`
+    every answer is asked for as a stream: an invocation may wait for the headers of six responses at once, and those of
+    a stream come before the answer is written.
     """
 
     name: str
@@ -126,6 +128,7 @@ class Provider:
     vendor: str = ""
     body: Mapping[str, object] = field(default_factory=dict)
     output_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    streams: bool = False
 
 
 class DeltaSink(Protocol):

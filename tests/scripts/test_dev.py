@@ -134,6 +134,7 @@ def test_one_model_behind_a_key(model: ScriptedModel, tmp_path: Path) -> None:
         assert result["rootModel"] == result["models"][0]["model"] == "local/llama3.2:3b"
         assert [entry["window"] for entry in listed if entry["id"] == "local/llama3.2:3b"] == [8_192]
         assert "key-of-the-server" not in process.log()
+        assert '"models": ["local/llama3.2:3b"]' in process.log()
         assert [entry.call.model for entry in server.calls] == ["llama3.2:3b"]
 
 

@@ -108,6 +108,7 @@ def test_provider_serves_its_vendor() -> None:
     assert not read.catalog.obstacle(direct)
     assert "needs the secret K" in read.catalog.obstacle(found(read, "gpt:gpt-5-mini"))
     assert read.providers["gpt"].output_limit == "max_completion_tokens"
+    assert (read.providers["claude"].streams, read.providers["gpt"].streams) == (True, False)
     assert "AI_GATEWAY" in read.catalog.obstacle(found(read, "anthropic/claude-haiku-4-5"))
     assert not settings(AI_GATEWAY="default").catalog.obstacle(found(read, "anthropic/claude-haiku-4-5"))
 

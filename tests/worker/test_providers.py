@@ -50,10 +50,12 @@ def variables(anthropic: AnthropicServer, router: OpenAIServer, **more: str) -> 
             "key": "OPENROUTER_API_KEY",
             "body": {"provider": {"data_collection": "deny"}, "models": [OTHER]},
         },
+        "streaming": {"type": "openai", "url": router.url, "key": "OPENROUTER_API_KEY", "streams": True},
         "unpaid": {"type": "anthropic", "url": anthropic.url, "key": "NOBODY_HAS_SET_THIS"},
     }
     overrides = {
         f"openrouter:{LARGE}": ROUTER_PRICES,
+        f"streaming:{SMALL}": ROUTER_PRICES,
         f"openrouter:{SMALL}": {**ROUTER_PRICES, "reasoning": "switchable", "efforts": ["low", "high"]},
     }
     return {
@@ -151,6 +153,7 @@ def test_claude_roots_workers_ai(ask: Ask, scripted: ScriptedModel, anthropic: A
     assert len(anthropic.charges) == result["iterations"]
     assert len(scripted.answered) == result["subCalls"] >= 30
     asked = anthropic.calls[0].call
+    assert asked.streams
     assert asked.params["system"][-1]["cache_control"] == {"type": "ephemeral"}  # type: ignore[index]
 
 
@@ -284,7 +287,7 @@ def test_declined_prompt_is_told(ask: Ask, anthropic: AnthropicServer) -> None:
         ("unpaid:claude-haiku-4-5", "needs the secret NOBODY_HAS_SET_THIS: wrangler secret put NOBODY_HAS_SET_THIS"),
         ("anthropic/claude-haiku-4-5", "needs an AI Gateway: set the var AI_GATEWAY"),
         ("openrouter:vendor/unheard-of", "window and price are not known: add them to the var MODEL_OVERRIDES"),
-        ("nobody:model", "the var PROVIDERS has no provider 'nobody'; it has anthropic, openrouter, unpaid"),
+        ("nobody:model", "the var PROVIDERS has no provider 'nobody'; it has anthropic, openrouter, streaming, unpaid"),
         ("no-such-model", "unknown model"),
     ],
 )
@@ -320,6 +323,17 @@ def test_cached_tokens_are_cheaper(ask: Ask, router: OpenAIServer) -> None:
     assert second["cachedInputTokens"] > 5_000
     assert second["costUsd"] == pytest.approx(router.charged() - before, abs=1e-12)
     assert second["costUsd"] < first["costUsd"] / 2
+
+
+def test_many_calls_at_once(ask: Ask, router: OpenAIServer) -> None:
+    """An invocation waits for six responses' headers at most; those of a stream come at once."""
+    router.latency = 0.5
+    models = {"rootModel": f"streaming:{SMALL}", "subModel": f"streaming:{SMALL}"}
+    result = ask(haystack(200_000, needle()), QUERY, **models, chunkSize=8_000).json()
+    assert "7481932" in result["answer"]
+    assert result["costUsd"] == pytest.approx(router.charged(), abs=1e-9)
+    print(f"{router.peak} calls at once")
+    assert router.peak > 6
 
 
 def test_third_party_by_gateway(start_worker: StartWorker, scripted: ScriptedModel) -> None:

@@ -86,11 +86,11 @@ class AnthropicServer(ProviderServer):
         trouble = self.strike(call)
         if trouble is not None and not trouble.late:
             raise Refused(trouble)
-        await self.pause(entry)
+        stream = await self.begin(request, entry)
         message = self._message(call, body)
         self.leave(entry, "ok" if trouble is None else f"late {trouble.status}", _text(message))
-        if call.streams:
-            return await self._stream(request, message, trouble)
+        if stream is not None:
+            return await self._stream(stream, message, trouble)
         return web.json_response(message if trouble is None else self.error(trouble))
 
     def _message(self, call: ChatCall, body: Mapping[str, object]) -> dict[str, object]:
@@ -123,10 +123,8 @@ class AnthropicServer(ProviderServer):
         }
 
     async def _stream(
-        self, request: web.Request, message: Mapping[str, object], trouble: Trouble | None
+        self, response: web.StreamResponse, message: Mapping[str, object], trouble: Trouble | None
     ) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
-        await response.prepare(request)
         for name, data in halves(list(_events(message)), whole=trouble is None):
             await response.write(event_bytes(name, data))
         if trouble is not None:

@@ -75,11 +75,11 @@ class OpenAIServer(ProviderServer):
         call, trouble = self._routed(entry.call, body)
         if trouble is not None and not trouble.late:
             raise Refused(trouble)
-        await self.pause(entry)
+        stream = await self.begin(request, entry)
         completion = self._completion(call, body)
         self.leave(entry, "ok" if trouble is None else f"late {trouble.status}", _text(completion))
-        if call.streams:
-            return await self._stream(request, completion, body, trouble)
+        if stream is not None:
+            return await self._stream(stream, completion, body, trouble)
         return web.json_response(completion if trouble is None else self.error(trouble))
 
     def _routed(self, call: ChatCall, body: Mapping[str, object]) -> tuple[ChatCall, Trouble | None]:
@@ -138,15 +138,13 @@ class OpenAIServer(ProviderServer):
 
     async def _stream(
         self,
-        request: web.Request,
+        response: web.StreamResponse,
         completion: Mapping[str, object],
         body: Mapping[str, object],
         trouble: Trouble | None,
     ) -> web.StreamResponse:
         options = body.get("stream_options")
         counts = self._flavour == "openrouter" or (isinstance(options, dict) and options.get("include_usage") is True)
-        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
-        await response.prepare(request)
         if self._flavour == "openrouter":
             await response.write(b": OPENROUTER PROCESSING\n\n")
         for _, data in halves([("", chunk) for chunk in _chunks(completion, counts=counts)], whole=trouble is None):

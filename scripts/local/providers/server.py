@@ -116,8 +116,14 @@ class ProviderServer(Script, ABC):
         self.charges.append(Charge(call.model, tokens, usd))
         return usd
 
-    async def pause(self, entry: CallEntry) -> None:
+    async def begin(self, request: web.Request, entry: CallEntry) -> web.StreamResponse | None:
+        """Takes its time; the headers of a stream come before that."""
+        stream = None
+        if entry.call.streams:
+            stream = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
+            await stream.prepare(request)
         await asyncio.sleep(self.latency(entry.call) if callable(self.latency) else self.latency)
+        return stream
 
     def refused(self, trouble: Trouble) -> web.Response:
         return web.json_response(self.error(trouble), status=trouble.status, headers=dict(trouble.headers))

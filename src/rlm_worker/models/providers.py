@@ -19,6 +19,7 @@ from .variables import parsed_var
 
 _VAR = "PROVIDERS"
 _DEFAULT_URLS = {"anthropic": "https://api.anthropic.com", "openai": "https://api.openai.com/v1"}
+_OPENROUTER = "openrouter.ai"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # What a request is made of; a deployment adds to it and does not replace it.
 _OURS = frozenset({"model", "messages", "system", "stream", "stream_options", "max_tokens", "max_completion_tokens"})
@@ -37,6 +38,7 @@ class ProviderVar(BaseModel):
     gateway_key: _Secret | None = None
     body: dict[str, object] = Field(default_factory=dict)
     output_limit: Literal["max_tokens", "max_completion_tokens"] | None = None
+    streams: bool | None = None
 
     @field_validator("key", "gateway_key")
     @classmethod
@@ -79,8 +81,13 @@ class ProviderVar(BaseModel):
             missing_secrets=tuple(secret for secret in secrets if not has_secret(secret)),
             vendor=vendor,
             body=self.body,
+            streams=self._streams(url) if self.streams is None else self.streams,
             output_limit=self.output_limit or ("max_completion_tokens" if newer else "max_tokens"),
         )
+
+    def _streams(self, url: str) -> bool:
+        """Whether it is known to stream for everybody, and to count tokens when it does."""
+        return self.type == "anthropic" or urlsplit(url).hostname == _OPENROUTER
 
     def _vendor(self, url: str) -> str:
         """Whose models it serves, where that follows from the type and the address."""

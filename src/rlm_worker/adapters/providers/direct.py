@@ -56,13 +56,14 @@ class DirectModel:
     async def _asked(
         self, request: ModelRequest, deltas: DeltaSink | None, secrets: Mapping[str, str], signal: Any
     ) -> ModelReply:
-        body = json.dumps(self._shape.body(request, stream=deltas is not None), ensure_ascii=False)
+        streams = deltas is not None or self._provider.streams
+        body = json.dumps(self._shape.body(request, stream=streams), ensure_ascii=False)
         response = await js.fetch(self._url(), self._options(body, secrets, signal))
         if int(response.status) != 200:
             text = redacted(str(await response.text()), secrets.values())
             raise http_failure(self._provider.name, int(response.status), _headers(response), text)
         answer = Answer(request, deltas)
-        if deltas is not None and "event-stream" in _headers(response).get("content-type", ""):
+        if streams and "event-stream" in _headers(response).get("content-type", ""):
             return await read_stream(response.body, self._shape, answer)
         return self._whole(event_object(str(await response.text())), answer)
 
