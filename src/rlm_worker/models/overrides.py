@@ -83,9 +83,12 @@ class ModelOverride(_Closed):
         return ModelSpec(id=model_id, **fields)  # type: ignore[arg-type] # the same
 
 
+_OVERRIDES = TypeAdapter(dict[str, ModelOverride])
+
+
 def with_overrides(catalog: Catalog, text: str) -> Catalog:
     """Applies the JSON of the var; raises `NotConfigured`, naming the field, where it is not of that form."""
-    overrides = parsed_var(_VAR, TypeAdapter(dict[str, ModelOverride]), text)
+    overrides = parsed_var(_VAR, _OVERRIDES, text)
     models = [override.applied(model_id, catalog.find(model_id)) for model_id, override in overrides.items()]
     aliases = {
         alias: model.id
