@@ -90,6 +90,8 @@ class Settings:
 
 def _catalog(read: Callable[[str], str | None], providers: Mapping[str, Provider], gateway: str) -> Catalog:
     catalog = Catalog.standard().with_providers(providers, gateway)
+    if read("RLM_LOCAL_MODELS") == "1":  # set by scripts/dev
+        catalog = catalog.on_this_machine()
     return with_overrides(catalog, read("MODEL_OVERRIDES") or "{}")
 
 

@@ -101,6 +101,14 @@ def test_alias_hides_a_model() -> None:
     assert found(read, "local/small").cost(1_000, 1_000) == 0
 
 
+def test_machine_serves_its_own() -> None:
+    own = {"local/small": {**NEW, "aliases": ["llama-3.1-8b"]}}
+    read = settings(MODEL_OVERRIDES=own, RLM_LOCAL_MODELS="1", PROVIDERS={"a": {"type": "anthropic"}})
+    assert not read.catalog.obstacle(found(read, "llama-3.1-8b"))
+    assert not read.catalog.obstacle(found(read, "a:claude-haiku-4-5"))
+    assert "not served on this machine" in read.catalog.obstacle(found(read, LLAMA))
+
+
 def test_provider_serves_its_vendor() -> None:
     read = settings(PROVIDERS={"claude": PROVIDER, "gpt": {"type": "openai", "key": "K"}}, ANTHROPIC_API_KEY="s")
     direct = found(read, "claude:claude-haiku-4-5")

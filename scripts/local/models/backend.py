@@ -78,6 +78,7 @@ def _paced(models: LocalModels) -> dict[str, str]:
     """
     return {
         "MODEL_OVERRIDES": json.dumps(models.catalog),
+        "RLM_LOCAL_MODELS": "1",
         "MODEL_TIMEOUT_SECONDS": str(_ANSWER_SECONDS),
         "FIRST_CONCURRENCY": str(models.slots),
         "MAX_CONCURRENCY": str(models.slots),

@@ -34,7 +34,7 @@ def models(*, as_json: bool, base_url: str | None, api_key: str | None) -> None:
     if as_json:
         print_json([model.to_json() for model in found])
     else:
-        show_models(found)
+        show_models(sorted(found, key=lambda model: bool(model.unavailable)))
 
 
 def show_models(found: Sequence[ModelInfo]) -> None:

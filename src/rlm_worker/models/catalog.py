@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from rlm_worker.messages import ModelSpec, direct_provider
+from rlm_worker.messages import LOCAL_PREFIX, ModelSpec, direct_provider
 from rlm_worker.ports import Provider
 
 from .prices import CATALOG_DATE, MODELS
@@ -49,7 +49,10 @@ _ALIASES = {
 
 
 class Catalog:
-    """The models of one deployment; `gateway` names the AI Gateway that third parties' models need."""
+    """The models of one deployment; `gateway` names the AI Gateway that third parties' models need.
+
+    `local_only`: behind the binding are the models of a developer's machine, and no others.
+    """
 
     def __init__(
         self,
@@ -58,11 +61,13 @@ class Catalog:
         *,
         providers: Mapping[str, Provider] | None = None,
         gateway: str = "",
+        local_only: bool = False,
     ) -> None:
         self._models = dict(models)
         self._aliases = dict(aliases)
         self._providers = dict(providers or {})
         self._gateway = gateway
+        self._local_only = local_only
 
     @classmethod
     def standard(cls) -> Catalog:
@@ -74,7 +79,8 @@ class Catalog:
         # A name that means another model now is no model of its own any more.
         shadowed = {name for name, meant in aliases.items() if name != meant}
         left = {model_id: model for model_id, model in known.items() if model_id not in shadowed}
-        return Catalog(left, {**self._aliases, **aliases}, providers=self._providers, gateway=self._gateway)
+        everything = {**self._aliases, **aliases}
+        return Catalog(left, everything, providers=self._providers, gateway=self._gateway, local_only=self._local_only)
 
     def with_providers(self, providers: Mapping[str, Provider], gateway: str) -> Catalog:
         """The same with the models that each provider is known to serve."""
@@ -85,7 +91,11 @@ class Catalog:
             if provider.vendor and model.id.startswith(f"{provider.vendor}/")
         ]
         known = {**self._models, **{model.id: model for model in served}}
-        return Catalog(known, self._aliases, providers=providers, gateway=gateway)
+        return Catalog(known, self._aliases, providers=providers, gateway=gateway, local_only=self._local_only)
+
+    def on_this_machine(self) -> Catalog:
+        """The same where the binding reaches local models only."""
+        return Catalog(self._models, self._aliases, providers=self._providers, gateway=self._gateway, local_only=True)
 
     def find(self, name: str) -> ModelSpec | None:
         """The model of that id or alias; None where there is none."""
@@ -112,6 +122,8 @@ class Catalog:
                 return self._no_provider(direct)
             missing = " and ".join(provider.missing_secrets)
             return f"needs the secret {missing}: wrangler secret put {provider.missing_secrets[0]}" if missing else ""
+        if self._local_only and not model.id.startswith(LOCAL_PREFIX):
+            return "is not served on this machine: ./scripts/dev --ai remote, or a provider"
         if model.vendor_needs_gateway and not self._gateway:
             return 'needs an AI Gateway: set the var AI_GATEWAY to its id ("default" is created by itself)'
         return ""
@@ -140,7 +152,7 @@ class Catalog:
     def names(self) -> list[str]:
         """Every name that can be asked, aliases first."""
         usable = [model.id for model in self._models.values() if not self.obstacle(model)]
-        return [*self._aliases, *usable]
+        return [*(alias for alias, model_id in self._aliases.items() if model_id in usable), *usable]
 
     def models(self) -> list[tuple[ModelSpec, list[str]]]:
         """Each model with its aliases."""
