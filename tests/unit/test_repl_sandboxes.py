@@ -238,3 +238,15 @@ async def test_poor_key_gets_no_sandbox() -> None:
     assert result.error is not None
     assert result.error.type == "rate_limited"
     assert not played.sandbox.opened
+
+
+async def test_earlier_session_goes_on(run_on: RunOn) -> None:
+    """A session that was written before sandboxes were booked."""
+    database = SqliteDatabase()
+    SessionJournal(database).set_fact("status", "running")
+    database.execute("DROP TABLE sandboxes")
+    journal = SessionJournal(database)
+    assert (journal.sandboxes(), journal.paid_usd()) == ([], 0.0)
+    ports = Played(cell("FINAL(1)")).ports()
+    ports = replace(ports, journal=journal, cells=journal.cells(ports.clock.now))
+    assert_books_agree(ports, await run_on(ports, CONTEXT, "q", strategy="repl"), 1)
