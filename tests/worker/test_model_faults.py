@@ -16,8 +16,21 @@ ROOT = "@cf/meta/llama-3.3-70b-instruct-fp8-fast"
 FALLBACK = "@cf/meta/llama-3.1-8b-instruct-fp8"
 SUB = "@cf/meta/llama-3.1-8b-instruct-fp8-fast"
 CONTEXT = haystack(240_000, needle(), at=0.9)
-PASSING: list[int | FaultKind] = [3040, 3021, 3007, 3008, "empty", "numeric", "truncated", "disconnect", "garbage"]
-TERMINAL = [3006, 3036, 3042, 5007, 5004, 3003, 5016, 5018, 5035]
+PASSING: list[int | FaultKind] = [
+    3040,
+    3021,
+    3007,
+    3008,
+    3046,
+    2021,
+    "empty",
+    "null",
+    "numeric",
+    "truncated",
+    "disconnect",
+    "garbage",
+]
+TERMINAL = [3006, 3036, 4006, 3042, 5007, 5004, 3003, 5016, 5018, 5035]
 
 
 @pytest.fixture(scope="module")
