@@ -43,7 +43,8 @@ def test_real_model_in_the_loop(tmp_path: Path) -> None:
     assert 1 <= result["iterations"] <= MAX_ITERATIONS
     assert result["subCalls"] <= 3
     assert result["answer"]
-    assert (result["costUsd"], result["rootModel"]) == (0, f"local/{large.stem}")
+    assert (result["costUsd"], result["rootModel"]) == (result["sandboxCostUsd"], f"local/{large.stem}")
+    assert {usage["model"] for usage in result["models"]} <= {f"local/{model.stem}" for model in (small, large)}
     assert turns
     assert any(turn["code"] for turn in turns)
     print(json.dumps({"answer": result["answer"], "turns": [[t["code"], t["output"]] for t in turns]}, indent=1))
