@@ -20,6 +20,7 @@ from rlm_worker.batches.consumer import BatchConsumer
 from rlm_worker.batches.delivery import consume
 from rlm_worker.durable_objects.account_object import AccountMethods, accounts_of, open_account
 from rlm_worker.durable_objects.batch_object import BatchMethods, open_batch
+from rlm_worker.durable_objects.pace_object import PaceMethods, open_pace
 from rlm_worker.durable_objects.probes import BindingProbes
 from rlm_worker.durable_objects.rpc import batches, batches_of, sessions
 from rlm_worker.durable_objects.session_object import SessionMethods, SessionSlot, open_session
@@ -79,6 +80,13 @@ class RLMBatch(BatchMethods, DurableObject):
 
     async def alarm(self, *_: Any) -> None:
         await self._keeper.on_alarm()
+
+
+class RLMPace(PaceMethods, DurableObject):
+    """Holds all runs to the rate of one model."""
+
+    def __init__(self, ctx: Any, _env: Any) -> None:
+        self._keeper = open_pace(ctx)
 
 
 def _api(env: Any) -> Api:
