@@ -83,8 +83,8 @@ class RLMResult(Wire):
 
     `iterations` counts the root model's turns, `sub_calls` the paid calls to sub-models, `cached_sub_calls` the ones
     answered from earlier runs. `coverage` is the share (0 to 1) of the context that a model read; `truncated` tells
-    that a limit ended the run early, `estimated` that some model reported no token counts. Costs are US dollars, times
-    milliseconds.
+    that a limit ended the run early, `incomplete` that some calls failed for passing reasons and the same request may
+    bring more, `estimated` that some model reported no token counts. Costs are US dollars, times milliseconds.
     """
 
     success: bool
@@ -106,6 +106,7 @@ class RLMResult(Wire):
     chunks: int = 0
     coverage: float | None = None
     truncated: bool = False
+    incomplete: bool = False
     warnings: list[str] = Field(default_factory=list)
     models: list[ModelUsage] = Field(default_factory=list)
     error: RunError | None = None

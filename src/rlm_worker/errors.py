@@ -25,13 +25,17 @@ RLMError
 └── ModelError                  the model call failed
     ├── RetryableError              may succeed when asked again
     └── TerminalError               will fail again in the same way
-        └── InputTooLarge           the prompt exceeds the model's window
+        ├── InputTooLarge               the prompt exceeds the model's window
+        └── SchemaRefused               the model cannot hold its answer to the schema
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+Work = Literal["none", "read", "unfinished"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,25 +235,51 @@ class RunAbandoned(RLMError):
 
 
 class ModelError(RLMError):
-    """A model call failed; `code` is Workers AI's error number, 0 where there was none."""
+    """A model call failed; `code` is Workers AI's error number, 0 where there was none.
+
+    `work` says how far the model got, and so what is billed: `none` (it was not asked), `read` (the prompt at most),
+    `unfinished` (it was at work, and nobody knows what it has written).
+    """
 
     type = "model_error"
     status = 502
+    code: int = 0
+    work: Work = "none"
 
-    def __init__(self, message: str, code: int = 0) -> None:
+    def __init__(self, message: str, code: int = 0, *, work: Work | None = None) -> None:
         self.code = code
+        self.work = work or type(self).work
         super().__init__(f"{code}: {message}" if code else message)
 
 
 class RetryableError(ModelError):
-    """May succeed later; `retry_after` is in seconds, 0 where the platform named none."""
+    """May succeed later; `retry_after` is in seconds, 0 where the platform named none.
+
+    `capacity`: there is no room now, for the model or for the account. Who waits is let in, so it uses up no attempt.
+    `fallback`: another model may well answer at once.
+    """
 
     type = "model_unavailable"
     status = 503
+    work: Work = "read"
+    retry_after: float = 0.0
+    capacity: bool = False
+    fallback: bool = False
 
-    def __init__(self, message: str, code: int = 0, retry_after: float = 0.0) -> None:
+    def __init__(
+        self,
+        message: str,
+        code: int = 0,
+        retry_after: float = 0.0,
+        *,
+        capacity: bool = False,
+        fallback: bool = False,
+        work: Work | None = None,
+    ) -> None:
         self.retry_after = retry_after
-        super().__init__(message, code)
+        self.capacity = capacity
+        self.fallback = fallback
+        super().__init__(message, code, work=work or ("none" if capacity else None))
 
 
 class TerminalError(ModelError):
@@ -264,6 +294,10 @@ class InputTooLarge(TerminalError):
 
     type = "model_input_too_large"
     status = 413
+
+
+class SchemaRefused(TerminalError):
+    """The model did not, or cannot, hold its answer to a schema; without one it may be asked again."""
 
 
 def error_class(error_type: str) -> type[RLMError]:

@@ -27,7 +27,10 @@ class CallUsage:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """One model: window in tokens (prompt and output together), prices in US dollars and neurons per million tokens."""
+    """One model: window in tokens (prompt and output together), prices in US dollars and neurons per million tokens.
+
+    `paid_only` models need a paid plan, and take fewer calls a minute.
+    """
 
     id: str
     window: int
@@ -37,6 +40,7 @@ class ModelSpec:
     output_neurons: float
     fallback: str | None = None
     window_published: bool = True
+    paid_only: bool = False
 
     def cost(self, input_tokens: int, output_tokens: int) -> float:
         """The price of one call, in US dollars."""
@@ -83,7 +87,8 @@ class ModelRequest:
 
     `kind`, `span` and `parent` say what the call is for; they are journalled beside it and never sent. `salt` tells
     apart calls that are alike on purpose. `call` is the key of the call that this is an attempt at: another attempt may
-    ask a fallback, or leave room for a longer answer.
+    ask a fallback, or leave room for a longer answer. `attempt` counts those that were made before. With
+    `reject_if_busy` a model without room says so at once, instead of letting the request wait.
     """
 
     model: ModelSpec
@@ -97,6 +102,8 @@ class ModelRequest:
     salt: str = ""
     response_schema: Mapping[str, object] | None = None
     call: str = ""
+    reject_if_busy: bool = False
+    attempt: int = 0
 
     def call_key(self) -> str:
         """The key of the call that this request belongs to."""

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from rlm_worker.budget.account import AccountLimits
 from rlm_worker.models.catalog import Catalog
+from rlm_worker.pace.rates import VARIABLE, Rates
 from rlm_worker.wire.batches import MAX_BATCH_ITEMS
 from rlm_worker.wire.requests import RunConfig
 from rlm_worker.wire.results import Limits
@@ -43,6 +44,7 @@ class Settings:
     batch_stall_seconds: float = 900.0
     account_limits: AccountLimits = field(default_factory=AccountLimits)
     cors_origins: tuple[str, ...] = ()
+    rates: Rates = field(default_factory=Rates)
 
     @property
     def retention_seconds(self) -> float:
@@ -53,10 +55,12 @@ class Settings:
     def from_vars(cls, read: Callable[[str], str | None]) -> Settings:
         """Reads vars by name; raises `NotConfigured` with the name of one that cannot be right."""
         numbers = _Numbers(read)
+        catalog = Catalog.standard().with_overrides(read("MODEL_OVERRIDES") or "{}")
         return cls(
             defaults=_defaults(numbers),
             deployment=_deployment(numbers),
-            catalog=Catalog.standard().with_overrides(read("MODEL_OVERRIDES") or "{}"),
+            catalog=catalog,
+            rates=Rates.parse(read(VARIABLE) or "", numbers.number("MODEL_RATE_SECONDS", 60.0), catalog.id_of),
             keys=read("RLM_API_KEYS") or "",
             local=read("RLM_LOCAL") == "1",
             has_sandbox=read("RLM_LOADER") is not None,
@@ -101,6 +105,7 @@ def _deployment(numbers: _Numbers) -> Deployment:
         call_timeout_seconds=numbers.number("MODEL_TIMEOUT_SECONDS", 120.0),
         max_cell_seconds=numbers.number("MAX_CELL_SECONDS", 120.0),
         backoff_seconds=numbers.number("MODEL_BACKOFF_SECONDS", 0.25),
+        patience_seconds=numbers.limit("MODEL_PATIENCE_SECONDS", 900.0) or 0.0,
         quoted_evidence=numbers.read("QUOTED_EVIDENCE") == "1",
     )
 

@@ -10,12 +10,26 @@ from dataclasses import dataclass, field, replace
 from rlm_worker.budget.account import Account, AccountLimits
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.models.catalog import Catalog
+from rlm_worker.pace.client import Party, RunPace, Unpaced
+from rlm_worker.pace.keeper import PaceKeeper
+from rlm_worker.pace.rates import Rates
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.sandbox.repl import Repl, Setup
 
 from .errors import NotFound, SandboxForgot, SandboxLost, StorageUnavailable
 from .messages import CallUsage, ModelReply, ModelRequest
-from .ports import Cell, DeltaSink, Deployment, EventKind, MetricsPoint, Model, SandboxRepl
+from .ports import (
+    Cell,
+    Clock,
+    DeltaSink,
+    Deployment,
+    EventKind,
+    MetricsPoint,
+    Model,
+    PaceRequest,
+    Rate,
+    SandboxRepl,
+)
 
 Answer = Callable[[ModelRequest], ModelReply | Awaitable[ModelReply]]
 
@@ -171,6 +185,38 @@ class RateLimiterDisabled:
 
     async def allows(self, owner: str) -> bool:
         return True
+
+
+@dataclass(slots=True)
+class MemoryPace:
+    """The paces of all models; keeps the questions. While `failing` none can be reached."""
+
+    clock: Clock
+    failing: bool = False
+    asked: list[PaceRequest] = field(default_factory=list)
+    left: list[tuple[str, int]] = field(default_factory=list)
+    keepers: dict[str, PaceKeeper] = field(default_factory=dict)
+
+    async def take(self, model: str, rate: Rate, owner: str, run: str, request: PaceRequest) -> int:
+        self.asked.append(request)
+        return await self._of(model).take((owner, run), rate, request)
+
+    async def leave(self, model: str, rate: Rate, owner: str, run: str, unused: int) -> None:
+        self.left.append((run, unused))
+        self._of(model).leave((owner, run), rate, unused)
+
+    async def enter(self, model: str, rate: Rate, owner: str, run: str) -> bool:
+        return self._of(model).enter((owner, run), rate)
+
+    def _of(self, model: str) -> PaceKeeper:
+        if self.failing:
+            raise StorageUnavailable("the model's pace cannot be reached")
+        return self.keepers.setdefault(model, PaceKeeper(SqliteDatabase(), self.clock))
+
+
+def unpaced(clock: Clock) -> RunPace:
+    """The pace of a run whose deployment has none."""
+    return RunPace(Party(Unpaced(), Rates(), clock, "tester", "run"))
 
 
 def memory_ports(model: Model, *, deployment: Deployment | None = None, catalog: Catalog | None = None) -> RunPorts:

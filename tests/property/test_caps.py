@@ -56,9 +56,8 @@ class Provider:
         kind = self.schedule[self.asked % len(self.schedule)]
         self.asked += 1
         if kind in ("full", "busy", "bad"):
-            raise (
-                TerminalError("bad", 5004) if kind == "bad" else RetryableError("no", 3040 if kind == "full" else 3021)
-            )
+            full = RetryableError("no", 3040 if kind == "full" else 3021, capacity=True, fallback=kind == "full")
+            raise TerminalError("bad", 5004) if kind == "bad" else full
         written = request.max_output_tokens if kind in ("exhausted", "hang", "lost") else len(kind)
         usage = CallUsage(min(bytes_of(request), request.model.window), written)
         silent = kind in ("unreported", "hang", "lost")

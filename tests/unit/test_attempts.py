@@ -20,7 +20,15 @@ from rlm_worker.models.catalog import Catalog
 from rlm_worker.models.stack import ModelStack
 from rlm_worker.ports import DeltaSink, Deployment
 from rlm_worker.runs.run import RunPorts
-from rlm_worker.testing import FunctionModel, ManualClock, MemoryAccounts, SqliteDatabase, memory_ports, reply_of
+from rlm_worker.testing import (
+    FunctionModel,
+    ManualClock,
+    MemoryAccounts,
+    SqliteDatabase,
+    memory_ports,
+    reply_of,
+    unpaced,
+)
 from rlm_worker.wire.results import RunResult
 from tests.unit.test_funding import accounts
 from tests.unit.test_map_reduce import RealClock, finder, haystack
@@ -101,8 +109,8 @@ async def test_timed_out_attempts_count(run_on: RunOn) -> None:
     slow: Counter[str] = Counter()
 
     async def sluggish(request: ModelRequest) -> ModelReply:
-        slow[request.key()] += 1
-        if request.role == "sub" and slow[request.key()] == 1:
+        slow[request.call] += 1
+        if request.role == "sub" and slow[request.call] == 1:
             await asyncio.sleep(3_600)
         return finder(request)
 
@@ -114,8 +122,8 @@ async def test_timed_out_attempts_count(run_on: RunOn) -> None:
     assert result.coverage == 1
     assert result.estimated
     assert result.cost_usd > len(model.asked("map")) / 2 * sub.cost(0, 512)
-    (totals,) = (totals for totals in result.models if totals.model == sub.id)
-    assert totals.calls == len(model.asked("map")) == 2 * result.sub_calls
+    calls = {totals.model: totals.calls for totals in result.models}
+    assert calls[sub.id] == calls[sub.fallback or ""] == len(model.asked("map")) / 2 == result.sub_calls
 
 
 async def test_refused_attempts_are_free(run_on: RunOn) -> None:
@@ -124,7 +132,7 @@ async def test_refused_attempts_are_free(run_on: RunOn) -> None:
     def refusing(request: ModelRequest) -> ModelReply:
         till.calls[request.key()] += 1
         if till.calls[request.key()] < 3 and request.role == "sub":
-            raise RetryableError("too many requests", 3021)
+            raise RetryableError("too many requests", 3021, capacity=True)
         return finder(request)
 
     result = await run_on(patient(FunctionModel(refusing)), haystack(120_000), "number for amber-fox?")
@@ -154,7 +162,7 @@ async def test_fallback_reserves_anew(run_on: RunOn) -> None:
 
     def full(request: ModelRequest) -> ModelReply:
         if request.model.id.endswith("fp8-fast") and request.role == "sub":
-            raise RetryableError("no capacity", 3040)
+            raise RetryableError("no capacity", 3040, capacity=True, fallback=True)
         till.bill(request, CallUsage(request.characters() + 50, request.max_output_tokens))
         return ModelReply("NONE", request.model.id, CallUsage(request.characters() + 50, request.max_output_tokens))
 
@@ -324,7 +332,7 @@ async def test_repeated_answer_is_streamed() -> None:
 
     model, clock = FunctionModel(slow), ManualClock()
     journal, ledger = SessionJournal(SqliteDatabase()), Ledger(UsageLimits(), clock.now)
-    stack = ModelStack(model, journal, clock, Catalog.standard(), Deployment(), ledger)
+    stack = ModelStack(model, journal, clock, Catalog.standard(), Deployment(), ledger, unpaced(clock))
     calls = stack.build(Grant(Unlimited(), "tester", "run", UNLIMITED_USD))
     root = Catalog.standard().find("llama-3.1-70b")
     assert root is not None

@@ -141,7 +141,7 @@ async def test_nothing_read_is_failure(run_on: RunOn) -> None:
 async def test_capacity_goes_to_fallback(run_on: RunOn) -> None:
     def full(request: ModelRequest) -> ModelReply:
         if request.model.id.endswith("fp8-fast") and request.role == "sub":
-            raise RetryableError("no capacity", 3040)
+            raise RetryableError("no capacity", 3040, capacity=True, fallback=True)
         return finder(request)
 
     result = await run_on(memory_ports(FunctionModel(full)), haystack(200_000), "amber-fox?")
@@ -237,7 +237,7 @@ async def test_passing_faults_are_retried(run_on: RunOn) -> None:
     def flaky(request: ModelRequest) -> ModelReply:
         if failures["left"] and request.characters() % 2:
             failures["left"] -= 1
-            raise RetryableError("time-out", 3007)
+            raise RetryableError("time-out", 3007, fallback=True, work="unfinished")
         return finder(request)
 
     clock = ManualClock()

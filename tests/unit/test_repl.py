@@ -352,7 +352,7 @@ async def test_long_histories_are_shortened(run_on: RunOn) -> None:
 
 async def test_model_failure_is_reported(run_on: RunOn) -> None:
     def down(request: ModelRequest) -> ModelReply:
-        raise RetryableError("no capacity", 3040)
+        raise RetryableError("no capacity", 3040, capacity=True, fallback=True)
 
     played = Played("")
     played.model.answer = down

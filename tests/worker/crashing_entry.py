@@ -14,6 +14,7 @@ from rlm_worker.durable_objects.session_object import SessionSlot, open_session
 SandboxHost = entry.SandboxHost
 RLMAccount = entry.RLMAccount
 RLMBatch = entry.RLMBatch
+RLMPace = entry.RLMPace
 
 
 class Default(entry.Default):

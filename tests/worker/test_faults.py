@@ -45,6 +45,8 @@ PROMISES = [
     Promise("RLM_RATE_LIMITER", {}),
     Promise("RLM_BATCH_QUEUE", {}),
     Promise("RLM_LOADER", {}),
+    Promise("RLM_PACE", {}),
+    Promise("RLM_PACE", {}, large=True),
     Promise("RLM_CONTEXT_STORAGE", {}),
     Promise("RLM_CONTEXT_STORAGE", {"absent": DOWN, "throwing": DOWN, "wrong": DOWN}, large=True, uses=(1, 2, 3, 4)),
     Promise("RLM_SESSIONS", {"absent": DOWN, "throwing": DOWN, "wrong": DOWN}),

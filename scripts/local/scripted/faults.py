@@ -18,7 +18,7 @@ _STATUS |= {5016: 403, 5018: 403, 5035: 403}
 _TEXT = {
     3006: "Request is too large",
     3007: "Request timeout",
-    3021: "Too many requests",
+    3021: "rate limiting: inference request per min rate reached",
     3036: "You have used up your daily free allocation",
     3040: "Capacity temporarily exceeded, please try again.",
     5007: "No such model or task",

@@ -10,14 +10,15 @@ from collections.abc import Callable, Sequence
 
 from scripts.local.scripted.calls import CallEntry, ChatCall
 from scripts.local.scripted.faults import Fault, FaultPlan
+from scripts.local.scripted.rate import Rate, RateCounter
 from scripts.local.scripted.rules import Rule, needle
 
 
 class Script:
     """Every attribute may be set while it is played.
 
-    `latency` is in seconds; beyond `capacity` calls at once the answer is 3040; a prompt that with its `max_tokens` is
-    longer than `window` tokens gets 3006.
+    `latency` is in seconds; beyond `capacity` calls at once the answer is 3040, beyond `rate` 3021; a prompt that with
+    its `max_tokens` is longer than `window` tokens gets 3006.
     """
 
     def __init__(self) -> None:
@@ -33,6 +34,7 @@ class Script:
         self.latency: float | Callable[[ChatCall], float] = 0.0
         self.capacity: int | None = None
         self.window: int | None = None
+        self._rates: RateCounter | None = None
         self._plan = FaultPlan()
         self._attempts: Counter[str] = Counter()
         self.in_flight = 0
@@ -47,6 +49,15 @@ class Script:
     @faults.setter
     def faults(self, faults: Sequence[Fault]) -> None:
         self._plan = FaultPlan(tuple(faults))
+
+    @property
+    def rate(self) -> Rate | None:
+        """What all callers together may ask in a while; counted anew from when it is set."""
+        return self._rates.rate if self._rates is not None else None
+
+    @rate.setter
+    def rate(self, rate: Rate | None) -> None:
+        self._rates = RateCounter(rate) if rate is not None else None
 
     @property
     def answered(self) -> list[CallEntry]:
@@ -106,6 +117,8 @@ class Script:
     def _refusal(self, call: ChatCall) -> Fault | None:
         if self.capacity is not None and self.in_flight > self.capacity:
             return Fault(3040)
+        if self._rates is not None and not self._rates.takes(call.model, time.time()):
+            return Fault(3021)
         if self.window is not None and call.prompt_tokens + (call.max_tokens or 0) > self.window:
             return Fault(3006)
         return None

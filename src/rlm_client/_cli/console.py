@@ -147,6 +147,7 @@ def _reservations(result: RLMResult) -> list[str]:
     return [
         f"read {(result.coverage or 0) * 100:.1f} % of the context" if partial else "",
         "ended early by a limit" if result.truncated else "",
+        "incomplete: ask again for the rest" if result.incomplete else "",
     ]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import codecs
 import json
-import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,17 +17,13 @@ import js
 from pydantic_core import from_json
 from pyodide.ffi import JsException, to_js
 
-from rlm_worker.errors import InputTooLarge, ModelError, RetryableError, TerminalError
+from rlm_worker.errors import TerminalError
 from rlm_worker.messages import CallUsage, ModelReply, ModelRequest, OutputExhausted, UnusableReply
 from rlm_worker.ports import DeltaSink
 
 from .bindings import binding, first_line
+from .workers_ai_errors import as_model_error
 
-_CODE = re.compile(r"\b(\d{4}):\s*(.*)", re.DOTALL)
-_RETRY_AFTER = re.compile(r"retry[- ]after:?\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
-# Capacity, per-minute limit, three time-outs, and the failures inside the service that it asks to repeat.
-_RETRYABLE = frozenset({3040, 3021, 3007, 3008, 3046, 3043, 1031})
-_TOO_LARGE = frozenset({3006, 5021})
 _SCHEMA_NAME = "answer"
 
 
@@ -58,9 +53,11 @@ class WorkersAI:
             raise
 
     async def _sent(self, ai: Any, request: ModelRequest, inputs: Any, signal: Any) -> Any:
-        if not self._abortable:
-            return await ai.run(request.model.id, inputs)
         options = js.Object.new()
+        if request.reject_if_busy:
+            options.rejectIfBusy = True
+        if not self._abortable:
+            return await ai.run(request.model.id, inputs, options)
         options.signal = signal
         try:
             return await ai.run(request.model.id, inputs, options)
@@ -69,21 +66,8 @@ class WorkersAI:
                 raise
         # A binding that is reached by RPC, in a runtime where a signal cannot cross that: nothing was sent.
         self._abortable = False
-        return await ai.run(request.model.id, inputs)
-
-
-def as_model_error(message: str) -> ModelError:
-    """The error that a message of the binding stands for."""
-    match = _CODE.search(message)
-    if match is None:
-        return RetryableError(first_line(message))
-    code, text = int(match[1]), first_line(match[2])
-    if code in _TOO_LARGE:
-        return InputTooLarge(text, code)
-    if code in _RETRYABLE:
-        wait = _RETRY_AFTER.search(message)
-        return RetryableError(text, code, float(wait[1]) if wait else 0.0)
-    return TerminalError(text, code)
+        js.Reflect.deleteProperty(options, "signal")
+        return await ai.run(request.model.id, inputs, options)
 
 
 def _inputs(request: ModelRequest, stream: bool) -> Any:

@@ -129,10 +129,10 @@ class Batch:
         return self._keep(number, "completed" if success else "failed", cost, result, now)
 
     def give_up(self, number: int, now: float) -> None:
-        """Ends an item that the queue has given up; its last failure is its result."""
+        """Ends an item that the queue has given up; what its last attempt has brought is its result."""
         if self.status == "running" and self._items.is_open(number):
-            self._items.give_up(number)
-            self._move([number], "failed", now)
+            answered = self._items.give_up(number)
+            self._move([number], "completed" if answered else "failed", now)
 
     def revive(self, now: float, stall_seconds: float) -> None:
         """Lets items wait again of which nothing has been heard for too long; a second consumer joins the first's run.

@@ -14,12 +14,15 @@ from rlm_worker.sessions.runner import Runner
 from rlm_worker.wire.requests import parse_request
 from rlm_worker.wire.results import ErrorBody, RunResult
 
+from .admission import Admission
 from .input import error_result
 from .items import TakenItem
 
 # A consumer may last 15 minutes of wall time.
 _WAIT_SECONDS = 780.0
 _MAX_DELAY_SECONDS = 600
+# Attempts at an item whose result lacks what failed for passing reasons; then what there is will do.
+MAX_INCOMPLETE_ATTEMPTS = 3
 # Failures that another attempt may not meet; what was paid until then is not paid again.
 _PASSING = frozenset({"model_unavailable", "storage_unavailable", "rate_limited", "internal_error", "not_configured"})
 
@@ -55,6 +58,7 @@ class BatchConsumer:
     runner: Runner
     batches: ObjectStubs
     write_line: Callable[[str], None]
+    admission: Admission
 
     async def process(self, message: ItemMessage) -> Again | None:
         """Runs one item to its end; gives None when the message has done its work."""
@@ -94,10 +98,17 @@ class BatchConsumer:
             return None
         # An earlier attempt may have ended without a word: its run is the one that was paid.
         known = await self.runner.ended(job) if taken.attempt > 1 else None
-        return known or await self.runner.outcome(job, content, waits=True)
+        if known is not None:
+            return known
+        async with self.admission.of(job):
+            return await self.runner.outcome(job, content, waits=True)
 
     async def _report(self, message: ItemMessage, taken: TakenItem, result: RunResult) -> Again | None:
-        again, wanted = await self._end(message, taken, result.error, result.cost_usd, result.to_json())
+        again: Again | None
+        if result.incomplete and taken.attempt < MAX_INCOMPLETE_ATTEMPTS:
+            again, wanted = await self._defer(message, self._later(taken), result.cost_usd, result.to_json())
+        else:
+            again, wanted = await self._end(message, taken, result.error, result.cost_usd, result.to_json())
         if wanted:
             return again
         # The batch was deleted while its item began to run, and may not have found this session.
@@ -118,13 +129,19 @@ class BatchConsumer:
         if error is None or error.type not in _PASSING:
             success = error is None
             return None, bool(await self.batches.call(batch_id, "finished", number, cost_usd, result, success))
-        again = self._again(taken, error)
-        return again, bool(await self.batches.call(batch_id, "deferred", number, cost_usd, result, again.counted))
+        return await self._defer(message, self._again(taken, error), cost_usd, result)
+
+    async def _defer(self, message: ItemMessage, again: Again, cost_usd: float, result: str) -> tuple[Again, bool]:
+        arguments = (message.number, cost_usd, result, again.counted)
+        return again, bool(await self.batches.call(message.batch_id, "deferred", *arguments))
 
     def _again(self, taken: TakenItem, error: ErrorBody) -> Again:
         """Waits twice as long each time; a key's own limits are nobody's failure."""
         if error.type == "rate_limited":
             return Again(min(_MAX_DELAY_SECONDS, error.retry_after or 5), counted=False)
+        return self._later(taken)
+
+    def _later(self, taken: TakenItem) -> Again:
         delay = self.runner.settings.batch_retry_seconds * 2 ** min(10, taken.attempt - 1)
         return Again(min(_MAX_DELAY_SECONDS, int(delay)))
 

@@ -88,11 +88,13 @@ class BatchItems:
         self._tables.set_text(number, "result", result)
         self._tables.execute("UPDATE items SET cost = MAX(cost, ?) WHERE number = ?", cost, number)
 
-    def give_up(self, number: int) -> None:
-        """Sees to it that an item that is tried no more has a result: its last failure, or that there is none."""
-        if not self._tables.text(number, "result"):
+    def give_up(self, number: int) -> bool:
+        """Sees to it that an item that is tried no more has a result, its last one: whether that is an answer."""
+        if not (last := self._tables.text(number, "result")):
             error = RLMError("the item could not be run, however often it was tried")
-            self._tables.set_text(number, "result", ErrorAnswer.of(error).to_json())
+            last = ErrorAnswer.of(error).to_json()
+            self._tables.set_text(number, "result", last)
+        return bool(json.loads(last).get("success"))
 
     def revive(self, status: str, before: float) -> None:
         """Lets items of that status wait again of which nothing has been heard since `before`."""

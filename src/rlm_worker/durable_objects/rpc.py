@@ -19,7 +19,7 @@ from rlm_worker.errors import RLMError, StorageUnavailable
 from rlm_worker.wire.results import ErrorBody
 
 _PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
-# Accounts are asked while a caller waits for nothing else.
+# Accounts and paces are asked while a caller waits for nothing else.
 _SHORT_PAUSES = (0.05, 0.2, 0.5)
 _WORKED_SECONDS = 0.03
 _MAX_CALLS = 50
@@ -95,6 +95,11 @@ def batches_of(env: Any) -> Stubs | None:
 def accounts(env: Any) -> Stubs:
     """The accounts of keys."""
     return Stubs(env, "RLM_ACCOUNTS", "the key's account", _SHORT_PAUSES)
+
+
+def paces(env: Any) -> Stubs:
+    """The paces of models."""
+    return Stubs(env, "RLM_PACE", "the model's pace", _SHORT_PAUSES)
 
 
 async def answered(work: Callable[[], Awaitable[object]]) -> str:

@@ -27,6 +27,7 @@ from rlm_worker.settings import Settings
 from rlm_worker.wire.results import RunResult
 
 from .account_object import accounts_of
+from .pace_object import pace_of
 from .rpc import answered, answered_now
 from .storage import DurableAlarm, DurableEraser, DurableSQL
 from .streams import Streaming
@@ -48,6 +49,8 @@ def open_session(context: Any, env: Any, sandbox: DynamicWorkers) -> Session:
             catalog=settings.catalog,
             deployment=settings.deployment,
             accounts=accounts_of(env, settings),
+            pace=pace_of(env),
+            rates=settings.rates,
             sandbox=sandbox if sandbox.available else None,
             cells=journal.cells(SystemClock().now),
         )

@@ -8,18 +8,14 @@ from dataclasses import dataclass, field, replace
 
 from rlm_worker.budget.ledger import Ledger
 from rlm_worker.errors import ModelError, RetryableError, UsageLimitExceeded
-from rlm_worker.messages import ModelReply, ModelRequest, OutputExhausted
+from rlm_worker.messages import ModelReply, ModelRequest, ModelSpec, OutputExhausted
 from rlm_worker.ports import Clock, DeltaSink, Deployment, Journal, Model
 from rlm_worker.timers import SharedTimer
 
 from .catalog import Catalog
-from .concurrency import BackoffSignal, CapacityLimiter
+from .concurrency import MAX_RETRY_AFTER, BackoffSignal, CapacityLimiter
 from .pricing import Pricing, max_prompt_tokens
 
-# Workers AI's error numbers: no capacity for this model, and too many calls of this account.
-_OUT_OF_CAPACITY, _TOO_MANY_CALLS = 3040, 3021
-NO_CAPACITY = frozenset({_OUT_OF_CAPACITY, _TOO_MANY_CALLS})
-_TIMED_OUT = 3007
 # How much longer than asked an answer may become that has not even begun.
 _LONGER = 4
 
@@ -155,47 +151,87 @@ class Lengthened:
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """Asks again after a passing failure: exponential back-off with jitter, `Retry-After` honoured.
+    """Asks again after a passing failure: exponential back-off with jitter, `Retry-After` honoured up to a minute.
 
-    Nine attempts take about 40 s: a limit that counts by the minute has let something through by then.
+    Where the platform only says to come back later, that uses up no attempts while `patience` lasts: seconds since
+    the call was first told so; without end in a run whose deadline ends its calls.
     """
 
     model: Model
     clock: Clock
     deployment: Deployment
+    patience: float
     backoff: BackoffSignal = field(default_factory=BackoffSignal)
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
-        for attempt in range(1, self.deployment.attempts):
+        failed = _Failures(self.clock, self.patience)
+        while True:
             try:
-                return await self.model.complete(request, deltas)
+                return await self.model.complete(replace(request, attempt=failed.total), deltas)
             except RetryableError as error:
+                failed.count(error)
+                if failed.attempts >= self.deployment.attempts:
+                    raise
                 self.backoff.notify()
-                await self.clock.sleep(self._pause(attempt, error.retry_after))
+                await self.clock.sleep(self._pause(failed.total, error.retry_after))
                 if deltas is not None:
                     deltas.restart()
-        return await self.model.complete(request, deltas)
 
-    def _pause(self, attempt: int, retry_after: float) -> float:
-        ceiling = min(self.deployment.max_backoff_seconds, self.deployment.backoff_seconds * 2 ** (attempt - 1))
-        return retry_after + random.uniform(ceiling / 2, ceiling)
+    def _pause(self, failures: int, retry_after: float) -> float:
+        # Counted no further than matters: 2 ** 1024 is no number of seconds.
+        doubled = self.deployment.backoff_seconds * 2 ** min(failures - 1, 32)
+        ceiling = min(self.deployment.max_backoff_seconds, doubled)
+        return min(retry_after, MAX_RETRY_AFTER) + random.uniform(ceiling / 2, ceiling)
+
+
+@dataclass(slots=True)
+class _Failures:
+    """How often one call has failed: `attempts` of them count against it."""
+
+    clock: Clock
+    patience: float
+    total: int = 0
+    attempts: int = 0
+    _until: float | None = None
+
+    def count(self, error: RetryableError) -> None:
+        self.total += 1
+        if not error.capacity:
+            self.attempts += 1
+            return
+        now = self.clock.now()
+        self._until = now + self.patience if self._until is None else self._until
+        self.attempts += now >= self._until
 
 
 @dataclass(frozen=True, slots=True)
 class FallingBack:
-    """Asks a model's named fallback when there is no capacity for the model itself."""
+    """Asks a model's named fallback when the model itself has no room, or lets itself be waited for in vain.
+
+    Where there is a fallback, a busy model is to say so at once; the last one may let the request wait.
+    """
 
     model: Model
     catalog: Catalog
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
-        fallback = self.catalog.fallback_of(request.model)
-        try:
-            return await self.model.complete(request, deltas)
-        except RetryableError as error:
-            if fallback is None or error.code != _OUT_OF_CAPACITY:
-                raise
-        return await self.model.complete(replace(request, model=fallback), deltas)
+        *before, last = self._chain(request.model)
+        for model in before:
+            try:
+                return await self.model.complete(replace(request, model=model, reject_if_busy=True), deltas)
+            except RetryableError as error:
+                if not error.fallback:
+                    raise
+            if deltas is not None:
+                deltas.restart()
+        return await self.model.complete(replace(request, model=last) if before else request, deltas)
+
+    def _chain(self, model: ModelSpec) -> list[ModelSpec]:
+        """The model and those that stand in for it, in their order, each once."""
+        chain = [model]
+        while (fallback := self.catalog.fallback_of(chain[-1])) is not None and fallback not in chain:
+            chain.append(fallback)
+        return chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,11 +242,11 @@ class Throttled:
     limiter: CapacityLimiter
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
-        slot = await self.limiter.acquire()
+        slot = await self.limiter.acquire(first=request.attempt > 0)
         try:
             reply = await self.model.complete(request, deltas)
         except RetryableError as error:
-            if error.code in NO_CAPACITY:
+            if error.capacity:
                 self.limiter.refused(slot, error.retry_after)
             raise
         else:
@@ -234,4 +270,4 @@ class Timed:
                     return await self._model.complete(request, deltas)
         except TimeoutError:
             message = f"no answer from {request.model.id} in {self._timer.seconds:g} s"
-            raise RetryableError(message, _TIMED_OUT) from None
+            raise RetryableError(message, fallback=True, work="unfinished") from None

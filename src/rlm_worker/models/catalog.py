@@ -79,6 +79,10 @@ class Catalog:
         """The model of that id or alias; None where there is none."""
         return self._models.get(self._aliases.get(name, name))
 
+    def id_of(self, name: str) -> str:
+        """The id that a name stands for: a model's own is its id, known or not."""
+        return self._aliases.get(name, name)
+
     def fallback_of(self, model: ModelSpec) -> ModelSpec | None:
         return self._models.get(model.fallback) if model.fallback else None
 

@@ -6,17 +6,13 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from rlm_worker.budget.ledger import Ledger, Reservation
-from rlm_worker.errors import ModelError, RetryableError, TerminalError
+from rlm_worker.errors import ModelError, Work
 from rlm_worker.messages import CallUsage, ModelReply, ModelRequest, OutputExhausted, UnusableReply
 from rlm_worker.ports import CallRecord, Clock, DeltaSink, FailedAttempt, Journal, Model
 
-from .calls import NO_CAPACITY
 from .catalog import Catalog
 from .latency import Latency
 from .pricing import Pricing
-
-# Time-out, aborted, request time-out: the model was at work, and nobody knows what it has written.
-_GIVEN_UP = frozenset({3007, 3008, 3046})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +91,17 @@ class Metered:
             return error.usage or self.pricing.estimated_usage(request, error.text)
         if isinstance(error, OutputExhausted):
             return error.usage or self.pricing.usage_under_way(request)
-        if isinstance(error, TerminalError) or (isinstance(error, RetryableError) and error.code in NO_CAPACITY):
-            return None
-        given_up = isinstance(error, asyncio.CancelledError)
-        if given_up or (isinstance(error, ModelError) and error.code in _GIVEN_UP):
+        work = _work(error)
+        if work == "unfinished":
             return self.pricing.usage_under_way(request)
-        return self.pricing.estimated_usage(request, "")
+        return self.pricing.estimated_usage(request, "") if work == "read" else None
 
     def _at_most(self, request: ModelRequest, usage: CallUsage) -> float:
         return self.pricing.worst_usd(request) if usage.estimated else 0.0
+
+
+def _work(error: BaseException) -> Work:
+    """How far the model got before the attempt failed, or was given up."""
+    if isinstance(error, ModelError):
+        return error.work
+    return "unfinished" if isinstance(error, asyncio.CancelledError) else "read"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from rlm_worker.budget.funding import Funded, Grant
 from rlm_worker.budget.ledger import Ledger
+from rlm_worker.pace.client import RunPace
+from rlm_worker.pace.paced import Paced
 from rlm_worker.ports import Clock, Deployment, Journal, Model
 
 from .calls import Coalesced, FallingBack, Journalled, Lengthened, Limited, Retrying, Throttled, Timed
@@ -33,10 +36,12 @@ class ModelStack:
     6. `FallingBack`: another model where there is no capacity for this one.
     7. `Throttled`: as many at once as the platform takes.
     8. `Funded`: the key's account covers the attempt.
-    9. `Metered`: the run's budget covers it; what came of it is written down before anyone hears of it.
-    10. `Timed`: not longer than an attempt may take.
+    9. `Paced`: the account's rate has a place for it.
+    10. `Metered`: the run's budget covers it; what came of it is written down before anyone hears of it.
+    11. `Timed`: not longer than an attempt may take.
 
-    Nothing is sent that 8 and 9 have not reserved, and nothing that was sent leaves 9 unbooked.
+    Nothing is sent that 8 and 10 have not reserved, and nothing that was sent leaves 10 unbooked. Waiting for a place
+    is no part of an attempt: it costs nothing and counts in no time-out but the run's.
     """
 
     adapter: Model
@@ -45,6 +50,7 @@ class ModelStack:
     catalog: Catalog
     deployment: Deployment
     ledger: Ledger
+    pace: RunPace
     pricing: Pricing = field(default_factory=Pricing)
     latency: Latency = field(default_factory=Latency)
     backoff: BackoffSignal = field(default_factory=BackoffSignal)
@@ -52,7 +58,9 @@ class ModelStack:
     def build(self, grant: Grant) -> Model:
         """The model as a run's strategy sees it, spending that grant."""
         attempt = self._attempt(grant)
-        retrying = Retrying(FallingBack(attempt, self.catalog), self.clock, self.deployment, self.backoff)
+        patience = math.inf if self.ledger.limits.deadline is not None else self.deployment.patience_seconds
+        falling_back = FallingBack(attempt, self.catalog)
+        retrying = Retrying(falling_back, self.clock, self.deployment, patience, self.backoff)
         limited = Limited(Lengthened(retrying, self.ledger, self.pricing), self.ledger)
         return Coalesced(Journalled(limited, self.journal, self.ledger))
 
@@ -60,6 +68,6 @@ class ModelStack:
         """One attempt at a call, once it has a slot."""
         timed = Timed(self.adapter, self.deployment.call_timeout_seconds)
         metered = Metered(timed, self.ledger, self.journal, self.pricing, self.catalog, self.clock, self.latency)
-        funded = Funded(metered, self.ledger, grant, self.pricing)
+        funded = Funded(Paced(metered, self.pace), self.ledger, grant, self.pricing)
         first, most = self.deployment.first_concurrency, self.deployment.max_concurrency
         return Throttled(funded, CapacityLimiter(self.clock, first=first, most=most))

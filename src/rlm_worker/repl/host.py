@@ -256,7 +256,10 @@ class CellCalls:
             reply = await self._completed(request, work)
         except UsageLimitExceeded as limit:
             return Answer(error=str(limit), limits=((limit.limit, limit.allowed, limit.used),))
-        except (ModelError, InvalidRequest) as error:
+        except ModelError as error:
+            self.task.run.lost(error)
+            return Answer(error=str(error))
+        except InvalidRequest as error:
             return Answer(error=str(error))
         return Answer(reply.text, key=request.key(), read=self._placed(item), cost_usd=self.task.cost_of(reply))
 

@@ -52,13 +52,13 @@ class Runner:
         return result
 
     async def ended(self, job: Job) -> RunResult | None:
-        """The result of a job that has ended well before, with what it cost then."""
+        """The result of a job that has ended well and whole before, with what it cost then."""
         try:
             found = await self.sessions.call(job.session_id, "result", job.owner)
         except NotFound:
             return None
         result = RunResult.model_validate(found) if found else None
-        return result if result is not None and result.success else None
+        return result if result is not None and result.success and not result.incomplete else None
 
     async def _run(self, job: Job, content: list[bytes], method: str) -> RunResult | None:
         sent = job.to_json()

@@ -100,7 +100,7 @@ class Session:
             return fresh
         if job.context_key is not None and job.context_owned and not context_stored:
             return "needs_context"
-        await self._begin(job, anew=known is None or self._record.status() == "completed")
+        await self._begin(job, anew=known is None or self._is_whole())
         return "running"
 
     async def wait(self) -> RunResult:
@@ -254,6 +254,11 @@ class Session:
         self._record.begin(job)
         self._journal.begin_events("session", SessionEvent(session_id=job.session_id).to_wire())
         self._resume()
+
+    def _is_whole(self) -> bool:
+        """Whether the last run has come to all that it could; what another one has paid for is not paid again."""
+        result = self._record.result()
+        return self._record.status() == "completed" and not (result is not None and result.incomplete)
 
     def _run_id(self, *, anew: bool) -> str:
         """The name under which the key's account knows this run: the same as long as nothing paid is forgotten."""

@@ -16,6 +16,13 @@ from .map_reduce import run_map_reduce
 async def execute(job: Job, reader: ContextReader, ports: RunPorts) -> RunResult:
     """Runs a job to its end; what goes wrong is in the result, with what was paid until then."""
     run = start_run(job, reader, ports)
+    try:
+        return await _ended(run)
+    finally:
+        await run.pace.close()
+
+
+async def _ended(run: Run) -> RunResult:
     strategy = await _strategy(run)
     try:
         outcome = await _outcome(run, strategy)
@@ -91,5 +98,6 @@ def _result(run: Run, strategy: str, outcome: Outcome | None) -> RunResult:
         chunk_order=list(outcome.chunk_order) if outcome and outcome.chunk_order is not None else None,
         coverage=round(outcome.read / run.reader.manifest.characters, 6) if outcome else 0.0,
         truncated=outcome.truncated if outcome else False,
+        incomplete=outcome is not None and run.incomplete,
         warnings=run.warnings,
     )

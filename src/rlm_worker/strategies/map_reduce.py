@@ -229,10 +229,14 @@ def _report(run: Run, readings: list[Reading], stopped: UsageLimitExceeded | Non
     if stopped is not None:
         run.limit_reached(stopped)
     failed = [reading for reading in readings if reading.error is not None]
+    for error in [reading.error for reading in failed if reading.error is not None]:
+        run.lost(error)
     for reading in failed[:10]:
         run.warn(f"chunk {reading.span.index} (characters {reading.span.start} to {reading.span.end}): {reading.error}")
     if len(failed) > 10:
         run.warn(f"{len(failed) - 10} more chunks could not be read")
+    if run.incomplete:
+        run.warn("what was lost failed for passing reasons: asked again, only that is read")
     if cut := [reading for reading in readings if reading.cut_at]:
         at, chunks = max(reading.cut_at for reading in cut), ", ".join(str(reading.span.index) for reading in cut[:10])
         more = ", …" if len(cut) > 10 else ""

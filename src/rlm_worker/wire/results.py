@@ -58,7 +58,11 @@ class ModelUsage(Wire):
 
 
 class RunResult(Wire):
-    """The result of a run; tokens are what the models reported, cost follows from them and the catalogue's prices."""
+    """The result of a run; tokens are what the models reported, cost follows from them and the catalogue's prices.
+
+    `incomplete`: some calls failed for passing reasons, so that the same request asked again may bring more; it reads
+    only what is missing.
+    """
 
     success: bool
     answer: str | None = None
@@ -81,6 +85,7 @@ class RunResult(Wire):
     chunk_order: list[int] | None = None
     coverage: float = 0.0
     truncated: bool = False
+    incomplete: bool = False
     warnings: list[str] = Field(default_factory=list)
     error: ErrorBody | None = None
 
