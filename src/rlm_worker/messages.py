@@ -11,6 +11,8 @@ from typing import Literal
 from .errors import RetryableError, TerminalError
 
 Role = Literal["root", "sub"]
+# How a model takes the JSON Schema that holds its answer: as it is, with a name around it, or only in the prompt.
+JsonMode = Literal["none", "bare", "named"]
 CallKind = Literal["direct", "map", "reduce", "synthesize", "turn", "llm_query", "extract", "compact"]
 
 _MILLION = 1_000_000
@@ -41,6 +43,7 @@ class ModelSpec:
     fallback: str | None = None
     window_published: bool = True
     paid_only: bool = False
+    json_mode: JsonMode = "none"
 
     def cost(self, input_tokens: int, output_tokens: int) -> float:
         """The price of one call, in US dollars."""

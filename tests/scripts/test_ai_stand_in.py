@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 
 from scripts.local.paths import local_paths
 from scripts.local.scripted.calls import Reply
-from scripts.local.scripted.faults import Fault
+from scripts.local.scripted.faults import SAYS, Fault
 from scripts.local.scripted.model import ScriptedModel
 from scripts.local.scripted.rules import fixed
 from scripts.local.setup.components import node, node_environment
@@ -22,6 +23,8 @@ pytestmark = pytest.mark.worker
 
 OLDER = "@cf/meta/llama-3.1-8b-instruct-fp8-fast"
 NEWER = "@cf/openai/gpt-oss-20b"
+BARE = "@cf/meta/llama-3.3-70b-instruct-fp8-fast"
+NAMED = "@cf/zai-org/glm-4.7-flash"
 HELLO = {"messages": [{"role": "user", "content": "hello"}]}
 
 
@@ -108,10 +111,10 @@ def test_options_are_logged(probe: httpx.Client, scripted: ScriptedModel) -> Non
     assert scripted.calls[0].call.options == {"gateway": {"id": "g"}, "rejectIfBusy": True}
 
 
-@pytest.mark.parametrize("code", [3040, 3021, 3036, 3007, 3006, 5007, 5016, 3043])
+@pytest.mark.parametrize("code", sorted(SAYS))
 def test_code_survives(probe: httpx.Client, scripted: ScriptedModel, code: int) -> None:
     scripted.faults = [Fault(code)]
-    assert run(probe, OLDER, HELLO).text.startswith(f"{code}: ")
+    assert run(probe, OLDER, HELLO).text == f"{code}: {SAYS[code][1]}"
 
 
 def test_retry_after_survives(probe: httpx.Client, scripted: ScriptedModel) -> None:
@@ -131,7 +134,7 @@ def test_unreadable_answer(probe: httpx.Client, scripted: ScriptedModel) -> None
 def test_bare_schema_is_wrapped(probe: httpx.Client, scripted: ScriptedModel) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "number"}}}
     scripted.rules = [fixed('{"a": 1}')]
-    answer = run(probe, OLDER, {**HELLO, "response_format": {"type": "json_schema", "json_schema": schema}}).json()
+    answer = run(probe, BARE, {**HELLO, "response_format": {"type": "json_schema", "json_schema": schema}}).json()
     assert answer["response"] == {"a": 1}
     asked = scripted.calls[0].call.params["response_format"]
     assert asked == {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
@@ -140,8 +143,47 @@ def test_bare_schema_is_wrapped(probe: httpx.Client, scripted: ScriptedModel) ->
 def test_named_schema_is_kept(probe: httpx.Client, scripted: ScriptedModel) -> None:
     given = {"type": "json_schema", "json_schema": {"name": "mine", "schema": {"type": "object"}, "strict": True}}
     scripted.rules = [fixed("{}")]
-    run(probe, OLDER, {**HELLO, "response_format": given})
+    run(probe, NAMED, {**HELLO, "response_format": given})
     assert scripted.calls[0].call.params["response_format"] == given
+
+
+@pytest.mark.parametrize(("model", "schema"), [(BARE, {"schema": {"type": "object"}}), (NAMED, {"type": "object"})])
+def test_wrong_shape_refused(probe: httpx.Client, scripted: ScriptedModel, model: str, schema: object) -> None:
+    answer = run(probe, model, {**HELLO, "response_format": {"type": "json_schema", "json_schema": schema}})
+    assert answer.text.startswith("5004: json_schema must be")
+    assert not scripted.calls
+
+
+@pytest.mark.parametrize("model", [OLDER, NEWER])
+def test_no_json_mode(probe: httpx.Client, scripted: ScriptedModel, model: str) -> None:
+    answer = run(probe, model, {**HELLO, "response_format": {"type": "json_schema", "json_schema": {"type": "object"}}})
+    assert answer.text == "5025: This model doesn't support JSON Schema"
+    assert not scripted.calls
+
+
+@pytest.mark.parametrize(("model", "path"), [(OLDER, "/response"), (NEWER, "/choices/0/message/content")])
+def test_null_is_an_answer(probe: httpx.Client, scripted: ScriptedModel, model: str, path: str) -> None:
+    scripted.faults = [Fault("null")]
+    answer = run(probe, model, HELLO).json()
+    value = answer
+    for key in path.strip("/").split("/"):
+        value = value[int(key) if key.isdigit() else key]
+    assert value is None
+    assert answer["usage"]["prompt_tokens"] > 0
+
+
+def test_busy_binding_queues(probe: httpx.Client, scripted: ScriptedModel) -> None:
+    scripted.capacity, scripted.latency = 1, 0.2
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda _: run(probe, OLDER, HELLO), range(3)))
+    assert [answer.status_code for answer in answers] == [200] * 3
+
+
+def test_busy_binding_rejects(probe: httpx.Client, scripted: ScriptedModel) -> None:
+    scripted.capacity, scripted.latency = 1, 0.5
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda _: run(probe, OLDER, HELLO, {"rejectIfBusy": True}), range(3)))
+    assert sorted(answer.text[:6] for answer in answers if answer.status_code != 200) == ["3040: "] * 2
 
 
 def test_json_mode_failure(probe: httpx.Client, scripted: ScriptedModel) -> None:

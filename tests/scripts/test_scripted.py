@@ -173,10 +173,55 @@ def test_rate_by_control(model: ScriptedModel) -> None:
     assert model.rate is None
 
 
+def through_binding(model: ScriptedModel, *, reject_if_busy: bool) -> int:
+    options = {"x-ai-options": json.dumps({"rejectIfBusy": reject_if_busy})}
+    body = {"model": "any", "messages": [{"role": "user", "content": "?"}]}
+    return httpx.post(f"{model.url}/chat/completions", json=body, headers=options, timeout=30).status_code
+
+
+def statuses_of(model: ScriptedModel, *, reject_if_busy: bool) -> list[int]:
+    with ThreadPoolExecutor(5) as pool:
+        return sorted(pool.map(lambda _: through_binding(model, reject_if_busy=reject_if_busy), range(5)))
+
+
+def test_busy_model_queues(model: ScriptedModel) -> None:
+    model.capacity, model.latency = 2, 0.2
+    assert statuses_of(model, reject_if_busy=False) == [200] * 5
+    assert model.peak == 2
+    assert model.in_flight == 0
+
+
+def test_busy_model_rejects(model: ScriptedModel) -> None:
+    model.capacity, model.latency = 2, 0.5
+    assert statuses_of(model, reject_if_busy=True) == [200, 200, 429, 429, 429]
+    assert {entry.outcome for entry in model.calls} == {"ok", "error 3040"}
+
+
+def test_queue_times_out(model: ScriptedModel) -> None:
+    model.capacity, model.latency, model.queue_seconds = 1, 1.0, 0.1
+    assert statuses_of(model, reject_if_busy=False) == [200, 408, 408, 408, 408]
+    assert {entry.outcome for entry in model.calls} == {"ok", "error 3046"}
+    assert model.in_flight == 0
+
+
+def test_null_answer(model: ScriptedModel) -> None:
+    model.faults = [Fault("null")]
+    answer = ask(model, "?").json()
+    assert answer["choices"][0]["message"]["content"] is None
+    assert answer["usage"]["prompt_tokens"] > 0
+
+
+def test_fault_says_otherwise(model: ScriptedModel) -> None:
+    model.faults = [Fault(2021, times=1), Fault(2021, says="no credits")]
+    first, second = (ask(model, "?").json()["error"]["message"] for _ in range(2))
+    assert first.startswith("2021: Wholesale rate limit exceeded")
+    assert second == "2021: no credits"
+
+
 def test_window_refuses(model: ScriptedModel) -> None:
     model.window = 100
     assert ask(model, "a" * 200, max_tokens=10).status_code == 200
-    assert ask(model, "a" * 200, max_tokens=90).json()["error"]["message"].startswith("3006: ")
+    assert ask(model, "a" * 200, max_tokens=90).json()["error"]["message"].startswith("3010: AiError: The estimated")
 
 
 def test_only_answers_are_charged(model: ScriptedModel) -> None:

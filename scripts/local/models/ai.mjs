@@ -12,6 +12,10 @@ const JSON_FORMATS = new Set(["json_object", "json_schema"]);
 const CODE_BY_STATUS = { 401: 5016, 403: 5016, 404: 5007, 408: 3007, 413: 3006, 429: 3040, 504: 3007 };
 const BAD_INPUT = 5004;
 const JSON_MODE_FAILED = 5024;
+const JSON_MODE_UNKNOWN = 5025;
+// How Workers AI's own models take a schema: as it is, with a name around it, or not at all (every other `@cf/` model).
+const BARE_SCHEMA = /^@cf\/(meta\/llama-3\.[23]-|qwen\/qwen3-30b)/;
+const NAMED_SCHEMA = /^@cf\/zai-org\/glm-4\.7/;
 const INTERNAL = 3043;
 const UNREACHABLE = 1031;
 
@@ -58,16 +62,21 @@ function upstreamBody(model, inputs) {
   const body = { ...rest, model, messages: messages ?? [{ role: "user", content: prompt }] };
   if (!isNewer(model)) body.max_tokens ??= OLDER_DEFAULT_MAX_TOKENS;
   if (body.stream) body.stream_options = { include_usage: true };
-  if (format) body.response_format = upstreamFormat(format);
+  if (format) body.response_format = upstreamFormat(model, format);
   return body;
 }
 
-// Workers AI takes the bare schema under `json_schema` as well; llama.cpp ignores that form without a word.
-function upstreamFormat(format) {
+// A schema in the wrong shape is ignored by the platform, or worse; here it is refused, so that a test sees it.
+// llama.cpp ignores the bare form without a word: to the server it always goes with a name.
+function upstreamFormat(model, format) {
   const given = format.json_schema;
   if (format.type !== "json_schema" || !given) return format;
-  const wrapped = typeof given.schema === "object" && given.type === undefined;
-  return { type: "json_schema", json_schema: { name: "answer", ...(wrapped ? given : { schema: given }) } };
+  const named = typeof given.schema === "object" && given.type === undefined;
+  const [bareOnly, namedOnly] = [BARE_SCHEMA.test(model), NAMED_SCHEMA.test(model)];
+  if (model.startsWith("@cf/") && !bareOnly && !namedOnly) throw failure(JSON_MODE_UNKNOWN, "This model doesn't support JSON Schema");
+  if (bareOnly && named) throw failure(BAD_INPUT, "json_schema must be the schema itself for this model");
+  if (namedOnly && !named) throw failure(BAD_INPUT, "json_schema must be {name, schema, strict} for this model");
+  return { type: "json_schema", json_schema: { name: "answer", ...(named ? given : { schema: given }) } };
 }
 
 // What has no place in the body is shown to the server as headers, so that its log can record it.
@@ -79,13 +88,13 @@ function upstreamHeaders(options) {
 function shaped(model, answer, format) {
   if (isNewer(model)) return answer;
   const message = answer.choices?.[0]?.message ?? {};
-  const content = message.content ?? "";
+  const content = message.content === undefined ? "" : message.content;
   const response = JSON_FORMATS.has(format?.type) ? jsonMode(content) : content;
   return { response, tool_calls: message.tool_calls ?? [], usage: answer.usage };
 }
 
 function jsonMode(content) {
-  if (typeof content !== "string") return content;
+  if (typeof content !== "string") return content; // null too: an answer that is none, and is billed
   try {
     return JSON.parse(content);
   } catch {

@@ -14,7 +14,10 @@ _TOKENS_PER_MESSAGE = 4
 
 @dataclass(frozen=True, slots=True)
 class ChatCall:
-    """One request: `number` counts from 1 in the order of arrival, `attempt` among those with the same prompt."""
+    """One request: `number` counts from 1 in the order of arrival, `attempt` among those with the same prompt.
+
+    `by_binding`: it came through the AI binding's stand-in.
+    """
 
     number: int
     attempt: int
@@ -23,6 +26,12 @@ class ChatCall:
     params: Mapping[str, object]
     options: Mapping[str, object]
     digest: str
+    by_binding: bool = False
+
+    @property
+    def queues(self) -> bool:
+        """Whether it waits where there is no room: the binding's requests do, unless they ask not to."""
+        return self.by_binding and not self.options.get("rejectIfBusy")
 
     @property
     def text(self) -> str:
@@ -65,7 +74,7 @@ class Reply:
 class CallEntry:
     """One line of the log; times are seconds since the epoch, `ended` is None while the call is under way.
 
-    `arrival` counts all calls that the server has ever met, in their order.
+    `arrival` counts all calls that the server has ever met, in their order. `queued`: it waits for room.
     """
 
     call: ChatCall
@@ -74,6 +83,7 @@ class CallEntry:
     ended: float | None = None
     outcome: str = "pending"
     answer: object = None
+    queued: bool = False
 
     def as_json(self, *, with_text: bool) -> dict[str, object]:
         call = self.call

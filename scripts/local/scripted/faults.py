@@ -10,27 +10,56 @@ from typing import Literal, get_args
 
 from scripts.local.scripted.calls import ChatCall
 
-FaultKind = Literal["hang", "empty", "numeric", "truncated", "disconnect", "garbage"]
+FaultKind = Literal["hang", "empty", "null", "numeric", "truncated", "disconnect", "garbage"]
 
-# The HTTP status that goes with a Workers AI code, where it is not 500.
-_STATUS = {3003: 400, 3006: 413, 3007: 408, 3008: 408, 3021: 429, 3036: 429, 3040: 429, 3042: 404, 5004: 400, 5007: 404}
-_STATUS |= {5016: 403, 5018: 403, 5035: 403}
-_TEXT = {
-    3006: "Request is too large",
-    3007: "Request timeout",
-    3021: "rate limiting: inference request per min rate reached",
-    3036: "You have used up your daily free allocation",
-    3040: "Capacity temporarily exceeded, please try again.",
-    5007: "No such model or task",
+_QUOTA = (
+    "you have used up your daily free allocation of 10,000 neurons, please upgrade to Cloudflare's Workers Paid plan"
+)
+_WHOLESALE = "Wholesale rate limit exceeded for this gateway. Please reduce request rate or use BYOK."
+# What the platform says with each code, and the HTTP status that goes with it: its documentation, and messages that
+# deployments have published.
+SAYS = {
+    1031: (500, "internal error"),
+    2003: (429, "Rate limited"),
+    2014: (408, "Provider request timeout"),
+    2016: (424, "Prompt blocked due to security configurations"),
+    2017: (424, "Response blocked due to security configurations"),
+    2018: (429, "Wholesale Rate limited"),
+    2021: (402, _WHOLESALE),
+    3003: (400, "Request is missing headers or body: messages"),
+    3006: (413, "Request is too large"),
+    3007: (408, "Request timeout"),
+    3008: (408, "Request was aborted"),
+    3010: (400, "Invalid or incomplete input for the model"),
+    3021: (429, "rate limiting: inference request per min rate reached"),
+    3023: (403, "Service unavailable for account"),
+    3036: (429, _QUOTA),
+    3040: (429, "Capacity temporarily exceeded, please try again."),
+    3041: (403, "The account is not allowed to access this model"),
+    3042: (404, "The model name is invalid"),
+    3043: (500, "Internal server error"),
+    3046: (408, "Request timeout"),
+    4006: (429, _QUOTA),
+    5004: (400, "Invalid data type for base64 input: string"),
+    5007: (404, "No such model or task"),
+    5016: (403, "User has not agreed to Llama3.2 model terms"),
+    5018: (403, "The account is not allowed to access this model"),
+    5021: (413, "The estimated number of input and maximum output tokens exceeded this model context window limit"),
+    5024: (400, "JSON Mode couldn't be met"),
+    5025: (400, "This model doesn't support JSON Schema"),
+    5035: (403, "Model is not available on the Workers Free plan"),
+    7003: (402, _WHOLESALE),
 }
+_OTHERWISE = (500, "scripted failure")
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One way to fail, for the calls that it concerns.
 
-    `fails` is a Workers AI code, or: hang (never answers), empty (an empty answer), numeric (a number for an answer),
-    truncated (the stream, or the body, breaks off), disconnect (the connection breaks), garbage (not JSON).
+    `fails` is a Workers AI code, or: hang (never answers), empty (an empty answer), null (none at all, and a usage),
+    numeric (a number for an answer), truncated (the stream, or the body, breaks off), disconnect (the connection
+    breaks), garbage (not JSON). `says` replaces what the platform usually says with a code: some have several meanings.
     It concerns the calls whose number is in `calls`; or a share `rate` of them, chosen by `seed`, prompt and attempt,
     so that the order of arrival does not matter; or all, where neither is given. `when` restricts it to prompts in
     which that pattern is found, `model` to one model id, `times` to so many calls, `attempts` to so many attempts at
@@ -46,6 +75,7 @@ class Fault:
     times: int | None = None
     attempts: int | None = None
     retry_after: float | None = None
+    says: str = ""
 
     def concerns(self, call: ChatCall) -> bool:
         """Whether this call is one of those, apart from `times`."""
@@ -62,11 +92,13 @@ class Fault:
 
     @property
     def status(self) -> int:
-        return _STATUS.get(self.fails, 500) if isinstance(self.fails, int) else 200
+        return SAYS.get(self.fails, _OTHERWISE)[0] if isinstance(self.fails, int) else 200
 
     @property
     def message(self) -> str:
-        return f"{self.fails}: {_TEXT.get(self.fails, 'scripted failure')}" if isinstance(self.fails, int) else ""
+        if not isinstance(self.fails, int):
+            return ""
+        return f"{self.fails}: {self.says or SAYS.get(self.fails, _OTHERWISE)[1]}"
 
 
 @dataclass(slots=True)

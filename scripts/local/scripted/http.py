@@ -48,15 +48,16 @@ class _Completions:
         return web.json_response({"object": "list", "data": [{"id": "scripted", "object": "model"}]})
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
-        call = self._parse(json.loads(await request.read()), request.headers.get("x-ai-options", "{}"))
+        call = self._parse(json.loads(await request.read()), request.headers.get("x-ai-options"))
         entry, fault = self._script.enter(call)
         try:
+            fault = fault or await self._script.wait_for_room(entry)
             return await self._answer(request, entry, fault)
         except (asyncio.CancelledError, ConnectionError):
             self._script.leave(entry, "cancelled")
             raise
 
-    def _parse(self, body: Mapping[str, object], options: str) -> ChatCall:
+    def _parse(self, body: Mapping[str, object], options: str | None) -> ChatCall:
         listed = body.get("messages")
         messages = tuple((str(m["role"]), m.get("content")) for m in listed) if isinstance(listed, list) else ()
         model = str(body.get("model", ""))
@@ -67,8 +68,9 @@ class _Completions:
             model=model,
             messages=messages,
             params={name: value for name, value in body.items() if name not in {"messages", "model"}},
-            options=json.loads(options),
+            options=json.loads(options or "{}"),
             digest=digest,
+            by_binding=options is not None,
         )
 
     async def _answer(self, request: web.Request, entry: CallEntry, fault: Fault | None) -> web.StreamResponse:
@@ -106,9 +108,8 @@ class _Completions:
 
 
 def _faulty_reply(fault: Fault | None) -> Reply | None:
-    if fault is None or fault.fails not in {"empty", "numeric"}:
-        return None
-    return Reply("" if fault.fails == "empty" else _NUMBER)
+    odd: Mapping[object, object] = {"empty": "", "null": None, "numeric": _NUMBER}
+    return Reply(odd[fault.fails]) if fault is not None and fault.fails in odd else None
 
 
 def _error(fault: Fault) -> web.Response:
@@ -202,7 +203,7 @@ class _Control:
             self._script.faults = new_faults
         if "rate" in wanted:
             self._script.rate = new_rate
-        for name in {"latency", "capacity", "window"} & wanted.keys():
+        for name in {"latency", "capacity", "window", "queue_seconds"} & wanted.keys():
             setattr(self._script, name, wanted[name])
 
     async def calls(self, request: web.Request) -> web.Response:

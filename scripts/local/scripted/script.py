@@ -13,12 +13,19 @@ from scripts.local.scripted.faults import Fault, FaultPlan
 from scripts.local.scripted.rate import Rate, RateCounter
 from scripts.local.scripted.rules import Rule, needle
 
+_LOOK_SECONDS = 0.005
+_TOO_LONG = (
+    "The estimated number of input and maximum output tokens ({tokens}) exceeded this model context window limit "
+    "({window})"
+)
+
 
 class Script:
     """Every attribute may be set while it is played.
 
-    `latency` is in seconds; beyond `capacity` calls at once the answer is 3040, beyond `rate` 3021; a prompt that with
-    its `max_tokens` is longer than `window` tokens gets 3006.
+    `latency` is in seconds. Beyond `rate` the answer is 3021; beyond `capacity` calls at once it is 3040 or, for a call
+    that may be queued, 3046 after `queue_seconds`. A prompt that with its `max_tokens` is longer than `window` tokens
+    gets 3010.
     """
 
     def __init__(self) -> None:
@@ -33,6 +40,8 @@ class Script:
         self.rules: Sequence[Rule] = [needle()]
         self.latency: float | Callable[[ChatCall], float] = 0.0
         self.capacity: int | None = None
+        self.queue_seconds = 10.0
+        self._queue: list[CallEntry] = []
         self.window: int | None = None
         self._rates: RateCounter | None = None
         self._plan = FaultPlan()
@@ -85,16 +94,46 @@ class Script:
             entry = CallEntry(call, started=time.time(), arrival=self._arrived)
             self.calls.append(entry)
             self._arrival.notify_all()
+        fault = self._plan.strike(call)
+        entry.queued = fault is None and call.queues and self._is_full
+        if entry.queued:
+            self._queue.append(entry)
+        else:
+            self._admit()
+        return entry, fault or self._refusal(call, queued=entry.queued)
+
+    async def wait_for_room(self, entry: CallEntry) -> Fault | None:
+        """Waits, first come, first served, for as long as the queue has no room for a call; for the server only."""
+        until = time.monotonic() + self.queue_seconds
+        try:
+            while entry.queued and entry in self._queue:
+                if self._queue[0] is entry and not self._is_full:
+                    entry.queued = False
+                    self._admit()
+                elif time.monotonic() > until:
+                    return Fault(3046)
+                else:
+                    await asyncio.sleep(_LOOK_SECONDS)
+        finally:
+            if entry in self._queue:
+                self._queue.remove(entry)
+        return None
+
+    def _admit(self) -> None:
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
-        return entry, self._plan.strike(call) or self._refusal(call)
+
+    @property
+    def _is_full(self) -> bool:
+        return self.capacity is not None and self.in_flight >= self.capacity
 
     def leave(self, entry: CallEntry, outcome: str, answer: object = None) -> None:
         """Logs how a call ended, once; for the server only."""
         if entry.ended is not None:
             return
         entry.ended, entry.outcome, entry.answer = time.time(), outcome, answer
-        self.in_flight = max(0, self.in_flight - 1)
+        if not entry.queued:
+            self.in_flight = max(0, self.in_flight - 1)
 
     def attempt(self, digest: str) -> int:
         """Counts the attempts at one prompt; for the server only."""
@@ -114,13 +153,14 @@ class Script:
             with self._arrival:
                 self._hung.discard(hung)
 
-    def _refusal(self, call: ChatCall) -> Fault | None:
-        if self.capacity is not None and self.in_flight > self.capacity:
+    def _refusal(self, call: ChatCall, *, queued: bool) -> Fault | None:
+        if self.capacity is not None and self.in_flight > self.capacity and not queued:
             return Fault(3040)
         if self._rates is not None and not self._rates.takes(call.model, time.time()):
             return Fault(3021)
-        if self.window is not None and call.prompt_tokens + (call.max_tokens or 0) > self.window:
-            return Fault(3006)
+        tokens = call.prompt_tokens + (call.max_tokens or 0)
+        if self.window is not None and tokens > self.window:
+            return Fault(3010, says=f"AiError: {_TOO_LONG.format(tokens=tokens, window=self.window)}")
         return None
 
 

@@ -42,15 +42,18 @@ class WorkersAI:
         plain = getattr(ai, "_binding", ai)
         abort = js.AbortController.new()
         try:
-            answer = await self._sent(plain, request, _inputs(request, deltas is not None), abort.signal)
+            answer = await self._sent(plain, request, _inputs(request, stream=deltas is not None), abort.signal)
             if deltas is not None and hasattr(answer, "getReader"):
                 return await _streamed(answer, request, deltas)
-            return _reply(_as_python(answer), request)
+            reply = _reply(_as_python(answer), request)
         except (JsException, OSError) as error:
             raise as_model_error(str(error)) from None
         except asyncio.CancelledError:
             abort.abort()  # nobody waits for the answer any more: the model need not write it
             raise
+        if deltas is not None:
+            deltas.write(reply.text)
+        return reply
 
     async def _sent(self, ai: Any, request: ModelRequest, inputs: Any, signal: Any) -> Any:
         options = js.Object.new()
@@ -70,19 +73,27 @@ class WorkersAI:
         return await ai.run(request.model.id, inputs, options)
 
 
-def _inputs(request: ModelRequest, stream: bool) -> Any:
+def _inputs(request: ModelRequest, *, stream: bool) -> Any:
     inputs: dict[str, Any] = {
         "messages": [{"role": message.role, "content": message.content} for message in request.messages],
         "max_tokens": request.max_output_tokens,
         "temperature": request.temperature,
     }
-    if stream:
-        inputs["stream"] = True
-    if request.response_schema is not None:
-        schema = {"name": _SCHEMA_NAME, "schema": dict(request.response_schema)}
+    schema = _schema(request)
+    if schema is not None:  # JSON mode does not stream
         # As JSON, whose null is one in JavaScript too. The rest crosses as it is: long texts are slow to parse.
         inputs["response_format"] = js.JSON.parse(json.dumps({"type": "json_schema", "json_schema": schema}))
+    elif stream:
+        inputs["stream"] = True
     return to_js(inputs, dict_converter=js.Object.fromEntries)
+
+
+def _schema(request: ModelRequest) -> Mapping[str, object] | None:
+    """The schema in the shape that the model takes; None where its prompt has to do."""
+    schema, mode = request.response_schema, request.model.json_mode
+    if schema is None or mode == "none":
+        return None
+    return dict(schema) if mode == "bare" else {"name": _SCHEMA_NAME, "schema": dict(schema), "strict": True}
 
 
 def _as_python(answer: Any) -> object:

@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, field, replace
 
 from rlm_worker.budget.ledger import Ledger
-from rlm_worker.errors import ModelError, RetryableError, UsageLimitExceeded
+from rlm_worker.errors import ModelError, RetryableError, SchemaRefused, UsageLimitExceeded
 from rlm_worker.messages import ModelReply, ModelRequest, ModelSpec, OutputExhausted
 from rlm_worker.ports import Clock, DeltaSink, Deployment, Journal, Model
 from rlm_worker.timers import SharedTimer
@@ -147,6 +147,30 @@ class Lengthened:
         left = request.model.window - min(max_prompt_tokens(request), 2 * self.pricing.prompt_tokens(request))
         usd = self.ledger.remaining_usd()
         return left if usd is None else min(left, self.pricing.affordable_output(request, usd))
+
+
+class SchemaOptional:
+    """Asks once more without a schema where the model refuses it or has not met it: the prompt names it too.
+
+    A model that knows no JSON mode is not asked for it again.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._without: set[str] = set()
+
+    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
+        if request.response_schema is None:
+            return await self._model.complete(request, deltas)
+        plain = replace(request, response_schema=None)
+        if request.model.id in self._without:
+            return await self._model.complete(plain, deltas)
+        try:
+            return await self._model.complete(request, deltas)
+        except SchemaRefused as refused:
+            if refused.work == "none":
+                self._without.add(request.model.id)
+        return await self._model.complete(plain, deltas)
 
 
 @dataclass(frozen=True, slots=True)

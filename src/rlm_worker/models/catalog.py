@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import get_args
 
 from rlm_worker.errors import NotConfigured
-from rlm_worker.messages import ModelSpec
+from rlm_worker.messages import JsonMode, ModelSpec
 
 CATALOG_DATE = "2026-10-31"
 
@@ -19,21 +20,23 @@ _LLAMA_8B = "@cf/meta/llama-3.1-8b-instruct-fp8"
 _LLAMA_8B_FAST = "@cf/meta/llama-3.1-8b-instruct-fp8-fast"
 _LLAMA_70B = "@cf/meta/llama-3.3-70b-instruct-fp8-fast"
 
+# `json_mode` says what each takes. The small Llama 3.1 is not among them: deployments report that both of its versions
+# answer 5025, whatever the list of models with JSON mode says.
 _MODELS = (
-    ModelSpec("@cf/meta/llama-3.2-1b-instruct", 60_000, 0.027, 0.201, 2457, 18252),
-    ModelSpec("@cf/meta/llama-3.2-3b-instruct", 80_000, 0.051, 0.335, 4625, 30475),
+    ModelSpec("@cf/meta/llama-3.2-1b-instruct", 60_000, 0.027, 0.201, 2457, 18252, json_mode="bare"),
+    ModelSpec("@cf/meta/llama-3.2-3b-instruct", 80_000, 0.051, 0.335, 4625, 30475, json_mode="bare"),
     ModelSpec(_LLAMA_8B, 32_000, 0.152, 0.287, 13778, 26128),
     ModelSpec(_LLAMA_8B_FAST, 32_000, 0.045, 0.384, 4119, 34868, fallback=_LLAMA_8B, window_published=False),
-    ModelSpec(_LLAMA_70B, 24_000, 0.293, 2.253, 26668, 204805),
+    ModelSpec(_LLAMA_70B, 24_000, 0.293, 2.253, 26668, 204805, json_mode="bare"),
     ModelSpec("@cf/meta/llama-4-scout-17b-16e-instruct", 131_000, 0.270, 0.850, 24545, 77273),
     ModelSpec("@cf/mistralai/mistral-small-3.1-24b-instruct", 128_000, 0.351, 0.555, 31876, 50488),
     ModelSpec("@cf/google/gemma-4-26b-a4b-it", 256_000, 0.100, 0.300, 9091, 27273),
-    ModelSpec("@cf/qwen/qwen3-30b-a3b-fp8", 32_768, 0.051, 0.335, 4625, 30475),
+    ModelSpec("@cf/qwen/qwen3-30b-a3b-fp8", 32_768, 0.051, 0.335, 4625, 30475, json_mode="bare"),
     ModelSpec("@cf/qwen/qwen2.5-coder-32b-instruct", 32_768, 0.660, 1.000, 60000, 90909),
     ModelSpec("@cf/openai/gpt-oss-20b", 128_000, 0.200, 0.300, 18182, 27273),
     ModelSpec("@cf/openai/gpt-oss-120b", 128_000, 0.350, 0.750, 31818, 68182),
     ModelSpec("@cf/ibm-granite/granite-4.0-h-micro", 131_000, 0.017, 0.112, 1542, 10158),
-    ModelSpec("@cf/zai-org/glm-4.7-flash", 131_072, 0.060, 0.400, 5500, 36400),
+    ModelSpec("@cf/zai-org/glm-4.7-flash", 131_072, 0.060, 0.400, 5500, 36400, json_mode="named"),
 )
 
 # The two short names outlived the models that they once meant (withdrawn on 2026-05-30); the rest save typing.
@@ -106,6 +109,8 @@ def _parsed(overrides: str) -> dict[str, dict[str, object]]:
 
 
 def _overridden(model_id: str, known: ModelSpec | None, fields: Mapping[str, object]) -> ModelSpec:
+    if fields.get("json_mode", "none") not in get_args(JsonMode):
+        raise NotConfigured(f"MODEL_OVERRIDES, {model_id}: json_mode must be one of {', '.join(get_args(JsonMode))}")
     try:
         if known is not None:
             return replace(known, **fields)  # type: ignore[arg-type]

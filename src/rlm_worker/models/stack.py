@@ -11,7 +11,7 @@ from rlm_worker.pace.client import RunPace
 from rlm_worker.pace.paced import Paced
 from rlm_worker.ports import Clock, Deployment, Journal, Model
 
-from .calls import Coalesced, FallingBack, Journalled, Lengthened, Limited, Retrying, Throttled, Timed
+from .calls import Coalesced, FallingBack, Journalled, Lengthened, Limited, Retrying, SchemaOptional, Throttled, Timed
 from .catalog import Catalog
 from .concurrency import BackoffSignal, CapacityLimiter
 from .latency import Latency
@@ -29,18 +29,19 @@ class ModelStack:
     2. `Journalled`: what was paid before is answered from the journal.
     3. `Limited`: the call is counted, and ends at the run's deadline.
     4. `Lengthened`: an answer that found no room to begin is asked for once more, with room.
+    5. `SchemaOptional`: an answer that cannot be held to its schema is asked for once more, without.
 
     From here on each attempt is made anew:
 
-    5. `Retrying`: again after a passing failure.
-    6. `FallingBack`: another model where there is no capacity for this one.
-    7. `Throttled`: as many at once as the platform takes.
-    8. `Funded`: the key's account covers the attempt.
-    9. `Paced`: the account's rate has a place for it.
-    10. `Metered`: the run's budget covers it; what came of it is written down before anyone hears of it.
-    11. `Timed`: not longer than an attempt may take.
+    6. `Retrying`: again after a passing failure.
+    7. `FallingBack`: another model where this one has no room or no answer in time.
+    8. `Throttled`: as many at once as the platform takes.
+    9. `Funded`: the key's account covers the attempt.
+    10. `Paced`: the account's rate has a place for it.
+    11. `Metered`: the run's budget covers it; what came of it is written down before anyone hears of it.
+    12. `Timed`: not longer than an attempt may take.
 
-    Nothing is sent that 8 and 10 have not reserved, and nothing that was sent leaves 10 unbooked. Waiting for a place
+    Nothing is sent that 9 and 11 have not reserved, and nothing that was sent leaves 11 unbooked. Waiting for a place
     is no part of an attempt: it costs nothing and counts in no time-out but the run's.
     """
 
@@ -61,7 +62,8 @@ class ModelStack:
         patience = math.inf if self.ledger.limits.deadline is not None else self.deployment.patience_seconds
         falling_back = FallingBack(attempt, self.catalog)
         retrying = Retrying(falling_back, self.clock, self.deployment, patience, self.backoff)
-        limited = Limited(Lengthened(retrying, self.ledger, self.pricing), self.ledger)
+        lengthened = Lengthened(SchemaOptional(retrying), self.ledger, self.pricing)
+        limited = Limited(lengthened, self.ledger)
         return Coalesced(Journalled(limited, self.journal, self.ledger))
 
     def _attempt(self, grant: Grant) -> Model:
