@@ -97,6 +97,11 @@ def accounts(env: Any) -> Stubs:
     return Stubs(env, "RLM_ACCOUNTS", "the key's account", _SHORT_PAUSES)
 
 
+def key_registry(env: Any) -> Stubs:
+    """The list of keys."""
+    return Stubs(env, "RLM_KEYS", "the list of keys", _SHORT_PAUSES)
+
+
 async def answered(work: Callable[[], Awaitable[object]]) -> str:
     """What a method gives, or the error that it raises, in the envelope."""
     try:
