@@ -62,7 +62,7 @@ class Settings:
             deployment=_deployment(numbers),
             catalog=Catalog.standard().with_overrides(read("MODEL_OVERRIDES") or "{}"),
             keys=read("RLM_API_KEYS") or "",
-            admin_keys=read("RLM_ADMIN_KEY") or "",
+            admin_keys=read("RLM_ADMIN_KEYS") or "",
             local=read("RLM_LOCAL") == "1",
             has_sandbox=read("RLM_LOADER") is not None,
             max_body_bytes=numbers.whole("MAX_BODY_BYTES", _MAX_BODY_BYTES),

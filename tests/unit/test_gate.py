@@ -105,7 +105,7 @@ async def test_both_admin_keys_during_rotation() -> None:
 async def test_unconfigured_admin_is_refused(admin_keys: str) -> None:
     for local in (False, True):
         unset = replace(DEPLOYED, admin_keys=admin_keys, local=local)
-        with pytest.raises(NotConfigured, match="RLM_ADMIN_KEY"):
+        with pytest.raises(NotConfigured, match="RLM_ADMIN_KEYS"):
             await gate(configured=unset).admin(request("of ops"), record())
 
 

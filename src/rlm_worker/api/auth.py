@@ -81,9 +81,9 @@ class Gate:
             raise RateLimited("rate limit exceeded for admin requests", _PERIOD_SECONDS)
         digests = [digest.strip() for digest in self.settings.admin_keys.split(",") if digest.strip()]
         if not all(_DIGEST.match(digest) for digest in digests):
-            raise NotConfigured("RLM_ADMIN_KEY must be the SHA-256 of the admin key in hex")
+            raise NotConfigured("RLM_ADMIN_KEYS must be the SHA-256 of the admin key in hex")
         if not digests and (self.settings.keys or not self.settings.local):
-            raise NotConfigured("no admin key is configured: set the secret RLM_ADMIN_KEY (./scripts/deploy does it)")
+            raise NotConfigured("no admin key is configured: set the secret RLM_ADMIN_KEYS (./scripts/deploy does it)")
         admitted = _matching(_presented(request.headers), [(_ADMIN, digest) for digest in digests])
         if digests and admitted is None:
             raise Unauthenticated("the admin key is needed: Authorization: Bearer KEY")
