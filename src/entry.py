@@ -14,6 +14,7 @@ from rlm_worker.adapters.queue import BatchQueue
 from rlm_worker.adapters.r2 import R2Store
 from rlm_worker.adapters.rate_limiter import BindingRateLimiter
 from rlm_worker.adapters.sandbox import DynamicWorkers, HostMethods
+from rlm_worker.api.admin import AdminRoutes
 from rlm_worker.api.app import Api
 from rlm_worker.api.responses import error_response
 from rlm_worker.batches.admission import Admission
@@ -22,8 +23,9 @@ from rlm_worker.batches.delivery import consume
 from rlm_worker.durable_objects.account_object import AccountMethods, accounts_of, open_account
 from rlm_worker.durable_objects.batch_object import BatchMethods, open_batch
 from rlm_worker.durable_objects.pace_object import PaceMethods, open_pace, pace_of
+from rlm_worker.durable_objects.keys_object import KeyMethods, RegisteredKeys, open_registry
 from rlm_worker.durable_objects.probes import BindingProbes
-from rlm_worker.durable_objects.rpc import batches, batches_of, sessions
+from rlm_worker.durable_objects.rpc import accounts, batches, batches_of, key_registry, sessions
 from rlm_worker.durable_objects.session_object import SessionMethods, SessionSlot, open_session
 from rlm_worker.errors import NotConfigured
 from rlm_worker.log import write_line
@@ -75,6 +77,13 @@ class RLMAccount(AccountMethods, DurableObject):
         self._account = open_account(ctx, env)
 
 
+class RLMKeys(KeyMethods, DurableObject):
+    """Holds the list of keys."""
+
+    def __init__(self, ctx: Any, _: Any) -> None:
+        self._registry = open_registry(ctx)
+
+
 class RLMBatch(BatchMethods, DurableObject):
     """Holds one batch."""
 
@@ -100,6 +109,8 @@ def _api(env: Any) -> Api:
         limiter=BindingRateLimiter(env),
         probes=BindingProbes(env, runner.settings.catalog),
         batches=batches_of(env),
+        keys=RegisteredKeys(env),
+        admin=AdminRoutes(key_registry(env), accounts(env), runner.settings),
     )
 
 

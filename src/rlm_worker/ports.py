@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -241,6 +241,15 @@ class Pace(Protocol):
     async def leave(self, model: str, rate: Rate, owner: str, run: str, unused: int) -> None: ...
 
     async def enter(self, model: str, rate: Rate, owner: str, run: str) -> bool: ...
+
+
+class Keys(Protocol):
+    """The keys that are kept in the deployment, beside those of its secret; raises `StorageUnavailable`.
+
+    `known` gives name and digest of each that admits now, at most 30 seconds old; 2 with `recheck`.
+    """
+
+    async def known(self, *, recheck: bool = False) -> Sequence[tuple[str, str]]: ...
 
 
 class RateLimiter(Protocol):

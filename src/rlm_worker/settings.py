@@ -21,6 +21,8 @@ from .ports import Deployment
 # A JSON body is held whole, several times over, while it is read: this leaves room in an isolate of 128 MB.
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 _SECONDS_PER_DAY = 86_400
+# Who calls a local deployment that has no keys.
+LOCAL_OWNER = "local"
 _ORIGIN = re.compile(r"^https?://[a-z0-9.-]+(:\d{1,5})?$|^http://\[::1\](:\d{1,5})?$")
 
 
@@ -32,6 +34,7 @@ class Settings:
     deployment: Deployment
     catalog: Catalog
     keys: str = field(default="", repr=False)
+    admin_keys: str = field(default="", repr=False)
     local: bool = False
     has_sandbox: bool = False
     max_body_bytes: int = _MAX_BODY_BYTES
@@ -43,6 +46,7 @@ class Settings:
     batch_retry_seconds: float = 10.0
     batch_stall_seconds: float = 900.0
     account_limits: AccountLimits = field(default_factory=AccountLimits)
+    deployment_daily_usd: float | None = None
     cors_origins: tuple[str, ...] = ()
     rates: Rates = field(default_factory=Rates)
 
@@ -62,6 +66,7 @@ class Settings:
             catalog=catalog,
             rates=Rates.parse(read(VARIABLE) or "", numbers.number("MODEL_RATE_SECONDS", 60.0), catalog.id_of),
             keys=read("RLM_API_KEYS") or "",
+            admin_keys=read("RLM_ADMIN_KEYS") or "",
             local=read("RLM_LOCAL") == "1",
             has_sandbox=read("RLM_LOADER") is not None,
             max_body_bytes=numbers.whole("MAX_BODY_BYTES", _MAX_BODY_BYTES),
@@ -72,7 +77,8 @@ class Settings:
             session_ttl_days=numbers.number("SESSION_TTL_DAYS", 7.0),
             batch_retry_seconds=numbers.number("BATCH_RETRY_SECONDS", 10.0),
             batch_stall_seconds=numbers.number("BATCH_STALL_SECONDS", 900.0),
-            account_limits=_account_limits(numbers, read),
+            account_limits=_account_limits(numbers),
+            deployment_daily_usd=numbers.limit("DEPLOYMENT_DAILY_USD", 0),
             cors_origins=allowed_origins(read("CORS_ORIGINS") or ""),
         )
 
@@ -89,10 +95,8 @@ def _defaults(numbers: _Numbers) -> RunConfig:
         raise NotConfigured(f"MAX_ITERATIONS, MAX_SUB_CALLS or CONTEXT_CHUNK_SIZE: {error}") from None
 
 
-def _account_limits(numbers: _Numbers, read: Callable[[str], str | None]) -> AccountLimits:
-    """Limits of each key; zero means none. Without keys there is nobody to hold to them."""
-    if not (read("RLM_API_KEYS") or "").strip():
-        return AccountLimits()
+def _account_limits(numbers: _Numbers) -> AccountLimits:
+    """Limits of each key; zero means none."""
     daily, runs = numbers.limit("KEY_DAILY_USD", 25.0), numbers.limit("KEY_CONCURRENT_RUNS", 64)
     return AccountLimits(daily, None if runs is None else max(1, int(runs)))
 
@@ -127,15 +131,28 @@ class _Numbers:
         return value
 
     def limit(self, name: str, default: float) -> float | None:
-        """A limit that zero switches off."""
-        return None if (self.read(name) or "").strip() == "0" else self.number(name, default)
+        """A limit that zero switches off, as the default may."""
+        text = (self.read(name) or "").strip() or f"{default:g}"
+        return None if text == "0" else self.number(name, default)
 
     def whole(self, name: str, default: int) -> int:
         return int(self.number(name, default))
 
 
-def public_limits(settings: Settings) -> Limits:
+def known_vars() -> frozenset[str]:
+    """The names that `from_vars` reads, secrets and bindings that are told by their presence included."""
+    read: set[str] = set()
+
+    def note(name: str) -> None:
+        read.add(name)
+
+    Settings.from_vars(note)
+    return frozenset(read)
+
+
+def public_limits(settings: Settings, owner: str) -> Limits:
     """The limits that a caller with a key may see."""
+    held = AccountLimits() if settings.local and owner == LOCAL_OWNER else settings.account_limits
     return Limits(
         max_body_bytes=settings.max_body_bytes,
         max_context_bytes=settings.max_context_bytes,
@@ -143,8 +160,8 @@ def public_limits(settings: Settings) -> Limits:
         max_batch_items=settings.max_batch_items,
         body_idle_seconds=settings.body_idle_seconds,
         session_ttl_days=settings.session_ttl_days,
-        key_daily_usd=settings.account_limits.daily_usd,
-        key_concurrent_runs=settings.account_limits.concurrent_runs,
+        key_daily_usd=held.daily_usd,
+        key_concurrent_runs=held.concurrent_runs,
         defaults=settings.defaults,
     )
 

@@ -155,7 +155,7 @@ class SqliteDatabase:
 
 @dataclass(slots=True)
 class MemoryAccounts:
-    """The accounts of all keys; while `failing` none can be reached for booking."""
+    """The accounts of all keys; while `failing` none that is open can be reached."""
 
     limits: AccountLimits
     clock: ManualClock
@@ -166,6 +166,8 @@ class MemoryAccounts:
         return self._of(owner).open(run, usd, self.clock.now(), resumed=resumed)
 
     async def extend(self, owner: str, run: str, total: float) -> float:
+        if self.failing:
+            raise StorageUnavailable("the key's account cannot be reached")
         return self._of(owner).extend(run, total, self.clock.now())
 
     async def close(self, owner: str, run: str, total: float) -> None:
@@ -178,6 +180,21 @@ class MemoryAccounts:
 
     def _of(self, owner: str) -> Account:
         return self._books.setdefault(owner, Account(SqliteDatabase(), self.limits))
+
+
+@dataclass(slots=True)
+class MemoryKeys:
+    """The keys of a deployment: name and digest of each; while `failing` they cannot be read."""
+
+    entries: list[tuple[str, str]] = field(default_factory=list)
+    failing: bool = False
+    asked: list[bool] = field(default_factory=list)
+
+    async def known(self, *, recheck: bool = False) -> list[tuple[str, str]]:
+        self.asked.append(recheck)
+        if self.failing:
+            raise StorageUnavailable("the list of keys cannot be reached")
+        return self.entries
 
 
 class RateLimiterDisabled:

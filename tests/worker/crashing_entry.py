@@ -12,6 +12,7 @@ from rlm_worker.adapters.sandbox import DynamicWorkers
 from rlm_worker.durable_objects.session_object import SessionSlot, open_session
 
 SandboxHost = entry.SandboxHost
+RLMKeys = entry.RLMKeys
 RLMAccount = entry.RLMAccount
 RLMBatch = entry.RLMBatch
 RLMPace = entry.RLMPace

@@ -17,9 +17,9 @@ from scripts.local.setup.steps import Step, ensure
 from scripts.local.setup.weights import weights_steps
 
 # These talk to no Worker on this machine.
-_NEEDS_TOOLS_ONLY = frozenset({"check", "usage"})
+_NEEDS_TOOLS_ONLY = frozenset({"check", "keys", "usage"})
 # These speak to an account; all others are this machine's affair.
-_CLOUD = frozenset({"deploy", "usage"})
+_CLOUD = frozenset({"deploy", "keys", "usage"})
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -107,8 +107,8 @@ class RunRoutes:
     async def health(self, call: Call) -> HttpResponse:
         known = Health(version=__version__)
         if call.owner:
-            account = await self.gate.account(call.owner)
-            known = known.model_copy(update={"limits": public_limits(self.runner.settings), "account": account})
+            limits = public_limits(self.runner.settings, call.owner)
+            known = known.model_copy(update={"limits": limits, "account": await self.gate.account(call.owner)})
         if call.request.query.get("deep") in ("1", "true"):
             await self.gate.paying_owner(call.request, call.record)  # probes cost money, and what they say is for ops
             known = _examined(known, await self.probes.check())

@@ -102,6 +102,11 @@ def paces(env: Any) -> Stubs:
     return Stubs(env, "RLM_PACE", "the model's pace", _SHORT_PAUSES)
 
 
+def key_registry(env: Any) -> Stubs:
+    """The list of keys."""
+    return Stubs(env, "RLM_KEYS", "the list of keys", _SHORT_PAUSES)
+
+
 async def answered(work: Callable[[], Awaitable[object]]) -> str:
     """What a method gives, or the error that it raises, in the envelope."""
     try:

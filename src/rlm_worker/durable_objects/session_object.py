@@ -19,6 +19,7 @@ from rlm_worker.adapters.sandbox import DynamicWorkers
 from rlm_worker.adapters.workers_ai import WorkersAI
 from rlm_worker.http import HEARTBEAT, encode_event
 from rlm_worker.journal.session import SessionJournal
+from rlm_worker.models.refusals import LoggedRefusals
 from rlm_worker.openai.stream import ChatHead, ChatStream
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
@@ -41,7 +42,7 @@ def open_session(context: Any, env: Any, sandbox: DynamicWorkers) -> Session:
 
     def ports(journal: SessionJournal) -> RunPorts:
         return RunPorts(
-            model=WorkersAI(env),
+            model=LoggedRefusals(WorkersAI(env)),
             journal=journal,
             events=journal,
             cache=KVCache(env),

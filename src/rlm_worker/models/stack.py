@@ -70,6 +70,6 @@ class ModelStack:
         """One attempt at a call, once it has a slot."""
         timed = Timed(self.adapter, self.deployment.call_timeout_seconds)
         metered = Metered(timed, self.ledger, self.journal, self.pricing, self.catalog, self.clock, self.latency)
-        funded = Funded(Paced(metered, self.pace), self.ledger, grant, self.pricing)
+        funded = Funded(Paced(metered, self.pace), self.ledger, grant, self.pricing, self.clock.now)
         first, most = self.deployment.first_concurrency, self.deployment.max_concurrency
         return Throttled(funded, CapacityLimiter(self.clock, first=first, most=most))

@@ -156,7 +156,8 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
         ledger.restore(paid.call, paid.role, _found(ports.catalog, paid.model), paid.usage, paid.at_most_usd)
     pace = RunPace(Party(ports.pace, ports.rates, ports.clock, job.owner, job.session_id))
     stack = ModelStack(ports.model, ports.journal, ports.clock, ports.catalog, ports.deployment, ledger, pace)
-    grant = Grant(ports.accounts, job.owner, job.run_id, job.granted_usd, ports.journal.cut_off_usd())
+    earlier_usd = ports.journal.cut_off_usd()
+    grant = Grant(ports.accounts, job.owner, job.run_id, job.granted_usd, earlier_usd, job.started_at)
     return Run(
         job=job,
         reader=reader,
