@@ -28,9 +28,10 @@ def _tables(name: str) -> Callable[[], None]:
     return show
 
 
+_TABLES = ("in_workerd", "orchestration", "scaling", "fan_out", "cache_hit", "repl", "quotes")
 BENCHES: dict[str, Callable[[], None]] = {
     "chunking": chunking,
-    **{name: _tables(name) for name in ("in_workerd", "orchestration", "scaling", "fan_out", "cache_hit", "repl")},
+    **{name: _tables(name) for name in _TABLES},
 }
 
 
