@@ -22,8 +22,8 @@ from rlm_worker.batches.consumer import BatchConsumer
 from rlm_worker.batches.delivery import consume
 from rlm_worker.durable_objects.account_object import AccountMethods, accounts_of, open_account
 from rlm_worker.durable_objects.batch_object import BatchMethods, open_batch
-from rlm_worker.durable_objects.pace_object import PaceMethods, open_pace, pace_of
 from rlm_worker.durable_objects.keys_object import KeyMethods, RegisteredKeys, open_registry
+from rlm_worker.durable_objects.pace_object import PaceMethods, open_pace, pace_of
 from rlm_worker.durable_objects.probes import BindingProbes
 from rlm_worker.durable_objects.rpc import accounts, batches, batches_of, key_registry, sessions
 from rlm_worker.durable_objects.session_object import SessionMethods, SessionSlot, open_session

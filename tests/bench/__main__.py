@@ -35,10 +35,11 @@ def pace(minute: float = 60.0) -> None:
         print(table, flush=True)
 
 
+_TABLES = ("in_workerd", "orchestration", "scaling", "fan_out", "cache_hit", "repl", "quotes")
 BENCHES: dict[str, Callable[[], None]] = {
     "chunking": chunking,
     "pace": pace,
-    **{name: _tables(name) for name in ("in_workerd", "orchestration", "scaling", "fan_out", "cache_hit", "repl")},
+    **{name: _tables(name) for name in _TABLES},
 }
 
 

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from rlm_worker.citations.evidence import quoted
 from rlm_worker.errors import InputTooLarge, ModelError, NothingRead, RLMError, UsageLimitExceeded
 from rlm_worker.messages import ModelReply, Span
 from rlm_worker.runs.answer import cut_at
 from rlm_worker.runs.run import Outcome, Run
 from rlm_worker.text.chunker import Chunker
 from rlm_worker.text.chunks import Chunk, ChunkBudget
-from rlm_worker.text.quotes import quoted
 from rlm_worker.text.tokens import byte_length
 from rlm_worker.wire.events import SubcallEvent
 
