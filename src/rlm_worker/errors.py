@@ -16,6 +16,7 @@ RLMError
 │   └── BindingMissing              the deployment lacks an optional part
 ├── NotConfigured               the deployment lacks something that ops must set
 ├── StorageUnavailable          R2 or the Durable Object failed
+│   └── InvocationSpent         this event may ask nothing more of the platform; the next one may
 ├── UsageLimitExceeded          a limit of the run was reached
 ├── SandboxLost                 the isolate of a REPL is gone
 │   └── SandboxForgot           … and another one, that knows nothing, has taken its place
@@ -186,6 +187,10 @@ class StorageUnavailable(RLMError):
 
     type = "storage_unavailable"
     status = 503
+
+
+class InvocationSpent(StorageUnavailable):
+    """The event at hand has made all the subrequests that the platform grants it; the next one has its own."""
 
 
 class UsageLimitExceeded(RLMError):

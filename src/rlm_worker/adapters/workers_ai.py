@@ -21,7 +21,7 @@ from rlm_worker.errors import TerminalError
 from rlm_worker.messages import CallUsage, ModelReply, ModelRequest, OutputExhausted, UnusableReply
 from rlm_worker.ports import DeltaSink
 
-from .bindings import binding, first_line
+from .bindings import binding, first_line, look_for_end
 from .workers_ai_errors import as_model_error
 
 _SCHEMA_NAME = "answer"
@@ -47,6 +47,7 @@ class WorkersAI:
                 return await _streamed(answer, request, deltas)
             reply = _reply(_as_python(answer), request)
         except (JsException, OSError) as error:
+            look_for_end(error)
             raise as_model_error(str(error)) from None
         except asyncio.CancelledError:
             abort.abort()  # nobody waits for the answer any more: the model need not write it

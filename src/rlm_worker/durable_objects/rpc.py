@@ -14,7 +14,7 @@ from typing import Any
 
 from pyodide.ffi import JsException
 
-from rlm_worker.adapters.bindings import binding, first_line
+from rlm_worker.adapters.bindings import binding, first_line, look_for_end
 from rlm_worker.errors import RLMError, StorageUnavailable
 from rlm_worker.wire.results import ErrorBody
 
@@ -57,6 +57,7 @@ class Stubs:
                 answer = await getattr(namespace.getByName(name), method)(*arguments)
                 return _opened(answer) if isinstance(answer, str) else getattr(answer, "_binding", answer)
             except (JsException, OSError, ValueError) as error:
+                look_for_end(error)
                 message = first_line(error)
             # An object that had worked for a while before it was moved or restarted is there again at once.
             failures = 0 if time.time() - began > _WORKED_SECONDS else failures + 1
