@@ -16,6 +16,7 @@ RLMError
 │   └── BindingMissing              the deployment lacks an optional part
 ├── NotConfigured               the deployment lacks something that ops must set
 ├── StorageUnavailable          R2 or the Durable Object failed
+├── AnswerTooLarge              … because it had no room for what was asked: so it will again
 ├── UsageLimitExceeded          a limit of the run was reached
 ├── SandboxLost                 the isolate of a REPL is gone
 │   └── SandboxForgot           … and another one, that knows nothing, has taken its place
@@ -182,6 +183,13 @@ class StorageUnavailable(RLMError):
 
     type = "storage_unavailable"
     status = 503
+
+
+class AnswerTooLarge(RLMError):
+    """What was asked takes more memory than an object has, or more than crosses at once; asked again, so it will."""
+
+    type = "answer_too_large"
+    status = 500
 
 
 class UsageLimitExceeded(RLMError):
