@@ -17,6 +17,7 @@ RLMError
 ├── NotConfigured               the deployment lacks something that ops must set
 ├── StorageUnavailable          R2 or the Durable Object failed
 │   └── InvocationSpent         this event may ask nothing more of the platform; the next one may
+├── AnswerTooLarge              an object had no room for what was asked: so it will again
 ├── UsageLimitExceeded          a limit of the run was reached
 ├── SandboxLost                 the isolate of a REPL is gone
 │   └── SandboxForgot           … and another one, that knows nothing, has taken its place
@@ -191,6 +192,13 @@ class StorageUnavailable(RLMError):
 
 class InvocationSpent(StorageUnavailable):
     """The event at hand has made all the subrequests that the platform grants it; the next one has its own."""
+
+
+class AnswerTooLarge(RLMError):
+    """What was asked takes more memory than an object has, or more than crosses at once; asked again, so it will."""
+
+    type = "answer_too_large"
+    status = 500
 
 
 class UsageLimitExceeded(RLMError):

@@ -17,6 +17,7 @@ from .timers import SharedTimer
 _JSON_TYPES = ("application/json", "text/json")
 _LENGTH = re.compile(r"^[0-9]{1,18}$")
 _SLOWEST_BYTES_PER_SECOND = 1_000
+NDJSON = "application/x-ndjson"
 HEARTBEAT = ": still here\n\n"
 _EVENT_STREAM = {
     "content-type": "text/event-stream; charset=utf-8",

@@ -19,7 +19,16 @@ from rlm_worker.openai.schemas import (
 from rlm_worker.wire.batches import BatchAccepted, BatchBody, BatchLine, BatchState
 from rlm_worker.wire.keys import KEY_NAME, Budget, KeyBudget, KeyEntry, KeyListing, NewKey
 from rlm_worker.wire.requests import RunRequest
-from rlm_worker.wire.results import Accepted, ErrorAnswer, Health, RunResult, SessionState, StoredContext, Trajectory
+from rlm_worker.wire.results import (
+    Accepted,
+    ErrorAnswer,
+    Health,
+    RunResult,
+    SessionState,
+    StoredContext,
+    Trajectory,
+    TrajectoryLine,
+)
 
 Content = Mapping[str, tuple[type[BaseModel], ...]]
 
@@ -157,8 +166,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET",
         "/session/{id}/trajectory",
         "sessionTrajectory",
-        "Every model call of a run, prompts included.",
-        (Reply(200, {_JSON: (Trajectory,)}), *_errors(_PLAIN_ERRORS)),
+        "Every model call of a run, prompts included: one object, or by `Accept` a line for each call.",
+        (Reply(200, {_JSON: (Trajectory,), _LINES: (TrajectoryLine,)}), *_errors(_PLAIN_ERRORS)),
         parameters=(_SESSION,),
     ),
     Operation(

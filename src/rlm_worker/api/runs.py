@@ -9,7 +9,17 @@ from typing import Protocol
 
 from rlm_worker import __version__
 from rlm_worker.errors import FieldProblem, InvalidRequest
-from rlm_worker.http import Call, Handler, HttpRequest, HttpResponse, event_stream, in_time, read_json, require_text
+from rlm_worker.http import (
+    NDJSON,
+    Call,
+    Handler,
+    HttpRequest,
+    HttpResponse,
+    event_stream,
+    in_time,
+    read_json,
+    require_text,
+)
 from rlm_worker.sessions.contexts import checked_name, delete_context, oldest_kept, store_context, stored_context_key
 from rlm_worker.sessions.runner import Runner
 from rlm_worker.settings import public_limits
@@ -83,7 +93,10 @@ class RunRoutes:
         return event_stream(stream)
 
     async def trajectory(self, call: Call) -> HttpResponse:
-        return HttpResponse.of_json(200, await self._ask_session(call, "trajectory"))
+        session_id = call.record.session_id = call.parameters["id"]
+        lines = NDJSON in call.request.headers.get("accept", "")
+        stream = await self.runner.sessions.stream(session_id, "trajectory", call.owner, lines)
+        return HttpResponse(200, stream, {"content-type": f"{NDJSON}; charset=utf-8" if lines else "application/json"})
 
     async def delete_session(self, call: Call) -> HttpResponse:
         await self._ask_session(call, "remove")

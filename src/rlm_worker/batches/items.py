@@ -6,7 +6,6 @@ messages name it only, so that nothing of a deleted batch lives on in the queue.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,11 +16,11 @@ from .tables import BatchTables
 
 # An item that was taken so often without an end has something wrong with it.
 MAX_ATTEMPTS = 30
-_PAGE = 100
 _OPEN = ("waiting", "queued", "running")
 # What the wire calls them.
 _SHOWN = {"waiting": "queued", "rejected": "failed"}
 _ENDED = frozenset({"completed", "failed", "rejected"})
+_NO_RESULT = '{"success": false}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +123,16 @@ class BatchItems:
         )
 
     def lines(self) -> Iterator[str]:
-        """The results as lines of JSON, in the order of the input; of items that have not ended, where they stand."""
+        """The results as lines of JSON, in the order of the input; of items that have not ended, where they stand.
+
+        One line at a time is held, whatever changes meanwhile.
+        """
         after = -1
         while rows := self._tables.execute(
-            "SELECT number, status FROM items WHERE number > ? ORDER BY number LIMIT ?", after, _PAGE
+            "SELECT number, status FROM items WHERE number > ? ORDER BY number LIMIT 1", after
         ):
-            yield "".join(self._line(int(number or 0), str(status)) for number, status in rows)
-            after = int(rows[-1][0] or 0)
+            after = int(rows[0][0] or 0)
+            yield self._line(after, str(rows[0][1]))
 
     def sessions(self, most: int) -> list[str]:
         """Some sessions that are to be removed, those that run first."""
@@ -147,6 +149,6 @@ class BatchItems:
             self._tables.execute("UPDATE items SET session = '' WHERE session = ?", session)
 
     def _line(self, number: int, status: str) -> str:
+        """A result's fields beside its item's place; the result is JSON already, and may be long."""
         kept = self._tables.text(number, "result") if status in _ENDED else ""
-        result = json.loads(kept) if kept else {"success": False}
-        return json.dumps({"index": number, "status": _SHOWN.get(status, status), **result}, ensure_ascii=False) + "\n"
+        return f'{{"index": {number}, "status": "{_SHOWN.get(status, status)}", {(kept or _NO_RESULT)[1:]}\n'

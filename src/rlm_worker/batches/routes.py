@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from rlm_worker.errors import BindingMissing, Conflict, RLMError, UnsupportedMediaType
-from rlm_worker.http import Call, Handler, HttpRequest, HttpResponse
+from rlm_worker.http import NDJSON, Call, Handler, HttpRequest, HttpResponse
 from rlm_worker.ports import ObjectStubs
 from rlm_worker.sessions.prepare import check_idempotency_key
 from rlm_worker.settings import Settings
@@ -49,7 +49,7 @@ class BatchRoutes:
 
     async def results(self, call: Call) -> HttpResponse:
         stream = await self._batches().stream(_named(call), "results", call.owner)
-        return HttpResponse(200, stream, {"content-type": "application/x-ndjson; charset=utf-8"})
+        return HttpResponse(200, stream, {"content-type": f"{NDJSON}; charset=utf-8"})
 
     async def delete(self, call: Call) -> HttpResponse:
         await self._batches().call(_named(call), "remove", call.owner)

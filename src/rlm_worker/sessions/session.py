@@ -22,13 +22,13 @@ from rlm_worker.runs.run import RunPorts
 from rlm_worker.strategies.execute import execute, failed_run
 from rlm_worker.strategies.note_cache import NoteCache
 from rlm_worker.wire.events import AnswerEvent, SessionEvent
-from rlm_worker.wire.results import ErrorAnswer, RunResult, SessionState, Trajectory
+from rlm_worker.wire.results import ErrorAnswer, RunResult, SessionState
 
 from .contexts import JobContext
 from .lives import AskingModel, Lives
 from .record import SessionRecord
 from .results import CachedResult, as_cache_hit, cancelled, failed, metrics_point, result_key, worth_keeping
-from .trajectory import attempt_row, call_rows
+from .trajectory import TrajectoryForm, attempt_row, call_rows, written
 
 RESULT_TTL_SECONDS = 3_600
 WATCH_SECONDS = 20.0
@@ -155,34 +155,38 @@ class Session:
         job = self._record.required_job()
         return None if self.running else self._record.result() or cancelled(job)
 
-    async def trajectory(self) -> dict[str, object]:
-        """Every paid call, prompts included, and every attempt that was paid in vain."""
+    async def trajectory(self, form: TrajectoryForm) -> AsyncIterator[str]:
+        """Every paid call, prompts included, and every attempt that was paid in vain; written row by row."""
         job = self._record.required_job()
         rows = call_rows(self._journal.calls(), job.query, self._context.reader(job))
-        found = Trajectory(
-            session_id=job.session_id,
-            calls=[row async for row in rows],
-            failed_attempts=[attempt_row(attempt) for attempt in self._journal.failed_attempts()],
-        )
-        return found.model_dump(mode="json", by_alias=True)
+        attempts = (attempt_row(attempt) for attempt in self._journal.failed_attempts())
+        async for text in written(form, job.session_id, rows, attempts):
+            yield text
 
     async def follow(self, after: int) -> AsyncIterator[tuple[int, str, str]]:
-        """Events with an id above `after`, those to come included, until the run has ended: id, kind, JSON."""
+        """Events with an id above `after`, those to come included, until the run has ended: id, kind, JSON.
+
+        Where the run is begun anew meanwhile they end too: what comes then is another run's, for who asks again.
+        """
         self._record.required_job()
         if self.running:
             self._resume()
+        generation = self._journal.generation
         news = asyncio.Event()
         with self._listening(), self._journal.watching(news.set):
-            while True:
+            while self._journal.generation == generation:
                 news.clear()
                 ended = not self.running
+                met = after
                 for number, kind, data in self._journal.events_after(after):
                     yield number, kind, data
                     after = number
-                if ended and not self._journal.events_after(after):
-                    return
+                    if self._journal.generation != generation:
+                        return
                 if not ended:
                     await news.wait()
+                elif met == after:
+                    return
 
     async def leave(self, batch_id: str) -> None:
         """Deletes the session for a batch that goes; one that others have asked for too is left to them."""

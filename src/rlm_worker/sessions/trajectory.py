@@ -1,8 +1,10 @@
-"""Every call of a session as its owner may read it: prompt, response, tokens, cost and time."""
+"""Every call of a session as its owner may read it: prompt, response, tokens, cost and time; one row at a time."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Iterable
+from typing import Literal
 
 from rlm_worker.errors import NotFound
 from rlm_worker.messages import Message
@@ -12,8 +14,42 @@ from rlm_worker.text.context import ContextReader, read_chunk
 from rlm_worker.wire.base import timestamp
 from rlm_worker.wire.results import PromptMessage, TrajectoryAttempt, TrajectoryCall
 
+# One object with everything in it, or a line for each row.
+TrajectoryForm = Literal["json", "lines"]
 
-async def call_rows(calls: list[CallRecord], query: str, reader: ContextReader) -> AsyncIterator[TrajectoryCall]:
+
+async def written(
+    form: TrajectoryForm, session_id: str, calls: AsyncIterator[TrajectoryCall], attempts: Iterable[TrajectoryAttempt]
+) -> AsyncIterator[str]:
+    """A trajectory as text, in pieces of a row each: a `Trajectory`, or lines that say of which `type` they are."""
+    pieces = _object(session_id, calls, attempts) if form == "json" else _lines(calls, attempts)
+    async for text in pieces:
+        yield text
+
+
+async def _object(
+    session_id: str, calls: AsyncIterator[TrajectoryCall], attempts: Iterable[TrajectoryAttempt]
+) -> AsyncIterator[str]:
+    yield f'{{"sessionId": {json.dumps(session_id)}, "calls": ['
+    comma = ""
+    async for call in calls:
+        yield comma + call.model_dump_json(by_alias=True)
+        comma = ", "
+    yield '], "failedAttempts": [' + ", ".join(attempt.model_dump_json(by_alias=True) for attempt in attempts) + "]}"
+
+
+async def _lines(calls: AsyncIterator[TrajectoryCall], attempts: Iterable[TrajectoryAttempt]) -> AsyncIterator[str]:
+    async for call in calls:
+        yield _line("call", call)
+    for attempt in attempts:
+        yield _line("failedAttempt", attempt)
+
+
+def _line(kind: str, row: TrajectoryCall | TrajectoryAttempt) -> str:
+    return f'{{"type":"{kind}",{row.model_dump_json(by_alias=True)[1:]}\n'
+
+
+async def call_rows(calls: Iterable[CallRecord], query: str, reader: ContextReader) -> AsyncIterator[TrajectoryCall]:
     """The calls in the order in which they were finished."""
     for number, call in enumerate(calls, start=1):
         messages = await _messages(call, query, reader)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, RootModel
 
 from rlm_worker.errors import FieldProblem, InvalidRequest, RateLimited, RLMError, rebuilt
 
@@ -209,6 +209,18 @@ class TrajectoryAttempt(Answer):
     output_tokens: int
     estimated: bool
     cost_usd: float
+
+
+class _CallLine(TrajectoryCall):
+    type: Literal["call"]
+
+
+class _AttemptLine(TrajectoryAttempt):
+    type: Literal["failedAttempt"]
+
+
+class TrajectoryLine(RootModel[_CallLine | _AttemptLine]):
+    """One line of a trajectory that is asked for in lines: a row, and of which `type` it is."""
 
 
 class Trajectory(Answer):
