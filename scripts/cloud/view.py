@@ -41,9 +41,7 @@ def overview(plan: Plan, account: Account | None, upload: Upload | None) -> str:
     facts = [
         (
             "account",
-            f"{account.name} ({account.id})"
-            if account
-            else "none is logged in: this is what a bare account would get",
+            f"{account.name} ({account.id})" if account else "none is logged in: this is what a bare account would get",
         ),
         ("address", address(target, plan.found.subdomain)),
         ("plan", _plan_sentence(target)),
