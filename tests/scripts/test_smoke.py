@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from scripts.cloud.refusals import RefusalCount
+from scripts.cloud.refusals import RefusalCount, counted_refusals
 from scripts.local.paths import local_paths
 from scripts.local.runtime.dev_process import DevProcess
 from scripts.local.scripted.faults import Fault
 from scripts.local.scripted.model import ScriptedModel
 from scripts.local.scripted.rules import fixed, when
+from tests.scripts.cloudflare_stand_in import ACCOUNT, TOKEN, CloudflareStandIn, Script
 
 REPL = '```python\nFINAL("river")\n```'
 
@@ -81,3 +84,19 @@ def test_refusals_are_found_in_tail() -> None:
     count.add(r'{"logs": [{"message": ["{\"event\": \"model_refused\", \"code\": 3046}"]}]}')
     count.add('{"event": "request", "code": 3040}')
     assert count.sentence() == "3021: 1, 3046: 1 (from a log)"
+
+
+def test_refusals_are_counted_by_tail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pinned wrangler follows the log of the Worker at a workers.dev address."""
+    with CloudflareStandIn() as cloud:
+        cloud.scripts["rlm-worker"] = Script([], {})
+        line = json.dumps({"event": "model_refused", "code": 3040, "model": "m"})
+        logs = [{"message": [line], "level": "log", "timestamp": 0}]
+        trace = {"outcome": "ok", "scriptName": "rlm-worker", "exceptions": [], "logs": logs, "eventTimestamp": 0}
+        cloud.logged = [{**trace, "event": None, "diagnosticsChannelEvents": []}]
+        login = {"API_BASE_URL": cloud.url, "API_TOKEN": TOKEN, "ACCOUNT_ID": ACCOUNT}
+        for name, value in login.items():
+            monkeypatch.setenv(f"CLOUDFLARE_{name}", value)
+        with counted_refusals("https://rlm-worker.acme.workers.dev", None) as count:
+            pass
+    assert count.sentence() == "3040: 1 (from wrangler tail)"
