@@ -49,7 +49,7 @@ class CloudflareStandIn:
 
     def __init__(self) -> None:
         self.subdomain = "acme"
-        self.accounts = [{"id": ACCOUNT, "name": "Acme Inc."}]
+        self.accounts = [{"id": ACCOUNT, "name": "Acme Inc.", "type": "standard"}]
         self.buckets: dict[str, dict[str, int]] = {}
         self.rules: dict[str, list[dict[str, Any]]] = {}
         self.queues: dict[str, list[dict[str, Any]]] = {}
@@ -136,7 +136,7 @@ def make_bucket(cloud: CloudflareStandIn, _query: object, body: bytes, *_: objec
         raise Refused(409, 10004, "The bucket you tried to create already exists, and you own it.")
     cloud.buckets[name] = {}
     cloud.rules[name] = []
-    return ok({"name": name, "creation_date": _DATE, "location": "WEUR", "storage_class": "Standard"})
+    return ok({"name": name, "creation_date": _DATE, "location": "weur", "storage_class": "Standard"})
 
 
 def drop_bucket(cloud: CloudflareStandIn, _query: object, _body: object, _headers: object, name: str) -> Any:
