@@ -92,6 +92,13 @@ class CloudflareAPI:
         found = self._numbered(self._path("/storage/kv/namespaces"))
         return {str(one["title"]): str(one["id"]) for one in found}
 
+    def analytics(self, sql: str) -> list[dict[str, object]]:
+        """The rows that Analytics Engine has for a query with `FORMAT JSON`."""
+        response = self._sent("POST", self._path("/analytics_engine/sql"), content=sql)
+        if not response.is_success:
+            raise explained(response.text[:500], what="asking Analytics Engine", status=response.status_code)
+        return _dicts(_dict(response.json()).get("data"))
+
     def get(self, path: str) -> object:
         """The result of a path below the account."""
         return self.call("GET", path)
@@ -129,19 +136,27 @@ class CloudflareAPI:
     def _asked(
         self, method: str, path: str, *, body: object = None, query: dict[str, str] | None = None
     ) -> dict[str, object]:
-        response = self._sent(method, path, body, query)
+        response = self._sent(method, path, body=body, query=query)
         for _ in range(_MAX_RATE_PAUSES):
             if response.status_code != 429:
                 break
             time.sleep(float(response.headers.get("retry-after") or _PAUSE_SECONDS))
-            response = self._sent(method, path, body, query)
+            response = self._sent(method, path, body=body, query=query)
         return _envelope(response, f"{method} {path.removeprefix(f'/accounts/{self.account.id}')}")
 
-    def _sent(self, method: str, path: str, body: object, query: dict[str, str] | None) -> httpx.Response:
+    def _sent(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        content: str | None = None,
+        query: dict[str, str] | None = None,
+    ) -> httpx.Response:
         try:
             # Written out: httpx would leave the slashes of a key as they are, and take them for parts of the path.
             url = str(self._client.base_url).rstrip("/") + path
-            return self._client.request(method, url, json=body, params=query or {})
+            return self._client.request(method, url, json=body, content=content, params=query or {})
         except httpx.HTTPError as error:
             raise LocalError(f"Cloudflare's API cannot be reached: {error}") from error
 

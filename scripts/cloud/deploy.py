@@ -13,14 +13,13 @@ from pathlib import Path
 
 import click
 
-from scripts.cloud.api import CloudflareAPI
 from scripts.cloud.config import PlanName, Target, staged, target
 from scripts.cloud.destroy import destroy, what_goes, what_stays
 from scripts.cloud.keys import digest_of, new_key
 from scripts.cloud.plan import ADMIN_KEYS, KEYS, Found, Plan, look, make_missing
 from scripts.cloud.smoke import smoke
 from scripts.cloud.view import Upload, address, overview
-from scripts.cloud.wrangler import Wrangler
+from scripts.cloud.wrangler import Wrangler, connected
 from scripts.local.errors import LocalError
 from scripts.local.paths import LocalPaths, local_paths
 from scripts.local.processes import say
@@ -50,7 +49,6 @@ def _replaced(_context: click.Context, _parameter: click.Parameter, value: bool)
 @click.option("--key-name", default="default", help="Whose key is made, where there is none yet.")
 @click.option("--new-admin-key", is_flag=True, help="Make the key of ./scripts/keys anew: the old one ends.")
 @click.option("--new-key", is_flag=True, hidden=True, expose_value=False, callback=_replaced)
-@click.option("--login", is_flag=True, help="Let wrangler log in, in a browser.")
 @click.option(
     "--rollback", is_flag=False, flag_value="previous", metavar="[VERSION]", help="Go back to an earlier version."
 )
@@ -68,7 +66,6 @@ def main(
     plan: PlanName,
     key_name: str,
     new_admin_key: bool,
-    login: bool,
     rollback: str | None,
     destroying: bool,
     smoking: bool,
@@ -81,8 +78,6 @@ def main(
     wish = Wish(yes, verbose, key_name, new_admin_key)
     try:
         wanted = target(paths.root, environment, plan)
-        if login:
-            sys.exit(Wrangler(paths).login())
         if smoking:
             sys.exit(smoke(url, key, yes=yes, log=log))
         if rollback:
@@ -96,13 +91,6 @@ def main(
     except LocalError as error:
         say(error.report())
         sys.exit(1)
-
-
-def connected(paths: LocalPaths) -> CloudflareAPI:
-    """The API, with the login that wrangler has, and the account chosen."""
-    api = CloudflareAPI(os.environ.get("CLOUDFLARE_API_TOKEN") or Wrangler(paths).token())
-    api.choose_account()
-    return api
 
 
 def bundle(paths: LocalPaths, wanted: Target, *options: str) -> Upload:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from scripts.local.errors import LocalError
 
 LOGIN_HINT = (
-    "log in with the wrangler that ./scripts/setup has installed, `./scripts/deploy --login`, or set "
-    "CLOUDFLARE_API_TOKEN (and CLOUDFLARE_ACCOUNT_ID where the token can see several accounts)"
+    "log in (`./scripts/wrangler login`, in a browser), or set CLOUDFLARE_API_TOKEN, and CLOUDFLARE_ACCOUNT_ID where "
+    "the token sees several accounts"
 )
 _PAID = "https://dash.cloudflare.com/?to=/:account/workers/plans"
 

@@ -1,4 +1,4 @@
-"""The pinned wrangler on our own Node: its login, its uploads, its rollbacks."""
+"""The pinned wrangler on our own Node: login, uploads, rollbacks; as `scripts/wrangler`, whatever else it can."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import IO
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import IO, NoReturn
 
+from scripts.cloud.api import CloudflareAPI
 from scripts.cloud.errors import LOGIN_HINT, explained
 from scripts.local.errors import LocalError
-from scripts.local.paths import LocalPaths
+from scripts.local.paths import LocalPaths, local_paths
 from scripts.local.processes import start_group
 from scripts.local.setup.components import node, node_environment
 
@@ -25,7 +27,6 @@ class Wrangler:
 
     paths: LocalPaths
     account: str = ""
-    extra: Mapping[str, str] = field(default_factory=dict)
 
     def token(self) -> str:
         """What it would log in with; raises `LocalError` where it is not logged in."""
@@ -36,10 +37,6 @@ class Wrangler:
         if "token" not in found:
             raise LocalError("a global API key cannot be used here", hint=LOGIN_HINT)
         return str(found["token"])
-
-    def login(self) -> int:
-        """Lets wrangler log in, in a browser; gives its status."""
-        return subprocess.run(self._command(["login"]), env=self._environment(asks=True), check=False).returncode
 
     def run(self, *arguments: str, what: str) -> str:
         """What it prints; raises `CloudflareError` that says what to do where it fails at `what`."""
@@ -60,16 +57,32 @@ class Wrangler:
         """Starts it as the leader of a group of its own, to be ended with `end_group`."""
         return start_group(self._command(arguments), output, env=self._environment())
 
+    def become(self, arguments: Sequence[str]) -> NoReturn:
+        """Lets wrangler take this process's place, terminal included."""
+        command = self._command(arguments)
+        os.execve(command[0], command, {**os.environ, **node_environment(self.paths)})  # noqa: S606 - no shell is wanted
+
     def _command(self, arguments: Sequence[str]) -> list[str]:
         return [str(node(self.paths)), str(self.paths.wrangler), *arguments]
 
-    def _environment(self, *, asks: bool = False) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         # Where it may ask, it would ask for names of things that are made here, and write them into its configuration.
-        quiet = {} if asks else {"CI": "1", "NO_COLOR": "1", "FORCE_COLOR": "0", "WRANGLER_HIDE_BANNER": "true"}
+        quiet = {"CI": "1", "NO_COLOR": "1", "FORCE_COLOR": "0", "WRANGLER_HIDE_BANNER": "true"}
         account = {"CLOUDFLARE_ACCOUNT_ID": self.account} if self.account else {}
-        return {**os.environ, **node_environment(self.paths), **quiet, **account, **self.extra}
+        return {**os.environ, **node_environment(self.paths), **quiet, **account}
+
+
+def connected(paths: LocalPaths) -> CloudflareAPI:
+    """The API, with the login that wrangler has, and the account chosen."""
+    api = CloudflareAPI(os.environ.get("CLOUDFLARE_API_TOKEN") or Wrangler(paths).token())
+    api.choose_account()
+    return api
 
 
 def _json_part(output: str) -> str:
     match = re.search(r"^[\[{].*[\]}]", output, re.DOTALL | re.MULTILINE)
     return match[0] if match else ""
+
+
+if __name__ == "__main__":
+    Wrangler(local_paths()).become(sys.argv[1:])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -139,14 +140,21 @@ class _Numbers:
         return int(self.number(name, default))
 
 
-def known_vars() -> frozenset[str]:
-    """The names that `from_vars` reads, secrets and bindings that are told by their presence included."""
+def known_vars(given: Mapping[str, str] | None = None) -> frozenset[str]:
+    """The names that `from_vars` reads, secrets and bindings that are told by their presence included.
+
+    What is `given` may bring in others, such as the secrets that it names.
+    """
     read: set[str] = set()
 
-    def note(name: str) -> None:
-        read.add(name)
+    for values in ({}, given or {}):
 
-    Settings.from_vars(note)
+        def note(name: str, values: Mapping[str, str] = values) -> str | None:
+            read.add(name)
+            return values.get(name)
+
+        with suppress(NotConfigured):  # the Worker itself says what is wrong with a value
+            Settings.from_vars(note)
     return frozenset(read)
 
 

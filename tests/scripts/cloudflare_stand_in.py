@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import re
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.parser import BytesParser
+from hashlib import sha1
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -47,7 +49,7 @@ class CloudflareStandIn:
 
     def __init__(self) -> None:
         self.subdomain = "acme"
-        self.accounts = [{"id": ACCOUNT, "name": "Acme Inc."}]
+        self.accounts = [{"id": ACCOUNT, "name": "Acme Inc.", "type": "standard"}]
         self.buckets: dict[str, dict[str, int]] = {}
         self.rules: dict[str, list[dict[str, Any]]] = {}
         self.queues: dict[str, list[dict[str, Any]]] = {}
@@ -56,7 +58,8 @@ class CloudflareStandIn:
         self.requests: list[tuple[str, str]] = []
         self.refuse: list[tuple[str, str, Refused]] = []
         self.points: list[dict[str, Any]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self.logged: list[dict[str, Any]] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Exchange", (_Exchange,), {"cloud": self}))
 
     @property
     def url(self) -> str:
@@ -133,7 +136,7 @@ def make_bucket(cloud: CloudflareStandIn, _query: object, body: bytes, *_: objec
         raise Refused(409, 10004, "The bucket you tried to create already exists, and you own it.")
     cloud.buckets[name] = {}
     cloud.rules[name] = []
-    return ok({"name": name, "creation_date": _DATE, "location": "WEUR", "storage_class": "Standard"})
+    return ok({"name": name, "creation_date": _DATE, "location": "weur", "storage_class": "Standard"})
 
 
 def drop_bucket(cloud: CloudflareStandIn, _query: object, _body: object, _headers: object, name: str) -> Any:
@@ -318,6 +321,12 @@ def list_accounts(cloud: CloudflareStandIn, query: Mapping[str, str], *_: object
     return paged(cloud.accounts, query)
 
 
+def make_tail(cloud: CloudflareStandIn, _q: object, _b: object, _h: object, name: str) -> Any:
+    cloud.script(name)
+    url = cloud.url.replace("http:", "ws:").replace("/client/v4", f"/tails/{name}")
+    return ok({"id": f"{len(cloud.requests):032x}", "url": url, "expires_at": "2099-01-01T00:00:00Z"})
+
+
 def ask_analytics(cloud: CloudflareStandIn, _q: object, _body: bytes, *_: object) -> Any:
     return {"meta": [], "data": cloud.points, "rows": len(cloud.points)}
 
@@ -409,45 +418,67 @@ _ROUTES: list[tuple[str, str, Handler]] = [
     ("GET", _SCRIPT + "/versions", list_versions),
     ("POST", _SCRIPT + "/versions", post_version),
     ("GET", _SCRIPT + r"/versions/([\w-]+)", get_version),
+    ("POST", _SCRIPT + "/tails", make_tail),
+    ("DELETE", _SCRIPT + r"/tails/(\w+)", lambda *_: ok(None)),
     ("GET", r"ACCOUNT/workers/subdomain", get_subdomain),
     ("POST", r"ACCOUNT/analytics_engine/sql", ask_analytics),
 ]
 
 
-def _handler(cloud: CloudflareStandIn) -> type[BaseHTTPRequestHandler]:
-    class Exchange(BaseHTTPRequestHandler):
-        """One request and its answer."""
+class _Exchange(BaseHTTPRequestHandler):
+    """One request and its answer."""
 
-        def answer(self) -> None:
-            target = urlsplit(self.path)
-            query = {name: values[-1] for name, values in parse_qs(target.query).items()}
-            body = b"".join(self._pieces())
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            status, envelope = 200, {}
-            try:
-                envelope = cloud.answer(self.command, target.path.removeprefix("/client/v4"), query, body, headers)
-            except Refused as error:
-                errors = [{"code": error.code, "message": error.message}]
-                status, envelope = error.status, {"success": False, "errors": errors, "messages": [], "result": None}
-            text = json.dumps(envelope).encode()
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
+    cloud: CloudflareStandIn
 
-        def _pieces(self) -> Iterator[bytes]:
-            if self.headers.get("transfer-encoding", "").lower() != "chunked":
-                yield self.rfile.read(int(self.headers.get("content-length") or 0))
-                return
-            while size := int(self.rfile.readline().split(b";")[0], 16):
-                yield self.rfile.read(size)
-                self.rfile.readline()
+    def answer(self) -> None:
+        if self.path.startswith("/tails/"):
+            self._tail()
+        else:
+            self._answer()
+
+    def _answer(self) -> None:
+        target = urlsplit(self.path)
+        query = {name: values[-1] for name, values in parse_qs(target.query).items()}
+        body = b"".join(self._pieces())
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        status, envelope = 200, {}
+        try:
+            envelope = self.cloud.answer(self.command, target.path.removeprefix("/client/v4"), query, body, headers)
+        except Refused as error:
+            errors = [{"code": error.code, "message": error.message}]
+            status, envelope = error.status, {"success": False, "errors": errors, "messages": [], "result": None}
+        text = json.dumps(envelope).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def _tail(self) -> None:
+        """What a Worker logs, over a WebSocket (RFC 6455): the events of the account, then the end."""
+        seed = f"{self.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        self.send_response(101)
+        self.send_header("upgrade", "websocket")
+        self.send_header("connection", "Upgrade")
+        self.send_header("sec-websocket-protocol", self.headers.get("sec-websocket-protocol", "trace-v1"))
+        self.send_header("sec-websocket-accept", b64encode(sha1(seed.encode()).digest()).decode())
+        self.end_headers()
+        for event in self.cloud.logged:
+            payload = json.dumps(event).encode()
+            self.wfile.write(b"\x82\x7e" + len(payload).to_bytes(2, "big") + payload)
+        self.wfile.write(b"\x88\x02\x03\xe8")
+        self.close_connection = True
+
+    def _pieces(self) -> Iterator[bytes]:
+        if self.headers.get("transfer-encoding", "").lower() != "chunked":
+            yield self.rfile.read(int(self.headers.get("content-length") or 0))
+            return
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            yield self.rfile.read(size)
             self.rfile.readline()
+        self.rfile.readline()
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815 - http.server names them so
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815 - http.server names them so
 
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
-    return Exchange
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from rlm_worker.settings import known_vars
 from scripts.cloud.api import CloudflareAPI
 from scripts.cloud.config import Expiry, staged, target
 from scripts.cloud.errors import ADVICE, explained
@@ -42,15 +43,15 @@ def api(cloud: CloudflareStandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
 
 
 def run(
-    cloud: CloudflareStandIn | None, tmp_path: Path, *options: str, typed: str = ""
+    cloud: CloudflareStandIn | None, tmp_path: Path, *options: str, typed: str = "", module: str = "deploy"
 ) -> subprocess.CompletedProcess[str]:
-    """`scripts/deploy`, logged in to that cloud; without one, logged in nowhere."""
+    """`scripts/deploy` or another, logged in to that cloud; without one, logged in nowhere."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("CLOUDFLARE_", "RLM_"))}
     login = {"CLOUDFLARE_API_BASE_URL": cloud.url, "CLOUDFLARE_API_TOKEN": TOKEN} if cloud else {}
     home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "PYTHONPATH": PATHS.python_path}
     shared = {"RLM_LOCAL_DIR": os.environ["RLM_LOCAL_DIR"]} if "RLM_LOCAL_DIR" in os.environ else {}
     return subprocess.run(
-        [sys.executable, "-P", "-m", "scripts.cloud.deploy", *options],
+        [sys.executable, "-P", "-m", f"scripts.cloud.{module}", *options],
         cwd=ROOT,
         env={**clean, **login, **home, **shared},
         input=typed,
@@ -171,7 +172,7 @@ REFUSALS = {
     100328: ("PUT", "scripts", "CPU limits are not supported for the Free plan.", "Free", "--plan free"),
     10089: ("PUT", "scripts", "You need to enable Analytics Engine.", "Analytics", "switch it on once"),
     10042: ("GET", "r2", "Please enable R2 through the Cloudflare Dashboard.", "R2", "switch it on"),
-    10000: ("GET", "accounts$", "Authentication error", "token", "--login"),
+    10000: ("GET", "accounts$", "Authentication error", "token", "scripts/wrangler login"),
 }
 
 
@@ -199,7 +200,7 @@ def test_refused_deploy_goes_on_later(cloud: CloudflareStandIn, tmp_path: Path) 
 def test_login_hint_names_no_foreign_tool(tmp_path: Path) -> None:
     done = run(None, tmp_path, "--yes")
     assert done.returncode == 1
-    assert "./scripts/deploy --login" in done.stderr
+    assert "./scripts/wrangler login" in done.stderr
     assert "npx" not in done.stderr
 
 
@@ -302,6 +303,12 @@ def test_busy_api_is_waited_for(cloud: CloudflareStandIn, api: CloudflareAPI) ->
     assert api.queues() == {}
 
 
+def test_usage_asks_own_dataset(cloud: CloudflareStandIn, tmp_path: Path) -> None:
+    cloud.points = [{"label": "ann", "runs": 3, "cost_usd": 0.25}]
+    assert "$0.2500" in good(run(cloud, tmp_path, "--env", "staging", module="usage"))
+    assert "FROM RLM_ANALYTICS_STAGING" in good(run(None, tmp_path, "--env", "staging", "--dry-run", module="usage"))
+
+
 def test_rules_outlast_retention() -> None:
     """SESSION_TTL_DAYS is 7; what the Worker still keeps is not taken from under it."""
     assert set(NEEDS.expiries) == {Expiry("rlm-contexts", "contexts/", 8), Expiry("rlm-contexts", "sessions/", 8)}
@@ -351,6 +358,18 @@ def test_toml_names_what_exists() -> None:
     named = set(re.findall(r"[\w./-]+\.(?:py|toml|md|json|mjs)\b", text)) | set(re.findall(r"scripts/[\w/.]+", text))
     assert named
     assert not [name for name in named if not (ROOT / name.rstrip(".")).exists()]
+
+
+def test_example_secrets_are_right() -> None:
+    """What is copied to .dev.vars admits the keys that its comments name."""
+    example = (ROOT / ".dev.vars.example").read_text(encoding="utf-8")
+    values = dict(re.findall(r'^(\w+)="(.*)"$', example, re.MULTILINE))
+    assert values == {"RLM_API_KEYS": f"local:{digest_of('local-key')}", "RLM_ADMIN_KEYS": digest_of("local-admin-key")}
+    assert set(values) <= known_vars()
+
+
+def test_pinned_wrangler_is_at_hand(tmp_path: Path) -> None:
+    assert good(run(None, tmp_path, "--version", module="wrangler")).strip() in (ROOT / "package.json").read_text()
 
 
 def test_codes_stand_once() -> None:

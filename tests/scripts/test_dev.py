@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from scripts.local.commands.dev import unknown_variable
 from scripts.local.errors import LocalError
 from scripts.local.paths import local_paths
 from scripts.local.runtime.dev_process import DevProcess
@@ -53,7 +54,7 @@ def is_alive(pid: int) -> bool:
 
 
 def run_dev(*options: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(local_paths().root)}
+    environment = {**os.environ, "PYTHONPATH": local_paths().python_path}
     command = [sys.executable, "-P", "-m", "scripts.local.commands.dev", *options]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
@@ -106,6 +107,31 @@ def test_wrong_var_is_told(model: ScriptedModel, tmp_path: Path) -> None:
     ended = run_dev("--port=0", f"--state={tmp_path}", f"--ai={model.url}", "--var=CONTEXT_CHUNK_SIZE=many")
     assert ended.returncode == 1
     assert "CONTEXT_CHUNK_SIZE" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("KEY_DAYLY_USD", "KEY_DAILY_USD"),
+        ("max_sub_calls", "MAX_SUB_CALLS"),
+        ("RLM_API_KEY", "RLM_API_KEYS"),
+        ("QUITE_ELSE", "README"),
+    ],
+)
+def test_unknown_var_is_refused(given: str, told: str) -> None:
+    ended = run_dev(f"--var={given}=1")
+    assert ended.returncode == 2
+    assert told in " ".join(ended.stderr.split())
+
+
+def test_every_var_is_known() -> None:
+    variables = {
+        "CORS_ORIGINS": "no origin",
+        "RLM_ADMIN_KEYS": "",
+        "DEPLOYMENT_DAILY_USD": "1",
+        "RLM_LOCAL_BUNDLE": "1",
+    }
+    assert not [name for name in variables if unknown_variable(name, variables)]
 
 
 @pytest.mark.parametrize("option", ["--ai=telepathy", "--var=NAME", "--port=70000"])

@@ -51,6 +51,7 @@ PROMISES = [
     Promise("RLM_CONTEXT_STORAGE", {"absent": DOWN, "throwing": DOWN, "wrong": DOWN}, large=True, uses=(1, 2, 3, 4)),
     Promise("RLM_SESSIONS", {"absent": DOWN, "throwing": DOWN, "wrong": DOWN}),
     Promise("RLM_SESSIONS", {"absent": DOWN, "throwing": DOWN, "wrong": DOWN}, large=True),
+    Promise("RLM_KEYS", {}),
     Promise("RLM_ACCOUNTS", {"absent": DOWN, "throwing": DOWN, "wrong": DOWN}),
     Promise(
         "AI",

@@ -12,14 +12,16 @@ from collections.abc import Sequence
 from scripts.local.errors import LocalError
 from scripts.local.paths import LocalPaths, local_paths
 from scripts.local.processes import say, termination_raises
-from scripts.local.setup.components import runtime_steps, tools_step
+from scripts.local.setup.components import runtime_steps, tools_step, wrangler_step
 from scripts.local.setup.steps import Step, ensure
 from scripts.local.setup.weights import weights_steps
 
 # These talk to no Worker on this machine.
-_NEEDS_TOOLS_ONLY = frozenset({"check", "keys", "usage"})
+_NEEDS_TOOLS_ONLY = frozenset({"check", "keys"})
+# These speak through wrangler, and run nothing here.
+_NEEDS_WRANGLER_ONLY = frozenset({"usage", "wrangler"})
 # These speak to an account; all others are this machine's affair.
-_CLOUD = frozenset({"deploy", "keys", "usage"})
+_CLOUD = frozenset({"deploy", "keys", "usage", "wrangler"})
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -45,6 +47,8 @@ def steps_for(paths: LocalPaths, command: str, options: Sequence[str]) -> list[S
     """The steps that a command needs; `setup --models` fetches the language models too."""
     if command in _NEEDS_TOOLS_ONLY:
         return [tools_step(paths)]
+    if command in _NEEDS_WRANGLER_ONLY:
+        return [tools_step(paths), wrangler_step(paths)]
     models = weights_steps(paths) if command == "setup" and "--models" in options else []
     return [*runtime_steps(paths), *models]
 

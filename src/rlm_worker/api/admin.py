@@ -9,8 +9,10 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from rlm_worker.budget.shared import DEPLOYMENT
 from rlm_worker.errors import RLMError
 from rlm_worker.http import Call, Handler, HttpResponse, read_json
+from rlm_worker.keys.registry import REGISTRY
 from rlm_worker.keys.ring import CACHING_SECONDS
 from rlm_worker.ports import ObjectStubs
 from rlm_worker.settings import Settings
@@ -18,9 +20,8 @@ from rlm_worker.wire.keys import Budget, KeyBudget, KeyEntry, KeyListing, NewKey
 from rlm_worker.wire.requests import refusal
 from rlm_worker.wire.results import AccountState
 
-# The objects that are no key's own: the list of keys, and the books of all keys together. No key can be named so.
-REGISTRY = "registry"
-_DEPLOYMENT = ("/deployment", "deployment")
+# Which books are asked for: those of all keys together.
+_WHOLE = (DEPLOYMENT, "deployment")
 _MAX_BODY_BYTES = 10_000
 # A name's account is one more object to ask.
 _MAX_BUDGETS = 100
@@ -51,7 +52,7 @@ class AdminRoutes:
         names = sorted({entry.name for entry in entries if entry.state == "active"})
         budgets = await asyncio.gather(*(self._budget(name) for name in names[:_MAX_BUDGETS]))
         known = [budget for budget in budgets if budget is not None]
-        whole = None if self.settings.deployment_daily_usd is None else await self._state(*_DEPLOYMENT)
+        whole = None if self.settings.deployment_daily_usd is None else await self._state(*_WHOLE)
         listing = KeyListing(keys=entries, budgets=known, deployment=whole, caching_seconds=CACHING_SECONDS)
         return HttpResponse.of_json_text(200, listing.to_json())
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from rlm_worker.errors import RLMError
 from rlm_worker.ports import Accounts
 
+# No key can have this name: an object of that name keeps the books of all keys together.
+DEPLOYMENT = "/deployment"
+
 
 @dataclass(frozen=True, slots=True)
 class SharedCap:

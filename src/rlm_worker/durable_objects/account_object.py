@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rlm_worker.adapters.bindings import SystemClock, variable
 from rlm_worker.budget.account import Account, AccountLimits
 from rlm_worker.budget.funding import Unlimited
-from rlm_worker.budget.shared import Exempt, SharedCap
+from rlm_worker.budget.shared import DEPLOYMENT, Exempt, SharedCap
 from rlm_worker.errors import StorageUnavailable
 from rlm_worker.ports import Accounts
 from rlm_worker.settings import LOCAL_OWNER, Settings
@@ -17,8 +17,6 @@ from rlm_worker.settings import LOCAL_OWNER, Settings
 from .rpc import accounts, answered_now
 from .storage import DurableSQL
 
-# No key can have this name: its object keeps the books of all keys together.
-DEPLOYMENT = "/deployment"
 Scope = Literal["key", "deployment"]
 
 

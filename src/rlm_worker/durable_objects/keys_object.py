@@ -7,14 +7,13 @@ from typing import Any
 
 from rlm_worker.adapters.bindings import SystemClock, binding
 from rlm_worker.errors import StorageUnavailable
-from rlm_worker.keys.registry import KeyRegistry
+from rlm_worker.keys.registry import REGISTRY, KeyRegistry
 from rlm_worker.keys.ring import ActiveKey, KeyRing
 from rlm_worker.wire.keys import NewKey
 
 from .rpc import Stubs, answered_now, key_registry
 from .storage import DurableSQL
 
-_REGISTRY = "registry"
 _RING = KeyRing()
 
 
@@ -57,7 +56,7 @@ class RegisteredKeys:
 
     async def _read(self) -> list[ActiveKey]:
         assert self._stubs is not None
-        found = await self._stubs.call(_REGISTRY, "active_keys")
+        found = await self._stubs.call(REGISTRY, "active_keys")
         if not isinstance(found, list):
             raise StorageUnavailable("the list of keys answered with something that is not a list")
         return [(str(name), str(digest), end) for name, digest, end in found]

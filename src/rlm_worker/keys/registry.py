@@ -11,6 +11,8 @@ from rlm_worker.ports import Cell, Database
 from rlm_worker.wire.base import timestamp
 from rlm_worker.wire.keys import KeyEntry, NewKey
 
+# There is one list, and it is an object of that name.
+REGISTRY = "registry"
 # Every isolate keeps the whole list in memory.
 MAX_ACTIVE_KEYS = 1_000
 # What has ended is listed for so long, for who looks into what happened.
