@@ -12,9 +12,10 @@ from rlm_worker.adapters.r2 import R2Store
 from rlm_worker.adapters.workers_ai import WorkersAI
 from rlm_worker.messages import Message, ModelRequest
 from rlm_worker.models.catalog import Catalog
-from rlm_worker.ports import pieces
+from rlm_worker.ports import Rate, pieces
 
 from .account_object import AccountStubs
+from .pace_object import PaceStubs
 from .rpc import sessions
 
 _PROBE_MODEL = "llama-3.1-8b"
@@ -36,6 +37,7 @@ class BindingProbes:
             "RLM_CACHE": self._kv,
             "RLM_ANALYTICS": self._analytics,
             "RLM_ACCOUNTS": self._accounts,
+            "RLM_PACE": self._pace,
         }
         return {name: await self._problem(name, check) for name, check in checks.items()}
 
@@ -73,6 +75,9 @@ class BindingProbes:
 
     async def _accounts(self) -> None:
         await AccountStubs(self._env).state("probe")
+
+    async def _pace(self) -> None:
+        await PaceStubs(self._env).leave("probe", Rate(1), "probe", "probe", 0)
 
     async def _analytics(self) -> None:
         if not callable(getattr(binding(self._env, "RLM_ANALYTICS"), "writeDataPoint", None)):
