@@ -87,8 +87,9 @@ def tables(minute: float = 60.0) -> list[Table]:
 @contextmanager
 def _served(model: ScriptedModel, minute: float) -> Iterator[Deployed]:
     keys = ",".join(f"{name}:{hashlib.sha256(name.encode()).hexdigest()}" for name in KEYS)
-    limits = {"KEY_DAILY_USD": "0", "KEY_CONCURRENT_RUNS": "0", "MODEL_RATE_SECONDS": str(minute)}
-    with deployed(model.url, on_disk=False, RLM_API_KEYS=keys, **limits) as worker:
+    limits = {"KEY_DAILY_USD": "0", "KEY_CONCURRENT_RUNS": "0"}
+    rate = {"MODEL_CALLS_PER_MINUTE": str(CALLS), "MODEL_RATE_SECONDS": str(minute)}
+    with deployed(model.url, on_disk=False, RLM_API_KEYS=keys, **limits, **rate) as worker:
         yield worker
 
 

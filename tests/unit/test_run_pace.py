@@ -117,6 +117,19 @@ async def test_unreachable_pace_stops_nobody() -> None:
     await run.close()
 
 
+class OddPace(MemoryPace):
+    """Answers with something else than it should."""
+
+    async def take(self, model: str, rate: Rate, owner: str, run: str, request: PaceRequest) -> int:
+        raise TypeError("not a function")
+
+
+async def test_odd_answer_stops_nobody() -> None:
+    run = run_pace(OddPace(RealClock()))
+    await asyncio.wait_for(asyncio.gather(*(run.acquire(sub()) for _ in range(30))), 10)
+    await run.close()
+
+
 async def test_other_providers_are_not_asked() -> None:
     pace = MemoryPace(RealClock())
     run = run_pace(pace)

@@ -226,7 +226,15 @@ def test_corrupt_cache_is_a_miss(client: httpx.Client, scripted: ScriptedModel) 
 
 
 def test_deep_health_names_culprit(client: httpx.Client) -> None:
-    for binding in ("AI", "RLM_CACHE", "RLM_CONTEXT_STORAGE", "RLM_SESSIONS", "RLM_ANALYTICS", "RLM_ACCOUNTS"):
+    for binding in (
+        "AI",
+        "RLM_CACHE",
+        "RLM_CONTEXT_STORAGE",
+        "RLM_SESSIONS",
+        "RLM_ANALYTICS",
+        "RLM_ACCOUNTS",
+        "RLM_PACE",
+    ):
         client.put("/faults", json={binding: {"mode": "absent"}})
         answer = client.get("/health?deep=1")
         assert (answer.status_code, answer.json()["failing"]) == (503, [binding])

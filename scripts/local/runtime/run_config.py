@@ -16,6 +16,8 @@ from scripts.local.setup.snapshot import BASELINE_FLAG, SNAPSHOT_NAME
 
 # `experimental` lets Dynamic Workers carry development flags; the local bundle needs the first, its snapshot the last.
 _LOCAL_FLAGS = ("python_workers_development", "experimental", BASELINE_FLAG)
+# What stands in for an account's models takes as many calls a minute as it can.
+_NO_RATE = {"MODEL_CALLS_PER_MINUTE": "60000"}
 # A module that tests put before the Worker's own entry: it imports that and may change what it is given.
 FRONT_VARIABLE = "RLM_FRONT_MODULE"
 
@@ -55,7 +57,7 @@ def write_run_config(
         "state": str(state),
         "port": port,
         "upstreams": upstreams.as_json() if upstreams else None,
-        "vars": {**_local_variables(paths), **variables},
+        "vars": {**_local_variables(paths), **(_NO_RATE if upstreams else {}), **variables},
     }
     target = state / "run.json"
     target.write_text(json.dumps(config, indent=1), encoding="utf-8")

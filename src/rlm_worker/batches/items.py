@@ -6,6 +6,7 @@ messages name it only, so that nothing of a deleted batch lives on in the queue.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -13,9 +13,10 @@ from rlm_worker.adapters.workers_ai import WorkersAI
 from rlm_worker.keys.registry import REGISTRY
 from rlm_worker.messages import Message, ModelRequest
 from rlm_worker.models.catalog import Catalog
-from rlm_worker.ports import pieces
+from rlm_worker.ports import Rate, pieces
 
 from .account_object import AccountStubs
+from .pace_object import PaceStubs
 from .rpc import key_registry, sessions
 
 _PROBE_MODEL = "llama-3.1-8b"
@@ -38,6 +39,7 @@ class BindingProbes:
             "RLM_ANALYTICS": self._analytics,
             "RLM_ACCOUNTS": self._accounts,
             "RLM_KEYS": self._keys,
+            "RLM_PACE": self._pace,
         }
         return {name: await self._problem(name, check) for name, check in checks.items()}
 
@@ -78,6 +80,9 @@ class BindingProbes:
 
     async def _keys(self) -> None:
         await key_registry(self._env).call(REGISTRY, "active_keys")
+
+    async def _pace(self) -> None:
+        await PaceStubs(self._env).leave("probe", Rate(1), "probe", "probe", 0)
 
     async def _analytics(self) -> None:
         if not callable(getattr(binding(self._env, "RLM_ANALYTICS"), "writeDataPoint", None)):

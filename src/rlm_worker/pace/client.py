@@ -143,7 +143,7 @@ class _ModelQueue:
                 self._hand_out(granted)
                 if not granted:
                     await self.party.clock.sleep(_AGAIN_SECONDS)
-            except (RLMError, TimeoutError):
+            except Exception:  # noqa: BLE001 - whatever it is: nobody may wait for leave that will never come
                 self._unpaced_until = self.party.clock.now() + UNPACED_SECONDS
                 self._hand_out(len(self._waiting))
                 return
