@@ -16,6 +16,7 @@ RLMError
 │   └── BindingMissing              the deployment lacks an optional part
 ├── NotConfigured               the deployment lacks something that ops must set
 ├── StorageUnavailable          R2 or the Durable Object failed
+├── Overloaded                  the isolate holds as much as it can: asked later, it may not
 ├── AnswerTooLarge              … because it had no room for what was asked: so it will again
 ├── UsageLimitExceeded          a limit of the run was reached
 ├── SandboxLost                 the isolate of a REPL is gone
@@ -183,6 +184,18 @@ class StorageUnavailable(RLMError):
 
     type = "storage_unavailable"
     status = 503
+
+
+class Overloaded(RLMError):
+    """Too many large requests at once; `retry_after` is in seconds."""
+
+    type = "overloaded"
+    status = 503
+    retry_after: int = 5
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
 
 
 class AnswerTooLarge(RLMError):

@@ -19,7 +19,20 @@ PLATFORM = {"js", "pyodide", "workers", "_cloudflare_compat_flags", "_pyodide_en
 # Top down: each may import what stands below it, and nothing above.
 ORDER = (
     *("durable_objects", "api", "openai", "batches", "sessions", "strategies", "repl", "runs", "settings", "journal"),
-    *("models", "budget", "text", "json_schema", "wire", "adapters", "sandbox", "http", "log", "timers", "json_scan"),
+    *(
+        "models",
+        "budget",
+        "text",
+        "json_schema",
+        "wire",
+        "adapters",
+        "sandbox",
+        "http",
+        "memory",
+        "log",
+        "timers",
+        "json_scan",
+    ),
     *("ports", "messages", "errors"),
 )
 KNOW_THE_PLATFORM = ("adapters", "durable_objects", "sandbox")

@@ -28,8 +28,8 @@ _MAX_CALLS = 25
 # What an object, or the platform on its behalf, says when something had no room: it would say so again. Workerd's
 # texts for a value over RPC, its own memory, JavaScript's, Python's and SQLite's; the object itself is there again.
 _NO_ROOM = re.compile(
-    r"limited to 32 ?MiB|exceeded (its|the)? ?memory limit|out of memory|too (large|big)|MemoryError|DataCloneError.*size"
-    r"|allocation fail|array length",
+    r"limited to 32 ?MiB|exceeded (its|the)? ?memory limit|out of memory|too (large|big)|MemoryError"
+    r"|DataCloneError.*size|allocation fail|array length",
     re.IGNORECASE,
 )
 

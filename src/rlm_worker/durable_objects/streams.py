@@ -41,7 +41,7 @@ async def write_text(writer: Any, text: str) -> None:
 
 
 async def write_all(writer: Any, texts: AsyncIterator[str]) -> None:
-    """Writes texts as they come, and closes the stream; one that fails half-way breaks off: nobody takes it as whole."""
+    """Writes texts as they come and closes the stream; one that fails breaks off, so that nobody takes it as whole."""
     try:
         async for text in texts:
             await write_text(writer, text)
