@@ -113,11 +113,14 @@ def member_ranges(body: Bytes, start: int, end: int) -> Iterator[tuple[bytes, in
         position = found.end()
 
 
-def string_blocks(body: Bytes, start: int, end: int) -> Iterator[str]:
-    """The text of the JSON string that stands there, in blocks; raises `MalformedBody` for what is no text."""
+def string_blocks(body: Bytes, start: int, end: int, block_bytes: int = _BLOCK_BYTES) -> Iterator[str]:
+    """The text of the JSON string that stands there, in blocks of that many bytes, 12 at least.
+
+    Raises `MalformedBody` for what is no text.
+    """
     position, last = start + 1, end - 1
     while position < last:
-        stop = _WHOLE_CHARACTERS.match(body, position, min(last, position + _BLOCK_BYTES)).end()  # type: ignore[union-attr] # matches nothing, too
+        stop = _WHOLE_CHARACTERS.match(body, position, min(last, position + block_bytes)).end()  # type: ignore[union-attr] # matches nothing, too
         while stop < last and body[stop] in _CONTINUES and stop > position:
             stop -= 1
         if stop == position:

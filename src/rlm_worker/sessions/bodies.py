@@ -65,9 +65,14 @@ class SentTexts:
         self.body = b""
 
 
-def read_run(body: Bytes, defaults: RunConfig | None = None) -> tuple[RunRequest, SentTexts | None]:
-    """The request in a body, and its texts where they are not in the request; refuses as `parse_request` does."""
-    if len(body) <= WHOLE_BYTES:
+def read_run(
+    body: Bytes, defaults: RunConfig | None = None, *, whole_bytes: int = WHOLE_BYTES
+) -> tuple[RunRequest, SentTexts | None]:
+    """The request in a body, and its texts where they are not in the request; refuses as `parse_request` does.
+
+    Only a body of more than `whole_bytes` is cut.
+    """
+    if len(body) <= whole_bytes:
         return parse_request(body, defaults), None
     start, end = _context_range(body)
     texts = _texts(body, start, end)
