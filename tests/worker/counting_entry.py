@@ -33,7 +33,7 @@ class CountingStorage:
 
     def __init__(self, storage: Any) -> None:
         self._storage = storage
-        self.sql = CountingSQL(storage._binding.sql)  # noqa: SLF001 - where the Worker finds it
+        self.sql = CountingSQL(storage._binding.sql)
         self._binding = self
 
     def __getattr__(self, name: str) -> Any:
