@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -41,6 +42,16 @@ def fresh(
     yield start
     for process in started:
         process.stop()
+
+
+@pytest.fixture(scope="module")
+def roomless(scripted_server: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    front = Path(__file__).with_name("roomless_entry.py")
+    with (
+        DevProcess(tmp_path_factory.mktemp("roomless"), ai=scripted_server.url, front=front) as process,
+        httpx.Client(base_url=process.url, timeout=60) as client,
+    ):
+        yield client
 
 
 @contextmanager
@@ -176,6 +187,15 @@ def test_long_chat_names_contexts(http: httpx.Client) -> None:
     answer = http.post("/v1/chat/completions", json={"model": "llama-3.1-70b", "messages": [message]})
     assert answer.status_code == 413
     assert "PUT /contexts" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "status"), ("GET", "result"), ("DELETE", "")])
+def test_no_room_is_told_once(roomless: httpx.Client, method: str, path: str) -> None:
+    """What failed for want of memory is not asked again: it would fail again, and take everybody's time."""
+    roomless.get("/asked")
+    answer = roomless.request(method, f"/session/{'0' * 32}/{path}".rstrip("/"))
+    assert (answer.status_code, answer.json()["error"]["type"]) == (500, "answer_too_large")
+    assert roomless.get("/asked").text == "1"
 
 
 def _read(where: str, headers: dict[str, str]) -> str:
