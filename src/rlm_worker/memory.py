@@ -37,6 +37,10 @@ class Held:
             self.seen = self._clock()
             yield piece
 
+    def shrink(self, size: int) -> None:
+        """Gives back what is more than that."""
+        self.size = min(self.size, size)
+
     def close(self) -> None:
         """Gives the room back; may be repeated."""
         self.size = 0
@@ -70,12 +74,16 @@ class MemoryBudget:
                 await asyncio.sleep(_LOOK_SECONDS)
             self._held.append(waiter)
         finally:
-            self._queue.remove(waiter)
+            self._queue = [other for other in self._queue if other is not waiter]
         return waiter
 
     def _is_first(self, waiter: Held) -> bool:
+        """Whether nobody who is still there came before."""
         now = waiter.seen = self._clock()
-        return next(other for other in self._queue if now - other.seen < _WAITER_SECONDS) is waiter
+        self._queue = [other for other in self._queue if now - other.seen < _WAITER_SECONDS]
+        if waiter not in self._queue:  # everybody stood still for a while
+            self._queue.append(waiter)
+        return self._queue[0] is waiter
 
 
 # One isolate, one room: whatever entrypoints and objects are in it.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from rlm_worker.errors import RLMError
+from rlm_worker.errors import Overloaded, RLMError
 from rlm_worker.memory import Held
 from rlm_worker.ports import ObjectStubs
 from rlm_worker.sessions.bodies import WHOLE_FACTOR
@@ -16,7 +16,7 @@ from rlm_worker.sessions.runner import Content, Runner
 from rlm_worker.wire.requests import parse_request
 from rlm_worker.wire.results import ErrorBody, RunResult
 
-from .input import error_result
+from .input import MAX_ITEM_BYTES, error_result
 from .items import TakenItem
 
 # A consumer may last 15 minutes of wall time.
@@ -62,13 +62,24 @@ class BatchConsumer:
 
     async def process(self, message: ItemMessage) -> Again | None:
         """Runs one item to its end; gives None when the message has done its work."""
+        try:
+            held = await self.runner.room.take(WHOLE_FACTOR * MAX_ITEM_BYTES)
+        except Overloaded as error:
+            return Again(error.retry_after, counted=False)
+        try:
+            return await self._run(message, held)
+        finally:
+            held.close()
+
+    async def _run(self, message: ItemMessage, held: Held) -> Again | None:
+        """Takes an item and runs it; what holding its body takes is given back as soon as its run has begun."""
         began = self.runner.clock.now()
         taken = await self._take(message)
         if taken is None:
             return None
+        body, taken = taken.body, replace(taken, body="")
+        held.shrink(WHOLE_FACTOR * len(body))
         try:
-            held = await self.runner.room.take(WHOLE_FACTOR * len(taken.body))
-            body, taken = taken.body, replace(taken, body="")
             asking = self._result(message, taken, body, held)
             del body
             async with asyncio.timeout(_WAIT_SECONDS):
