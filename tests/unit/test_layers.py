@@ -20,8 +20,8 @@ PLATFORM = {"js", "pyodide", "workers", "_cloudflare_compat_flags", "_pyodide_en
 ORDER = (
     *("durable_objects", "api", "openai", "batches", "sessions", "strategies", "repl", "runs", "settings", "journal"),
     *("models", "keys", "budget", "pace", "citations", "text", "json_schema", "wire", "adapters", "sandbox", "http"),
-    *("log", "timers"),
-    *("json_scan", "ports", "messages", "errors"),
+    *("memory", "log", "timers", "json_scan"),
+    *("ports", "messages", "errors"),
 )
 KNOW_THE_PLATFORM = ("adapters", "durable_objects", "sandbox")
 PURE = ("text/boundaries", "text/chunker", "text/chunks", "text/graphemes", "text/names", "text/packing")

@@ -37,6 +37,7 @@ _MODULES = ("__init__", "entry", "guard", "output", "repl", "text", "tools", "va
 _START_SECONDS = 10
 _OPEN_SECONDS = 60.0
 _CLOSED_SECONDS = 0.2
+MAX_CALL_CHARACTERS = 4_000_000
 
 Call = Callable[[str], Awaitable[str]]
 
@@ -136,6 +137,8 @@ class HostMethods:
     async def call(self, request: object) -> str:
         if not isinstance(request, str):
             return json.dumps({"error": "a request is text"})
+        if len(request) > MAX_CALL_CHARACTERS:  # nothing that long goes any further: the session would refuse it
+            return json.dumps({"error": f"one question may have {MAX_CALL_CHARACTERS:,} characters at most"})
         props = self.ctx.props
         session = self.env.RLM_SESSIONS.getByName(props.session)
         return str(await session.sandbox_call(props.token, request))

@@ -47,7 +47,7 @@ class Api:
         self._log = log or RequestLog()
         self._handlers: Mapping[str, Handler] = {
             **RunRoutes(runner, self._gate, probes).handlers(),
-            **BatchRoutes(batches, runner.settings).handlers(),
+            **BatchRoutes(batches, runner.settings, runner.room).handlers(),
             **OpenAIRoutes(runner).handlers(),
             **admin.handlers(),
         }

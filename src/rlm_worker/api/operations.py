@@ -16,6 +16,7 @@ from rlm_worker.openai.schemas import (
     ModelList,
     OpenAIError,
 )
+from rlm_worker.sessions.uploads import DocumentLine
 from rlm_worker.wire.batches import BatchAccepted, BatchBody, BatchLine, BatchState
 from rlm_worker.wire.keys import KEY_NAME, Budget, KeyBudget, KeyEntry, KeyListing, NewKey
 from rlm_worker.wire.requests import RunRequest
@@ -182,9 +183,9 @@ OPERATIONS: tuple[Operation, ...] = (
         "PUT",
         "/contexts",
         "storeContext",
-        "Store a text of any length; POST /rlm takes its contextId.",
+        "Store a text of any length, or documents, one a line; POST /rlm takes its contextId.",
         (Reply(201, {_JSON: (StoredContext,)}), *_errors(_BODY_ERRORS)),
-        {"text/plain": ()},
+        {"text/plain": (), _LINES: (DocumentLine,)},
         (Parameter("query", "name", "the document's name"),),
         access="paid",
     ),

@@ -68,8 +68,8 @@ class Stubs:
             except (JsException, OSError, ValueError) as error:
                 look_for_end(error)
                 message = first_line(error)
-            if _NO_ROOM.search(message):
-                raise AnswerTooLarge(f"{self._what} had no room for this: {message}")
+                if no_room := _NO_ROOM.search(str(error)):  # in a defect of Python's that is the last line
+                    raise AnswerTooLarge(f"{self._what} had no room for this ({no_room[0]}): {message}") from None
             # An object that had worked for a while before it was moved or restarted is there again at once.
             failures = 0 if time.time() - began > _WORKED_SECONDS else failures + 1
             if failures > len(self._pauses):

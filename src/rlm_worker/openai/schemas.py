@@ -255,7 +255,7 @@ _UNSUPPORTED = {
 }
 
 
-def parse_chat(body: bytes) -> ChatRequest:
+def parse_chat(body: bytes | bytearray) -> ChatRequest:
     """Validates a body; raises `InvalidRequest` with the path of each field that was refused."""
     try:
         request = ChatRequest.model_validate_json(body)

@@ -23,6 +23,9 @@ from .passages import Coverage, Excerpt, GivenText, Passage
 from .prompts import sub_messages
 from .protocol import (
     MAX_READ_CHARACTERS,
+    MAX_REQUEST_CHARACTERS,
+    MAX_UNDER_WAY_CHARACTERS,
+    TOO_LONG,
     BudgetRequest,
     LlmQueryRequest,
     QueryItem,
@@ -104,6 +107,7 @@ class CellCalls:
     waited_seconds: float = 0.0
     spent: InvocationSpent | None = None
     _under_way: set[asyncio.Task[dict[str, object]]] = field(default_factory=set)
+    _under_way_characters: int = 0
     _waiting: int = 0
     _waited_until: float = 0.0
     _marked: bool = False
@@ -127,9 +131,14 @@ class CellCalls:
         # Looked at last: what began after the cell has ended nobody would end, nor book.
         if self._closed or self._questions > MAX_QUESTIONS:
             return await self._turned_away()
-        before = self.waited_seconds
+        if len(request) > MAX_REQUEST_CHARACTERS:
+            return json.dumps(_error(TOO_LONG))
+        if self._under_way and self._under_way_characters + len(request) > MAX_UNDER_WAY_CHARACTERS:
+            return json.dumps(_error("too much is asked at once"))
+        before, length = self.waited_seconds, len(request)
         work = asyncio.ensure_future(self._answered(request))
         self._under_way.add(work)
+        self._under_way_characters += length
         try:
             answer = await work
         except asyncio.CancelledError:
@@ -141,6 +150,7 @@ class CellCalls:
             answer = _error(str(error))
         finally:
             self._under_way.discard(work)
+            self._under_way_characters -= length
         if self._questions > MAX_QUESTIONS:
             return await self._turned_away()
         return json.dumps({**answer, "waited": self.waited_seconds - before})

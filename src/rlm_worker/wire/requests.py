@@ -92,7 +92,7 @@ class RunRequest(Wire):
         return self
 
 
-def parse_request(body: bytes | str, defaults: RunConfig | None = None) -> RunRequest:
+def parse_request(body: bytes | bytearray | str, defaults: RunConfig | None = None) -> RunRequest:
     """Validates a body; raises `InvalidRequest` with the path of each field that was refused.
 
     `defaults` are the deployment's: they stand wherever the caller's config is silent.

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field, RootModel
 
-from rlm_worker.errors import FieldProblem, InvalidRequest, RateLimited, RLMError, rebuilt
+from rlm_worker.errors import FieldProblem, InvalidRequest, Overloaded, RateLimited, RLMError, rebuilt
 
 from .base import Answer, Wire
 from .requests import RunConfig
@@ -33,7 +33,7 @@ class ErrorBody(Wire):
             type=error.type,
             message=str(error),
             detail=[{"path": problem.path, "message": problem.message} for problem in problems] or None,
-            retry_after=error.retry_after if isinstance(error, RateLimited) else None,
+            retry_after=error.retry_after if isinstance(error, RateLimited | Overloaded) else None,
         )
 
     def to_error(self) -> RLMError:
