@@ -51,6 +51,7 @@ from ._models import (
     Trajectory,
     TrajectoryAttempt,
     TrajectoryCall,
+    TrajectorySandbox,
 )
 from ._requests import RunRequest
 from ._settings import RetryPolicy
@@ -105,6 +106,7 @@ __all__ = [
     "Trajectory",
     "TrajectoryAttempt",
     "TrajectoryCall",
+    "TrajectorySandbox",
     "TransportError",
     "UnknownEvent",
     "UploadProgress",

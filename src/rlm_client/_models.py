@@ -84,7 +84,8 @@ class RLMResult(Wire):
     `iterations` counts the root model's turns, `sub_calls` the paid calls to sub-models, `cached_sub_calls` the ones
     answered from earlier runs. `coverage` is the share (0 to 1) of the context that a model read; `truncated` tells
     that a limit ended the run early, `incomplete` that some calls failed for passing reasons and the same request may
-    bring more, `estimated` that some model reported no token counts. Costs are US dollars, times milliseconds.
+    bring more, `estimated` that some model reported no token counts. `cost_usd` is everything, `sandbox_cost_usd` for
+    the `sandboxes` of REPLs included. Costs are US dollars, times milliseconds.
     """
 
     success: bool
@@ -97,6 +98,8 @@ class RLMResult(Wire):
     neurons: float = 0.0
     cost_usd: float = 0.0
     estimated: bool = False
+    sandboxes: int = 0
+    sandbox_cost_usd: float = 0.0
     duration_ms: int | float = 0
     cache_hit: bool = False
     session_id: str | None = None
@@ -178,12 +181,21 @@ class TrajectoryAttempt(Wire):
     cost_usd: float = 0.0
 
 
+class TrajectorySandbox(Wire):
+    """A sandbox on one day, which is what is billed; `parent` names a child run's REPL."""
+
+    parent: str | None = None
+    opened_at: datetime | None = None
+    cost_usd: float = 0.0
+
+
 class Trajectory(Wire):
-    """Every model call of a session, in the order in which they began, and what was paid in vain beside them."""
+    """Every model call of a session, in the order in which they began, what was paid in vain, and its sandboxes."""
 
     session_id: str
     calls: list[TrajectoryCall] = Field(default_factory=list)
     failed_attempts: list[TrajectoryAttempt] = Field(default_factory=list)
+    sandboxes: list[TrajectorySandbox] = Field(default_factory=list)
 
 
 class StoredContext(Wire):

@@ -215,19 +215,19 @@ class AnswerTooLarge(RLMError):
 
 
 class UsageLimitExceeded(RLMError):
-    """A limit of the run would be passed; names the limit, what it allows and what was used."""
+    """A limit of the run would be passed; names the limit, what it allows, what was used, and what was `wanted`."""
 
     type = "usage_limit_exceeded"
     status = 422
 
-    def __init__(self, limit: str, allowed: float, used: float) -> None:
+    def __init__(self, limit: str, allowed: float, used: float, wanted: str = "") -> None:
         self.limit = limit
         self.allowed = allowed
         self.used = used
         allows = (
             "the run's time is up" if limit == "timeoutSeconds" else f"allows {allowed:g}; {used:g} used or reserved"
         )
-        super().__init__(f"{limit}: {allows}")
+        super().__init__(f"{limit}: {allows}{f', and {wanted}' if wanted else ''}")
 
 
 class SandboxLost(RLMError):

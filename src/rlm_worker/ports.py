@@ -46,6 +46,15 @@ class Payment:
 
 
 @dataclass(frozen=True, slots=True)
+class SandboxPayment:
+    """A day on which a REPL's sandbox was used, which is what the platform bills; `path` names the REPL."""
+
+    path: str
+    opened_at: float
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True)
 class CallRecord:
     """One finished call, as the journal keeps it; times in seconds since the epoch, `duration_ms` in milliseconds.
 
@@ -182,7 +191,8 @@ class ResultCache(Protocol):
 class Journal(Protocol):
     """Keeps what a run has paid for, durably before it returns.
 
-    `record` keeps an answer and `book` an attempt that brought none; `payments` gives both. `cut_off_usd` is what an
+    `record` keeps an answer and `book` an attempt that brought none; `payments` gives both, `sandboxes` what the REPLs'
+    sandboxes have cost. `cut_off_usd` is what an
     earlier version has noted of calls that were given up under way, in US dollars.
     """
 
@@ -193,6 +203,8 @@ class Journal(Protocol):
     def book(self, attempt: FailedAttempt) -> None: ...
 
     def payments(self) -> Iterable[Payment]: ...
+
+    def sandboxes(self) -> list[SandboxPayment]: ...
 
     def spans(self) -> list[Span]: ...
 
@@ -269,7 +281,7 @@ class Clock(Protocol):
 class SandboxRepl(Protocol):
     """One Python process behind walls; raises `SandboxLost` when it is gone. JSON to JSON: see `sandbox.repl`.
 
-    `SandboxForgot` says that it was gone before this cell came.
+    `SandboxForgot` says that another process, which knows nothing, was met in its place.
     """
 
     async def run(self, request: str) -> str: ...
@@ -278,10 +290,14 @@ class SandboxRepl(Protocol):
 
 
 class Sandbox(Protocol):
-    """Starts Python where it reaches nothing but `call`, which takes and gives JSON."""
+    """Starts Python where it reaches nothing but `call`, which takes and gives JSON.
+
+    `name` is a secret and the REPL's own: it is billed by names and days. One may be opened again under the same name
+    when it was forgotten; raises `SandboxForgot` where the process that is met has a REPL already.
+    """
 
     async def open(
-        self, session_id: str, setup: str, seconds: float, call: Callable[[str], Awaitable[str]]
+        self, name: str, session_id: str, setup: str, seconds: float, call: Callable[[str], Awaitable[str]]
     ) -> SandboxRepl: ...
 
 

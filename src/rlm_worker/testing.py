@@ -258,8 +258,10 @@ class ThreadSandbox:
 
     deadly: str = "os._exit"
     opened: list[ThreadRepl] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
 
-    async def open(self, session_id: str, setup: str, seconds: float, call: Call) -> SandboxRepl:
+    async def open(self, name: str, session_id: str, setup: str, seconds: float, call: Call) -> SandboxRepl:
+        self.names.append(name)
         repl = ThreadRepl(setup, call, asyncio.get_running_loop(), self.deadly)
         self.opened.append(repl)
         return repl

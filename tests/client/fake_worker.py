@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-from tests.client.played import FAILED_ATTEMPTS, HEALTHY, MODELS, TRAJECTORY, played, retried, run_result
+from tests.client.played import FAILED_ATTEMPTS, HEALTHY, MODELS, SANDBOXES, TRAJECTORY, played, retried, run_result
 
 KEY = "rlm-test-key-0123456789"
 NEVER = 1_000_000
@@ -242,7 +242,8 @@ class _Handler(BaseHTTPRequestHandler):
             case ["GET", "events"]:
                 self._stream(session, int(request.headers.get("Last-Event-ID", "0")))
             case ["GET", "trajectory"]:
-                self._json({"sessionId": session.id, "calls": TRAJECTORY, "failedAttempts": FAILED_ATTEMPTS})
+                paid = {"calls": TRAJECTORY, "failedAttempts": FAILED_ATTEMPTS, "sandboxes": SANDBOXES}
+                self._json({"sessionId": session.id, **paid})
             case ["DELETE"]:
                 self._cancel(session)
 

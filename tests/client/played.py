@@ -95,6 +95,7 @@ MODELS = [
     },
 ]
 
+SANDBOXES = [{"parent": None, "openedAt": "2026-10-01T12:00:00Z", "costUsd": 0.002}]
 FAILED_ATTEMPTS = [
     {
         "role": "sub",

@@ -218,6 +218,7 @@ def test_session_commands(shell: Shell) -> None:
     assert table[2].startswith("  c2  root")
     assert table[3].split()[:6] == ["-", "failed", "attempt", "llama-3.1-8b-instruct-fp8-fast", "900", "512"]
     assert table[3].endswith("3007: no answer in 120 s")
+    assert table[4].split() == ["-", "sandbox", "$0.002"]
     assert "[user] Answer." in shell("trajectory", session_id, "--full").stdout
     assert "had cost $0.0004" in shell("cancel", session_id).stdout
     assert shell("status", session_id).exit_code == 5

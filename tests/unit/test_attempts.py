@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from rlm_worker.budget.funding import UNLIMITED_USD, Grant, Unlimited
+from rlm_worker.budget.funding import UNLIMITED_USD, Funds, Grant, Unlimited
 from rlm_worker.budget.ledger import Ledger, UsageLimits
 from rlm_worker.errors import RetryableError, TerminalError
 from rlm_worker.journal.session import SessionJournal
@@ -333,7 +333,7 @@ async def test_repeated_answer_is_streamed() -> None:
     model, clock = FunctionModel(slow), ManualClock()
     journal, ledger = SessionJournal(SqliteDatabase()), Ledger(UsageLimits(), clock.now)
     stack = ModelStack(model, journal, clock, Catalog.standard(), Deployment(), ledger, unpaced(clock))
-    calls = stack.build(Grant(Unlimited(), "tester", "run", UNLIMITED_USD))
+    calls = stack.build(Funds(ledger, Grant(Unlimited(), "tester", "run", UNLIMITED_USD)))
     root = Catalog.standard().find("llama-3.1-70b")
     assert root is not None
     request = ModelRequest(root, (), 10, role="root")

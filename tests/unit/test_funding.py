@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from rlm_worker.budget.account import AccountLimits
-from rlm_worker.budget.funding import UNLIMITED_USD, Funded, Grant
+from rlm_worker.budget.funding import UNLIMITED_USD, Funded, Funds, Grant
 from rlm_worker.budget.ledger import Ledger, UsageLimits
 from rlm_worker.errors import RateLimited, StorageUnavailable
 from rlm_worker.messages import Message, ModelReply, ModelRequest
@@ -145,7 +145,7 @@ async def test_unreachable_account_books_later() -> None:
 
 async def funded_call(purse: MemoryAccounts, clock: ManualClock, granted: float, at: float) -> Funded:
     grant = Grant(purse, "tester", "run", granted, at=at)
-    return Funded(FunctionModel(answering), Ledger(UsageLimits(), clock.now), grant, Worst(), clock.now)
+    return Funded(FunctionModel(answering), Funds(Ledger(UsageLimits(), clock.now), grant, clock.now), Worst())
 
 
 class Worst:

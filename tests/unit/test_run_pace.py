@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from rlm_worker.budget.funding import UNLIMITED_USD, Grant, Unlimited
+from rlm_worker.budget.funding import UNLIMITED_USD, Funds, Grant, Unlimited
 from rlm_worker.budget.ledger import Ledger, UsageLimits
 from rlm_worker.errors import RetryableError, UsageLimitExceeded
 from rlm_worker.journal.session import SessionJournal
@@ -199,7 +199,7 @@ def stack_on(
     journal, ledger = SessionJournal(SqliteDatabase()), Ledger(limits or UsageLimits(1e9, 10_000), clock.now)
     deployment = replace(Deployment(), **allowed)  # type: ignore[arg-type]
     stack = ModelStack(model, journal, clock, Catalog.standard(), deployment, ledger, pace)
-    return stack.build(Grant(Unlimited(), "ada", "run", UNLIMITED_USD))
+    return stack.build(Funds(ledger, Grant(Unlimited(), "ada", "run", UNLIMITED_USD)))
 
 
 def question(number: int | str) -> ModelRequest:

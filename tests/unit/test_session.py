@@ -16,7 +16,7 @@ from rlm_worker.errors import Conflict, NotFound, StorageUnavailable
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.messages import ModelReply, ModelRequest
 from rlm_worker.models.catalog import Catalog
-from rlm_worker.ports import Accounts, Cell
+from rlm_worker.ports import Accounts, Cell, Sandbox
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.sessions.session import Session
@@ -60,9 +60,12 @@ def open_session(
     cache: MemoryCache | None = None,
     accounts: Accounts | None = None,
     store: MemoryStore | None = None,
+    *,
+    sandbox: Sandbox | None = None,
 ) -> Session:
     def ports(journal: SessionJournal) -> RunPorts:
         usual = replace(memory_ports(model), journal=journal, events=journal, cache=cache or MemoryCache())
+        usual = replace(usual, sandbox=sandbox, cells=journal.cells(usual.clock.now))
         return usual if accounts is None else replace(usual, accounts=accounts)
 
     journal = SessionJournal(storage.database)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rlm_worker.budget.funding import UNLIMITED_USD, Grant, Unlimited
+from rlm_worker.budget.funding import UNLIMITED_USD, Funds, Grant, Unlimited
 from rlm_worker.budget.ledger import Ledger, UsageLimits
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.models.catalog import Catalog
@@ -20,7 +20,7 @@ def test_order_is_as_written() -> None:
     stack = ModelStack(
         adapter, SessionJournal(SqliteDatabase()), clock, Catalog.standard(), Deployment(), ledger, unpaced(clock)
     )
-    model: object = stack.build(Grant(Unlimited(), "tester", "run", UNLIMITED_USD))
+    model: object = stack.build(Funds(ledger, Grant(Unlimited(), "tester", "run", UNLIMITED_USD)))
     order: list[str] = []
     while model is not adapter:
         order.append(type(model).__name__)

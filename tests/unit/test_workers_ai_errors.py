@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlm_worker.adapters.workers_ai_errors import TABLE, as_model_error
+from rlm_worker.adapters.workers_ai_errors import TABLE, as_model_error, told_error
 from rlm_worker.errors import InputTooLarge, ModelError, RetryableError, SchemaRefused, TerminalError
 
 BUSY = ["3040: Capacity temporarily exceeded, please try again.", "3040: No more data centers to forward to"]
@@ -129,6 +129,23 @@ def test_retry_after_is_read() -> None:
 @pytest.mark.parametrize("number", ["127.0.0.1:8080: refused", "at 12:3456: gone", "took 3040 ms"])
 def test_other_numbers_are_none(number: str) -> None:
     assert as_model_error(f"the server said {number}").code == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ({"response": "blue"}, ""),
+        ({"response": "blue", "errors": []}, ""),
+        ({"error": None, "choices": []}, ""),
+        ({"error": "3040: Capacity"}, "3040: Capacity"),
+        ({"error": {"message": "JSON Mode couldn't be met"}}, "JSON Mode couldn't be met"),
+        ({"error": {"message": "Capacity", "code": 3040}}, "3040: Capacity"),
+        ({"error": {"message": "AiError: 3040: Capacity", "code": 429}}, "AiError: 3040: Capacity"),
+        ({"errors": [{"message": "Request timeout", "code": 3046}], "success": False}, "3046: Request timeout"),
+    ],
+)
+def test_error_within_an_answer(answer: dict[str, object], message: str) -> None:
+    assert told_error(answer) == message
 
 
 @pytest.mark.parametrize("message", ["", "\n", "3040:", "AiError: "])

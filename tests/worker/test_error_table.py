@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -94,7 +96,7 @@ def impatient(scripted_server: ScriptedModel, tmp_path_factory: pytest.TempPathF
 
 def run(worker: DevProcess, **config: object) -> tuple[int, dict[str, Any]]:
     config = {"strategy": "direct", "rootModel": ROOT, "useCache": False, **config}
-    body = {"context": "The sky is blue.", "query": "Which colour?", "config": config}
+    body = {"context": "The sky is blue.", "query": f"Which colour? {uuid4()}", "config": config}
     answer = httpx.post(f"{worker.url}/rlm", json=body, timeout=60)
     result = answer.json()
     assert isinstance(result, dict)
@@ -148,6 +150,9 @@ def test_given_up_call_is_aborted(impatient: DevProcess, scripted: ScriptedModel
     status, _ = run(impatient, timeoutSeconds=0.5)
     assert status == 422
     (entry,) = scripted.calls
+    deadline = time.monotonic() + 10
+    while entry.ended is None and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert entry.outcome == "cancelled"
 
 
@@ -156,7 +161,7 @@ def repl_with_schema(worker: DevProcess, scripted: ScriptedModel, model: str = R
     scripted.rules = [lambda call: '{"n": 3}' if "no more code will be run" in call.user else cell("print(1)")]
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     config = {"strategy": "repl", "useCache": False, "maxIterations": 2, "rootModel": model}
-    body = {"context": CONTEXT, "query": "q", "config": config, "responseSchema": schema, "stream": False}
+    body = {"context": CONTEXT, "query": f"q {uuid4()}", "config": config, "responseSchema": schema}
     result = httpx.post(f"{worker.url}/rlm", json=body, timeout=60).json()
     assert isinstance(result, dict)
     assert json.loads(result["answer"]) == {"n": 3}

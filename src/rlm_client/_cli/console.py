@@ -153,6 +153,7 @@ def _reservations(result: RLMResult) -> list[str]:
 
 def _models_line(result: RLMResult) -> str:
     """Return who answered what, on one line; empty when the Worker did not say."""
-    return " · ".join(
-        f"{short(usage.model)}: {count(usage.calls, 'call')}, {money(usage.cost_usd)}" for usage in result.models
-    )
+    parts = [f"{short(usage.model)}: {count(usage.calls, 'call')}, {money(usage.cost_usd)}" for usage in result.models]
+    if result.sandboxes:
+        parts.append(f"{count(result.sandboxes, 'sandbox', 'sandboxes')}, {money(result.sandbox_cost_usd)}")
+    return " · ".join(parts)

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rlm_client._client import RLMClient
-from rlm_client._models import SessionStatus, Trajectory, TrajectoryAttempt, TrajectoryCall
+from rlm_client._models import SessionStatus, Trajectory, TrajectoryAttempt, TrajectoryCall, TrajectorySandbox
 
 from .console import clipped, moment, money, notes, output, print_facts, print_json, print_result, seconds, short
 from .errors import Exit, exit_unless, reports_errors
@@ -125,6 +125,8 @@ def _table(found: Trajectory) -> Table:
         table.add_row(*_row(call, depths[call.id]))
     for attempt in found.failed_attempts:
         table.add_row(*_failed_row(attempt))
+    for sandbox in found.sandboxes:
+        table.add_row(*_sandbox_row(sandbox))
     return table
 
 
@@ -154,6 +156,11 @@ def _failed_row(attempt: TrajectoryAttempt) -> list[Text]:
         clipped(attempt.reason, 80),
     ]
     return [Text(cell, style="dim") for cell in cells]
+
+
+def _sandbox_row(sandbox: TrajectorySandbox) -> list[Text]:
+    whose = f"of the child run {sandbox.parent}" if sandbox.parent else ""
+    return [Text(cell, style="dim") for cell in ("-", "sandbox", "", "", "", money(sandbox.cost_usd), "", whose)]
 
 
 def _what(call: TrajectoryCall) -> str:

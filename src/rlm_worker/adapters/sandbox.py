@@ -1,8 +1,9 @@
 """The `Sandbox` port on Dynamic Workers: every REPL is an isolate of its own with no network and one stub.
 
-The stub leads to the entrypoint `SandboxHost` of this Worker, whose properties name the session and a token that the
-isolate cannot see; the session answers only under the token of a REPL that is open. Source for the loader's options:
-Cloudflare's documentation of Dynamic Workers; what is not in it was measured in workerd.
+The stub leads to the entrypoint `SandboxHost` of this Worker, whose properties name the session and the isolate's own
+name, which the isolate cannot see; the session answers only under the name of a REPL that is open. Under one name the
+platform may run several isolates, one after the other or side by side: each call says which REPL it means. Source for
+the loader's options: Cloudflare's documentation of Dynamic Workers; what is not in it was measured in workerd.
 """
 
 from __future__ import annotations
@@ -54,37 +55,42 @@ class DynamicWorkers:
     def available(self) -> bool:
         return binding(self._env, "RLM_LOADER") is not None
 
-    async def open(self, session_id: str, setup: str, seconds: float, call: Call) -> SandboxRepl:
-        """Starts a REPL; raises `SandboxLost` when the platform does not give one."""
-        token = secrets.token_hex(16)
-        code = self._code(session_id, token, seconds)
+    async def open(self, name: str, session_id: str, setup: str, seconds: float, call: Call) -> SandboxRepl:
+        """Starts a REPL; raises `StorageUnavailable` when the platform gives no isolate, `SandboxForgot` a used one."""
+        code = self._code(session_id, name, seconds)
         try:
-            isolate = _Isolate(self._env.RLM_LOADER.load(code), lambda: self._calls.pop(token, None))
+            # The platform asks for the code whenever it makes an isolate: a function of JavaScript's own that gives
+            # it, so that no proxy has to outlive this call.
+            worker = self._env.RLM_LOADER.get(name, code.valueOf.bind(code))
+            isolate = _Isolate(worker, lambda: self._calls.pop(name, None))
         except (JsException, OSError, AttributeError) as error:
             raise StorageUnavailable(f"the sandbox did not start: {_loss_reason(str(error))}") from None
-        self._calls[token] = call
+        self._calls[name] = call
         try:
             async with asyncio.timeout(_OPEN_SECONDS):
                 await isolate.open(setup)
         except TimeoutError:
             await isolate.close()
             raise StorageUnavailable("the sandbox did not start") from None
+        except SandboxForgot:
+            await isolate.close()
+            raise
         except SandboxLost as loss:
             await isolate.close()
             raise StorageUnavailable(f"the sandbox did not start: {loss}") from None
         return isolate
 
-    async def answer(self, token: str, request: str) -> str:
-        """Answers a call of the isolate that was given this token."""
-        call = self._calls.get(token)
+    async def answer(self, name: str, request: str) -> str:
+        """Answers a call of the isolate of that name."""
+        call = self._calls.get(name)
         if call is None:
             await asyncio.sleep(_CLOSED_SECONDS)  # whoever still asks is not answered at its own speed
             return json.dumps({"error": "this REPL is closed"})
         return await call(request)
 
-    def _code(self, session_id: str, token: str, seconds: float) -> Any:
+    def _code(self, session_id: str, name: str, seconds: float) -> Any:
         local = variable(self._env, "RLM_LOCAL_BUNDLE") == "1"
-        host = self._context.exports.SandboxHost(_object({"props": {"session": session_id, "token": token}}))
+        host = self._context.exports.SandboxHost(_object({"props": {"session": session_id, "token": name}}))
         return _object(
             {
                 "compatibilityDate": _COMPATIBILITY_DATE,
@@ -100,18 +106,19 @@ class DynamicWorkers:
 
 
 class _Isolate:
-    """One isolate, reached by its entrypoint."""
+    """One REPL, in the isolate that its entrypoint leads to."""
 
     def __init__(self, worker: Any, forget: Callable[[], object]) -> None:
         self._entrypoint = worker.getEntrypoint()
         self._forget = forget
+        self._repl = secrets.token_hex(8)
 
     async def open(self, setup: str) -> None:
-        await self._invoke("open", setup, _MEMORY_BYTES)
+        await self._invoke("open", self._repl, setup, _MEMORY_BYTES)
 
     async def run(self, request: str) -> str:
         """Runs a cell; raises `SandboxLost` when the isolate does not live to tell, `SandboxForgot` if it never ran."""
-        return str(await self._invoke("run", request))
+        return str(await self._invoke("run", self._repl, request))
 
     async def close(self) -> None:
         """Answers the isolate no more and lets go of it; when it ends is the platform's business."""

@@ -22,7 +22,7 @@ from rlm_worker.messages import CallUsage, ModelReply, ModelRequest, OutputExhau
 from rlm_worker.ports import DeltaSink
 
 from .bindings import binding, first_line, look_for_end
-from .workers_ai_errors import as_model_error
+from .workers_ai_errors import as_model_error, told_error
 
 _SCHEMA_NAME = "answer"
 
@@ -109,6 +109,8 @@ def _as_python(answer: Any) -> object:
 def _reply(answer: object, request: ModelRequest) -> ModelReply:
     if not isinstance(answer, Mapping):
         raise UnusableReply(f"{request.model.id} answered with something that is not an object")
+    if error := told_error(answer):
+        raise as_model_error(error)
     return _usable(_text(answer), _usage(answer.get("usage")), _finish_reason(answer), request)
 
 
@@ -212,8 +214,8 @@ def _parsed(data: str) -> Mapping[str, object]:
         return {}
     if not isinstance(parsed, dict):
         return {}
-    if parsed.get("error"):
-        raise as_model_error(str(parsed["error"]))
+    if error := told_error(parsed):
+        raise as_model_error(error)
     return parsed
 
 

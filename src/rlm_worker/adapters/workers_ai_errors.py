@@ -9,7 +9,7 @@ both holds.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -125,6 +125,17 @@ def as_model_error(message: str) -> ModelError:
     row = next(row for row in TABLE if row.fits(code, text))
     wait = _RETRY_AFTER.search(message)
     return row.raised(row.sentence or text, code, float(wait[1]) if wait else 0.0)
+
+
+def told_error(answer: Mapping[str, object]) -> str:
+    """The message of an error that stands in an answer, or in an event of a stream; empty where there is none."""
+    told = answer.get("error") or answer.get("errors")
+    if isinstance(told, list):
+        told = told[0] if told else None
+    if not isinstance(told, Mapping):
+        return str(told) if told else ""
+    message, code = str(told.get("message", "")), told.get("code")
+    return message if code is None or _CODE.match(message) else f"{code}: {message}"
 
 
 def _parts(message: str) -> tuple[int, str]:

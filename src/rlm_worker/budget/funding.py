@@ -69,39 +69,44 @@ class CallPricing(Protocol):
     def worst_usd(self, request: ModelRequest) -> float: ...
 
 
-class Funded:
-    """Lets an attempt through when the account covers its worst case beside all that is spent and under way."""
+class Funds:
+    """What the key's account has granted to a run, and what of it is under way or held for later."""
 
-    def __init__(
-        self, model: Model, ledger: Ledger, grant: Grant, pricing: CallPricing, now: Callable[[], float] = lambda: 0.0
-    ) -> None:
-        self._model = model
-        self._pricing = pricing
+    def __init__(self, ledger: Ledger, grant: Grant, now: Callable[[], float] = lambda: 0.0) -> None:
         self._ledger = ledger
         self._grant = grant
         self._granted = grant.usd
         self._now = now
         self._confirmed_at = grant.at
         self._under_way: list[float] = []
+        self._held = 0.0
         self._asking = asyncio.Lock()
         self._change = Change()
 
-    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
-        worst = self._pricing.worst_usd(request)
-        await self._reserve(worst)
-        try:
-            return await self._model.complete(request, deltas)
-        finally:
-            self._under_way.remove(worst)
-            self._change.notify()
+    async def reserve(self, worst: float) -> None:
+        """Waits until the account covers an attempt's worst case; `release` gives it back."""
+        await self._cover(worst)
+        self._under_way.append(worst)
 
-    async def _reserve(self, worst: float) -> None:
-        if self._age() > _CONFIRM_SECONDS or not self._fits(worst):
+    def release(self, worst: float) -> None:
+        self._under_way.remove(worst)
+        self._change.notify()
+
+    async def hold(self, usd: float) -> None:
+        """Keeps dollars for what will be needed later; nobody waits for them to come back. `let_go` gives them back."""
+        await self._cover(usd)
+        self._held += usd
+
+    def let_go(self, usd: float) -> None:
+        self._held = max(0.0, self._held - usd)
+        self._change.notify()
+
+    async def _cover(self, usd: float) -> None:
+        if self._age() > _CONFIRM_SECONDS or not self._fits(usd):
             async with self._asking:  # one asks for all: the account grants a total
                 if self._age() > _CONFIRM_SECONDS:
-                    await self._confirm(worst)
-                await self._make_room(worst)
-        self._under_way.append(worst)
+                    await self._confirm(usd)
+                await self._make_room(usd)
 
     def _age(self) -> float:
         return self._now() - self._confirmed_at
@@ -135,7 +140,7 @@ class Funded:
         return self._total(worst) <= self._granted
 
     def _total(self, worst: float) -> float:
-        return self._spent() + sum(self._under_way) + worst
+        return self._spent() + self._held + sum(self._under_way) + worst
 
     def _refusal(self) -> RateLimited | UsageLimitExceeded:
         """A run that has spent nothing is refused by its key's limit; any other ends with what it has."""
@@ -147,6 +152,23 @@ class Funded:
 
     def _spent(self) -> float:
         return self._ledger.settled_usd + self._grant.earlier_usd
+
+
+@dataclass(frozen=True, slots=True)
+class Funded:
+    """Lets an attempt through when the account covers its worst case beside all that is spent and under way."""
+
+    model: Model
+    funds: Funds
+    pricing: CallPricing
+
+    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
+        worst = self.pricing.worst_usd(request)
+        await self.funds.reserve(worst)
+        try:
+            return await self.model.complete(request, deltas)
+        finally:
+            self.funds.release(worst)
 
 
 class RunAccount:

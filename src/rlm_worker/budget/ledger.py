@@ -48,17 +48,20 @@ class RunUsage:
     """What a run has used so far.
 
     `sub_calls` and `iterations` count calls to sub-models and to the root model that were paid, however many attempts
-    each took; tokens and dollars count every attempt.
+    each took; tokens and dollars count every attempt. `sandboxes` are the isolates of REPLs, for each day that they
+    were used.
     """
 
     iterations: int = 0
     sub_calls: int = 0
     cached_sub_calls: int = 0
     models: tuple[tuple[str, ModelTotals], ...] = ()
+    sandboxes: int = 0
+    sandbox_usd: float = 0.0
 
     @property
     def cost_usd(self) -> float:
-        return sum(totals.cost_usd for _, totals in self.models)
+        return sum(totals.cost_usd for _, totals in self.models) + self.sandbox_usd
 
     @property
     def neurons(self) -> float:
@@ -106,6 +109,7 @@ class Ledger:
         self._spent_usd = 0.0
         self._doubtful_usd = 0.0
         self._set_aside_usd = 0.0
+        self._held_usd = 0.0
         self._change = Change()
 
     @property
@@ -173,6 +177,29 @@ class Ledger:
         self._open.append(reservation)
         return reservation
 
+    async def hold(self, role: Role, usd: float, wanted: str) -> None:
+        """Keeps dollars for what will be needed later; raises `UsageLimitExceeded` where no limit can take it any more.
+
+        Waits for attempts in flight, but nobody waits for what is held: it may be so for long.
+        """
+        while (refusal := self._refusal(role, usd, wanted)) is not None:
+            if not self._open or refusal.limit == "timeoutSeconds":
+                raise refusal
+            await self._change.wait()
+        self._held_usd += usd
+
+    def let_go(self, usd: float) -> None:
+        """Gives back what was held."""
+        self._held_usd = max(0.0, self._held_usd - usd)
+        self._change.notify()
+
+    def pay_sandbox(self, usd: float) -> None:
+        """Counts a sandbox, whose price is known."""
+        self._usage = replace(
+            self._usage, sandboxes=self._usage.sandboxes + 1, sandbox_usd=self._usage.sandbox_usd + usd
+        )
+        self._spent_usd += usd
+
     def settle(self, reservation: Reservation, model: ModelSpec, usage: CallUsage, at_most_usd: float = 0.0) -> None:
         """Replaces a reservation by what the attempt used; `at_most_usd` bounds that where it is an estimate."""
         self._open.remove(reservation)
@@ -217,7 +244,7 @@ class Ledger:
             return UsageLimitExceeded("maxIterations", self.limits.max_iterations, self.limits.max_iterations)
         return None
 
-    def _refusal(self, role: Role, worst_usd: float) -> UsageLimitExceeded | None:
+    def _refusal(self, role: Role, worst_usd: float, wanted: str = "") -> UsageLimitExceeded | None:
         if self._is_late():
             return self._too_late()
         most = self.limits.max_cost_usd
@@ -225,7 +252,7 @@ class Ledger:
             return None
         allowed = most - (self._set_aside_usd if role == "sub" else 0.0)
         if self._committed() + worst_usd > allowed:
-            return UsageLimitExceeded("maxCostUsd", most, round(self._committed(), 8))
+            return UsageLimitExceeded("maxCostUsd", most, round(self._committed(), 8), wanted)
         return None
 
     def _is_late(self) -> bool:
@@ -235,7 +262,7 @@ class Ledger:
         return UsageLimitExceeded("timeoutSeconds", self.limits.deadline or 0.0, self._now())
 
     def _committed(self) -> float:
-        return self.settled_usd + sum(reservation.cost_usd for reservation in self._open)
+        return self.settled_usd + self._held_usd + sum(reservation.cost_usd for reservation in self._open)
 
     def _in_flight(self, role: Role) -> int:
         return sum(1 for other in self._begun.values() if other == role)

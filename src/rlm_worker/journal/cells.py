@@ -25,8 +25,13 @@ SCHEMA = (
     """CREATE TABLE IF NOT EXISTS asked (
         path TEXT NOT NULL, number INTEGER NOT NULL, digest TEXT NOT NULL, answer TEXT NOT NULL,
         PRIMARY KEY (path, number, digest)) WITHOUT ROWID""",
+    # A sandbox is billed for each day (UTC) on which it is used.
+    """CREATE TABLE IF NOT EXISTS sandboxes (
+        name TEXT NOT NULL, day INTEGER NOT NULL, path TEXT NOT NULL, opened_at REAL NOT NULL, cost_usd REAL NOT NULL,
+        PRIMARY KEY (name, day)) WITHOUT ROWID""",
 )
-TABLES = ("cells", "asked")
+TABLES = ("cells", "asked", "sandboxes")
+_SECONDS_PER_DAY = 86_400
 # The facts that hold what is too long for a row, by path and number.
 _CODE, _OUTCOME, _ASKED = "code ", "outcome ", "asked "
 TEXTS = (_CODE, _OUTCOME, _ASKED)
@@ -125,6 +130,20 @@ class CellTable:
             "UPDATE cells SET state = ?, outcome = ?, waiting = 0 WHERE path = ? AND number = ?",
             *(state, kept, path, number),
         )
+
+    def is_paid(self, name: str) -> bool:
+        """Whether the sandbox of that name was booked today."""
+        rows = self._read("SELECT 1 FROM sandboxes WHERE name = ? AND day = ?", name, self._today())
+        return bool(rows)
+
+    def pay(self, name: str, path: str, usd: float) -> None:
+        """Books the sandbox of that name for today, once."""
+        self._write(
+            "INSERT OR IGNORE INTO sandboxes VALUES (?, ?, ?, ?, ?)", name, self._today(), path, self._now(), usd
+        )
+
+    def _today(self) -> int:
+        return int(self._now() // _SECONDS_PER_DAY)
 
     def answer(self, path: str, number: int, digest: str) -> str | None:
         """What a cell was answered when it asked this before."""

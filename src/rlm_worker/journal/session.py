@@ -8,7 +8,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from rlm_worker.messages import CallUsage, Message, Role, Span
-from rlm_worker.ports import MAX_TEXT_CHARACTERS, CallRecord, Cell, Database, EventKind, FailedAttempt, Payment
+from rlm_worker.ports import (
+    MAX_TEXT_CHARACTERS,
+    CallRecord,
+    Cell,
+    Database,
+    EventKind,
+    FailedAttempt,
+    Payment,
+    SandboxPayment,
+)
 
 from . import cells as repl_journal
 from . import facts as fact_journal
@@ -64,6 +73,8 @@ class SessionJournal:
         self._created = "facts" in tables
         if self._created and "attempts" not in tables:
             self._extend(tables)
+        elif self._created and "sandboxes" not in tables:
+            self._create()
 
     # Facts: small named values, such as the job and the result.
 
@@ -139,9 +150,14 @@ class SessionJournal:
         return by_call.values()
 
     def paid_usd(self) -> float:
-        """What all attempts have cost together, in US dollars."""
+        """What all attempts and sandboxes have cost together, in US dollars."""
         rows = self._read("SELECT (SELECT TOTAL(cost_usd) FROM calls) + (SELECT TOTAL(cost_usd) FROM attempts)")
-        return float(rows[0][0] or 0) if rows else 0.0
+        return (float(rows[0][0] or 0) if rows else 0.0) + sum(paid.cost_usd for paid in self.sandboxes())
+
+    def sandboxes(self) -> list[SandboxPayment]:
+        """Each day of each sandbox that was paid, in their order."""
+        rows = self._read("SELECT path, opened_at, cost_usd FROM sandboxes ORDER BY opened_at, rowid")
+        return [SandboxPayment(str(path), float(at or 0), float(cost or 0)) for path, at, cost in rows]
 
     def cut_off_usd(self) -> float:
         """What the first version has noted of calls that were given up under way, in US dollars."""

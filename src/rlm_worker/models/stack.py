@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from rlm_worker.budget.funding import Funded, Grant
+from rlm_worker.budget.funding import Funded, Funds
 from rlm_worker.budget.ledger import Ledger
 from rlm_worker.pace.client import RunPace
 from rlm_worker.pace.paced import Paced
@@ -56,9 +56,9 @@ class ModelStack:
     latency: Latency = field(default_factory=Latency)
     backoff: BackoffSignal = field(default_factory=BackoffSignal)
 
-    def build(self, grant: Grant) -> Model:
-        """The model as a run's strategy sees it, spending that grant."""
-        attempt = self._attempt(grant)
+    def build(self, funds: Funds) -> Model:
+        """The model as a run's strategy sees it, spending those funds."""
+        attempt = self._attempt(funds)
         patience = math.inf if self.ledger.limits.deadline is not None else self.deployment.patience_seconds
         falling_back = FallingBack(attempt, self.catalog)
         retrying = Retrying(falling_back, self.clock, self.deployment, patience, self.backoff)
@@ -66,10 +66,10 @@ class ModelStack:
         limited = Limited(lengthened, self.ledger)
         return Coalesced(Journalled(limited, self.journal, self.ledger))
 
-    def _attempt(self, grant: Grant) -> Model:
+    def _attempt(self, funds: Funds) -> Model:
         """One attempt at a call, once it has a slot."""
         timed = Timed(self.adapter, self.deployment.call_timeout_seconds)
         metered = Metered(timed, self.ledger, self.journal, self.pricing, self.catalog, self.clock, self.latency)
-        funded = Funded(Paced(metered, self.pace), self.ledger, grant, self.pricing, self.clock.now)
+        funded = Funded(Paced(metered, self.pace), funds, self.pricing)
         first, most = self.deployment.first_concurrency, self.deployment.max_concurrency
         return Throttled(funded, CapacityLimiter(self.clock, first=first, most=most))

@@ -2,12 +2,16 @@
 
 Cells are written down before and after they run. Where the isolate is gone, a new one is made and the cells that ended
 well run again in it, answered from the journal; one that took its isolate with it never does.
+
+An isolate has a name, and is billed by names and days. It is booked before it is opened; what the first one costs is
+held from the beginning, so that what the root model spends until then does not leave the REPL without one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 
@@ -22,6 +26,10 @@ from .task import Task
 # A REPL stops a cell by itself; only one that it cannot stop is still there after this much more.
 _GRACE_FACTOR, _GRACE_SECONDS = 1.5, 5.0
 _MAX_STARTS = 3
+# What a Dynamic Worker costs for each day on which it is used. Source: Cloudflare's pricing page, November 2026; the
+# thousand that are free each month are the account's, and not counted here.
+SANDBOX_USD = 0.002
+_WANTED = f"a sandbox for the REPL costs {SANDBOX_USD:g}"
 _HEALTH_SECONDS = 5.0
 _TOOLS = ["llm_query", "llm_query_batched", "rlm_query", "budget"]
 
@@ -36,6 +44,45 @@ class DurableRepl:
     seconds: float
     _isolate: SandboxRepl | None = None
     _calls: CellCalls | None = field(default=None, init=False)
+    _name: str = field(default="", init=False)
+    _holds: bool = field(default=False, init=False)
+    _paid_usd: float = field(default=0.0, init=False)
+
+    async def hold(self) -> None:
+        """Holds what an isolate costs until it is opened; raises `UsageLimitExceeded`, or `RateLimited`, else.
+
+        A REPL that an earlier life of the run has begun may need none any more.
+        """
+        if not self._holds and not self.cells.cells(self.task.path):
+            await self._hold()
+
+    async def _hold(self) -> None:
+        run = self.task.run
+        await run.ledger.hold("sub" if self.task.depth else "root", SANDBOX_USD, _WANTED)
+        try:
+            await run.funds.hold(SANDBOX_USD)
+        except BaseException:
+            run.ledger.let_go(SANDBOX_USD)
+            raise
+        self._holds = True
+
+    def _let_go(self) -> None:
+        if self._holds:
+            self._holds = False
+            self.task.run.ledger.let_go(SANDBOX_USD)
+            self.task.run.funds.let_go(SANDBOX_USD)
+
+    async def _pay(self) -> None:
+        """Books today's use of the isolate, if it is not booked yet."""
+        if self.cells.is_paid(self._name):
+            return
+        if not self._holds:
+            await self._hold()
+        # From here to the end nothing is waited for: what is written down is counted, and no longer held.
+        self.cells.pay(self._name, self.task.path, SANDBOX_USD)
+        self._let_go()
+        self.task.run.ledger.pay_sandbox(SANDBOX_USD)
+        self._paid_usd += SANDBOX_USD
 
     async def run(self, number: int, code: str) -> CellOutcome:
         """What came of a cell: as it was written down, or by running it."""
@@ -48,17 +95,21 @@ class DurableRepl:
             outcome = await self._run_somewhere(number, code)
         except SandboxLost as loss:
             outcome = _lost(str(loss), self._calls)
-            await self.close()
-        return self._finish(number, outcome)
+            await self._leave()
+        cost, self._paid_usd = outcome.cost_usd + self._paid_usd, 0.0
+        return self._finish(number, replace(outcome, cost_usd=cost))
 
     async def _run_somewhere(self, number: int, code: str) -> CellOutcome:
-        """Runs a cell after all that came before it: elsewhere, where its isolate turns out to be gone already."""
-        for _ in range(_MAX_STARTS - 1):
+        """Runs a cell after all that came before it: anew, where its isolate turns out to have forgotten everything.
+
+        One whose isolate has always forgotten when it had ended is to blame for that.
+        """
+        for _ in range(_MAX_STARTS):
             try:
                 return await self._run_next(number, code)
             except SandboxForgot:
-                await self.close()
-        return await self._run_next(number, code)
+                await self._let_isolate_go()
+        raise SandboxLost("it broke the REPL that it ran in")
 
     async def _run_next(self, number: int, code: str) -> CellOutcome:
         await self._catch_up(number)
@@ -66,7 +117,16 @@ class DurableRepl:
         return await self._execute(number, code)
 
     async def close(self) -> None:
-        """Lets the isolate go."""
+        """Lets the isolate go, and what was held for it."""
+        self._let_go()
+        await self._let_isolate_go()
+
+    async def _leave(self) -> None:
+        """Lets an isolate go that is broken: the next one has another name."""
+        self._name = ""
+        await self._let_isolate_go()
+
+    async def _let_isolate_go(self) -> None:
         isolate, self._isolate = self._isolate, None
         if self._calls is not None:
             await self._calls.close()
@@ -101,10 +161,21 @@ class DurableRepl:
                     raise
                 except SandboxLost as loss:
                     self._finish(cell.number, replace(cell.outcome, lost=str(loss)))
-                    await self.close()
+                    await self._leave()
                     break
 
     async def _open(self) -> SandboxRepl:
+        """A new REPL: under the name of one that was forgotten, if its isolate is met empty."""
+        if self._name:
+            try:
+                return await self._open_named()
+            except SandboxForgot:
+                pass
+        self._name = uuid.uuid4().hex
+        return await self._open_named()
+
+    async def _open_named(self) -> SandboxRepl:
+        await self._pay()
         config = self.task.run.job.config
         setup = {
             "documents": self.task.passage.documents(),
@@ -114,7 +185,7 @@ class DurableRepl:
             "seed": f"{self.task.run.job.session_id} {self.task.path}",
         }
         session_id = self.task.run.job.session_id
-        return await self.sandbox.open(session_id, json.dumps(setup), self.seconds, self._answer)
+        return await self.sandbox.open(self._name, session_id, json.dumps(setup), self.seconds, self._answer)
 
     async def _answer(self, request: str) -> str:
         if self._calls is None:
@@ -124,6 +195,7 @@ class DurableRepl:
 
     async def _execute(self, number: int, code: str) -> CellOutcome:
         assert self._isolate is not None
+        await self._pay()  # the day may have changed
         calls = self._calls = CellCalls(self.task, self.cells, number)
         clock, limit = self.task.run.ports.clock, self.task.run.job.config.max_output_characters
         started = clock.now()
@@ -144,10 +216,7 @@ class DurableRepl:
         assert self._isolate is not None
         calls = CellCalls(self.task, self.cells, number)
         nothing = json.dumps({"cell": number, "code": "", "seconds": _HEALTH_SECONDS})
-        try:
-            text = await self._within_limit(self._isolate.run(nothing), calls)
-        except SandboxForgot:
-            raise SandboxLost("it broke the REPL that it ran in") from None
+        text = await self._within_limit(self._isolate.run(nothing), calls)
         if parse_report(text, number, self.task.run.job.config.max_output_characters).failed:
             raise SandboxLost("it broke the REPL that it ran in")
 

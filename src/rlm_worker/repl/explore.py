@@ -116,7 +116,9 @@ async def _begin(task: Task) -> Exploration:
     if preview is not None:
         read.add(*preview)
     seconds = min(config.cell_timeout_seconds, deployment.max_cell_seconds)
-    return Exploration(task, open_repl(task, seconds), facts, Transcript(opening), read)
+    repl = open_repl(task, seconds)
+    await repl.hold()
+    return Exploration(task, repl, facts, Transcript(opening), read)
 
 
 async def _turns(exploration: Exploration) -> Found:

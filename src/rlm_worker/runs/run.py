@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
-from rlm_worker.budget.funding import Grant, Unlimited
+from rlm_worker.budget.funding import Funds, Grant, Unlimited
 from rlm_worker.budget.ledger import Ledger, UsageLimits
 from rlm_worker.errors import ModelError, NotConfigured, RetryableError, UsageLimitExceeded
 from rlm_worker.journal.cells import CellTable
@@ -71,6 +71,7 @@ class Run:
     pricing: Pricing
     model: Model
     pace: RunPace
+    funds: Funds
     latency: Latency = field(default_factory=Latency)
     backoff: BackoffSignal = field(default_factory=BackoffSignal)
     warnings: list[str] = field(default_factory=list)
@@ -154,10 +155,13 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
     ledger = Ledger(_limits(job), ports.clock.now)
     for paid in ports.journal.payments():
         ledger.restore(paid.call, paid.role, _found(ports.catalog, paid.model), paid.usage, paid.at_most_usd)
+    for sandbox in ports.journal.sandboxes():
+        ledger.pay_sandbox(sandbox.cost_usd)
     pace = RunPace(Party(ports.pace, ports.rates, ports.clock, job.owner, job.session_id))
     stack = ModelStack(ports.model, ports.journal, ports.clock, ports.catalog, ports.deployment, ledger, pace)
     earlier_usd = ports.journal.cut_off_usd()
     grant = Grant(ports.accounts, job.owner, job.run_id, job.granted_usd, earlier_usd, job.started_at)
+    funds = Funds(ledger, grant, ports.clock.now)
     return Run(
         job=job,
         reader=reader,
@@ -166,8 +170,9 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
         sub=_found(ports.catalog, job.config.sub_model),
         ledger=ledger,
         pricing=stack.pricing,
-        model=stack.build(grant),
+        model=stack.build(funds),
         pace=pace,
+        funds=funds,
         latency=stack.latency,
         backoff=stack.backoff,
     )

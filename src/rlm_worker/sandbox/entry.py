@@ -23,6 +23,7 @@ class _Isolate:
     """What lives as long as the isolate; the environment is that of the request at hand."""
 
     repl: Repl | None = None
+    name: str = ""
     env: Any = None
 
 
@@ -33,18 +34,18 @@ class Default(WorkerEntrypoint):
         self.ctx = ctx
         _Isolate.env = env
 
-    async def open(self, setup: str, memory_bytes: int) -> str:
-        """Makes the REPL; a second call under the same isolate is refused, because its state would be another's."""
+    async def open(self, name: str, setup: str, memory_bytes: int) -> str:
+        """Makes the REPL of that name; an isolate that has another one knows nothing of this one, and never will."""
         if _Isolate.repl is not None:
-            raise RuntimeError("this REPL is open already")
+            raise RuntimeError(FORGOTTEN)
         _cap_memory(int(memory_bytes))
         _mute()
-        _Isolate.repl = Repl(Setup.from_json(setup), _call_host)
+        _Isolate.repl, _Isolate.name = Repl(Setup.from_json(setup), _call_host), name
         return "open"
 
-    async def run(self, request: str) -> str:
+    async def run(self, name: str, request: str) -> str:
         """Runs one cell."""
-        if _Isolate.repl is None:
+        if _Isolate.repl is None or _Isolate.name != name:
             raise RuntimeError(FORGOTTEN)
         return _Isolate.repl.run(request)
 

@@ -33,6 +33,8 @@ def as_cache_hit(result: RunResult) -> RunResult:
             "total_output_tokens": 0,
             "neurons": 0.0,
             "cost_usd": 0.0,
+            "sandboxes": 0,
+            "sandbox_cost_usd": 0.0,
             "models": [],
         }
     )

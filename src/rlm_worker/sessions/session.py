@@ -28,7 +28,7 @@ from .contexts import JobContext
 from .lives import AskingModel, Lives
 from .record import SessionRecord
 from .results import CachedResult, as_cache_hit, cancelled, failed, metrics_point, result_key, worth_keeping
-from .trajectory import TrajectoryForm, attempt_row, call_rows, written
+from .trajectory import TrajectoryForm, attempt_row, call_rows, sandbox_row, written
 
 RESULT_TTL_SECONDS = 3_600
 WATCH_SECONDS = 20.0
@@ -160,7 +160,8 @@ class Session:
         job = self._record.required_job()
         rows = call_rows(self._journal.calls(), job.query, self._context.reader(job))
         attempts = (attempt_row(attempt) for attempt in self._journal.failed_attempts())
-        async for text in written(form, job.session_id, rows, attempts):
+        sandboxes = (sandbox_row(sandbox) for sandbox in self._journal.sandboxes())
+        async for text in written(form, job.session_id, rows, attempts, sandboxes):
             yield text
 
     async def follow(self, after: int) -> AsyncIterator[tuple[int, str, str]]:

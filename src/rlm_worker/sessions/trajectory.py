@@ -8,44 +8,63 @@ from typing import Literal
 
 from rlm_worker.errors import NotFound
 from rlm_worker.messages import Message
-from rlm_worker.ports import CallRecord, FailedAttempt
+from rlm_worker.ports import CallRecord, FailedAttempt, SandboxPayment
 from rlm_worker.strategies.prompts import map_messages
 from rlm_worker.text.context import ContextReader, read_chunk
 from rlm_worker.wire.base import timestamp
-from rlm_worker.wire.results import PromptMessage, TrajectoryAttempt, TrajectoryCall
+from rlm_worker.wire.results import PromptMessage, TrajectoryAttempt, TrajectoryCall, TrajectorySandbox
 
 # One object with everything in it, or a line for each row.
 TrajectoryForm = Literal["json", "lines"]
+_Row = TrajectoryCall | TrajectoryAttempt | TrajectorySandbox
 
 
 async def written(
-    form: TrajectoryForm, session_id: str, calls: AsyncIterator[TrajectoryCall], attempts: Iterable[TrajectoryAttempt]
+    form: TrajectoryForm,
+    session_id: str,
+    calls: AsyncIterator[TrajectoryCall],
+    attempts: Iterable[TrajectoryAttempt],
+    sandboxes: Iterable[TrajectorySandbox],
 ) -> AsyncIterator[str]:
     """A trajectory as text, in pieces of a row each: a `Trajectory`, or lines that say of which `type` they are."""
-    pieces = _object(session_id, calls, attempts) if form == "json" else _lines(calls, attempts)
+    whole = form == "json"
+    pieces = _object(session_id, calls, attempts, sandboxes) if whole else _lines(calls, attempts, sandboxes)
     async for text in pieces:
         yield text
 
 
 async def _object(
-    session_id: str, calls: AsyncIterator[TrajectoryCall], attempts: Iterable[TrajectoryAttempt]
+    session_id: str,
+    calls: AsyncIterator[TrajectoryCall],
+    attempts: Iterable[TrajectoryAttempt],
+    sandboxes: Iterable[TrajectorySandbox],
 ) -> AsyncIterator[str]:
     yield f'{{"sessionId": {json.dumps(session_id)}, "calls": ['
     comma = ""
     async for call in calls:
         yield comma + call.model_dump_json(by_alias=True)
         comma = ", "
-    yield '], "failedAttempts": [' + ", ".join(attempt.model_dump_json(by_alias=True) for attempt in attempts) + "]}"
+    yield f'], "failedAttempts": [{_joined(attempts)}], "sandboxes": [{_joined(sandboxes)}]}}'
 
 
-async def _lines(calls: AsyncIterator[TrajectoryCall], attempts: Iterable[TrajectoryAttempt]) -> AsyncIterator[str]:
+def _joined(rows: Iterable[_Row]) -> str:
+    return ", ".join(row.model_dump_json(by_alias=True) for row in rows)
+
+
+async def _lines(
+    calls: AsyncIterator[TrajectoryCall],
+    attempts: Iterable[TrajectoryAttempt],
+    sandboxes: Iterable[TrajectorySandbox],
+) -> AsyncIterator[str]:
     async for call in calls:
         yield _line("call", call)
     for attempt in attempts:
         yield _line("failedAttempt", attempt)
+    for sandbox in sandboxes:
+        yield _line("sandbox", sandbox)
 
 
-def _line(kind: str, row: TrajectoryCall | TrajectoryAttempt) -> str:
+def _line(kind: str, row: _Row) -> str:
     return f'{{"type":"{kind}",{row.model_dump_json(by_alias=True)[1:]}\n'
 
 
@@ -81,6 +100,13 @@ def attempt_row(attempt: FailedAttempt) -> TrajectoryAttempt:
         output_tokens=attempt.usage.output_tokens,
         estimated=attempt.usage.estimated,
         cost_usd=round(attempt.cost_usd, 10),
+    )
+
+
+def sandbox_row(sandbox: SandboxPayment) -> TrajectorySandbox:
+    """A day of a REPL's sandbox."""
+    return TrajectorySandbox(
+        parent=sandbox.path or None, opened_at=timestamp(sandbox.opened_at), cost_usd=round(sandbox.cost_usd, 10)
     )
 
 

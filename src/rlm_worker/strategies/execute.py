@@ -83,6 +83,8 @@ def _result(run: Run, strategy: str, outcome: Outcome | None) -> RunResult:
         neurons=round(usage.neurons, 6),
         cost_usd=round(usage.cost_usd, 10),
         estimated=usage.estimated,
+        sandboxes=usage.sandboxes,
+        sandbox_cost_usd=round(usage.sandbox_usd, 10),
         duration_ms=round((run.ports.clock.now() - run.job.started_at) * 1000),
         session_id=run.job.session_id,
         strategy=strategy,

@@ -61,7 +61,7 @@ class RunResult(Wire):
     """The result of a run; tokens are what the models reported, cost follows from them and the catalogue's prices.
 
     `incomplete`: some calls failed for passing reasons, so that the same request asked again may bring more; it reads
-    only what is missing.
+    only what is missing. `costUsd` is everything: that of `models`, and `sandboxCostUsd` for the `sandboxes` of REPLs.
     """
 
     success: bool
@@ -74,6 +74,8 @@ class RunResult(Wire):
     neurons: float = 0.0
     cost_usd: float = 0.0
     estimated: bool = False
+    sandboxes: int = 0
+    sandbox_cost_usd: float = 0.0
     duration_ms: int = 0
     cache_hit: bool = False
     session_id: str = ""
@@ -211,6 +213,14 @@ class TrajectoryAttempt(Answer):
     cost_usd: float
 
 
+class TrajectorySandbox(Answer):
+    """A sandbox on one day, which is what is billed; `parent` names a child run's REPL, and the run's own is null."""
+
+    parent: str | None
+    opened_at: str
+    cost_usd: float
+
+
 class _CallLine(TrajectoryCall):
     type: Literal["call"]
 
@@ -219,16 +229,21 @@ class _AttemptLine(TrajectoryAttempt):
     type: Literal["failedAttempt"]
 
 
-class TrajectoryLine(RootModel[_CallLine | _AttemptLine]):
+class _SandboxLine(TrajectorySandbox):
+    type: Literal["sandbox"]
+
+
+class TrajectoryLine(RootModel[_CallLine | _AttemptLine | _SandboxLine]):
     """One line of a trajectory that is asked for in lines: a row, and of which `type` it is."""
 
 
 class Trajectory(Answer):
     """Every model call of a session, in the order in which they were finished, and what was paid in vain beside them.
 
-    Their costs add up to the result's `costUsd`.
+    Their costs, with those of the sandboxes, add up to the result's `costUsd`.
     """
 
     session_id: str
     calls: list[TrajectoryCall]
     failed_attempts: list[TrajectoryAttempt] = Field(default_factory=list)
+    sandboxes: list[TrajectorySandbox] = Field(default_factory=list)
