@@ -156,7 +156,7 @@ class SessionJournal:
 
     def sandboxes(self) -> list[SandboxPayment]:
         """Each day of each sandbox that was paid, in their order."""
-        rows = self._read("SELECT path, opened_at, cost_usd FROM sandboxes ORDER BY opened_at, rowid")
+        rows = self._read("SELECT path, opened_at, cost_usd FROM sandboxes ORDER BY opened_at, path, name")
         return [SandboxPayment(str(path), float(at or 0), float(cost or 0)) for path, at, cost in rows]
 
     def cut_off_usd(self) -> float:
