@@ -16,6 +16,7 @@ RLMError
 │   └── BindingMissing              the deployment lacks an optional part
 ├── NotConfigured               the deployment lacks something that ops must set
 ├── StorageUnavailable          R2 or the Durable Object failed
+│   └── InvocationSpent         this event may ask nothing more of the platform; the next one may
 ├── Overloaded                  the isolate holds as much as it can: asked later, it may not
 ├── AnswerTooLarge              … because it had no room for what was asked: so it will again
 ├── UsageLimitExceeded          a limit of the run was reached
@@ -184,6 +185,10 @@ class StorageUnavailable(RLMError):
 
     type = "storage_unavailable"
     status = 503
+
+
+class InvocationSpent(StorageUnavailable):
+    """The event at hand has made all the subrequests that the platform grants it; the next one has its own."""
 
 
 class Overloaded(RLMError):

@@ -1,4 +1,4 @@
-"""128 MB: whatever is sent, asked or read at once, the isolate holds less."""
+"""128 MB: whatever is sent, asked or read at once, the isolate holds less by the gauge."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 
 from rlm_client import Document, RLMClient
 from scripts.local.runtime.dev_process import DevProcess
+from scripts.local.runtime.gauge import MEMORY_LIMIT_MB, gauge
 from scripts.local.scripted.model import ScriptedModel
 from tests.worker.test_repl import cell, plays
 from tests.worker.texts import NOISE, haystack, needle, unheard
@@ -22,9 +23,6 @@ from tests.worker.texts import NOISE, haystack, needle, unheard
 pytestmark = pytest.mark.worker
 
 MIB = 1 << 20
-FRONT = Path(__file__).with_name("measured_entry.py")
-# What lives on JavaScript's heap beside it: 9 MB when idle, and what a part of an upload or a reply takes.
-MEMORY_LIMIT_MB, JAVASCRIPT_MB = 128, 18
 BODY_BYTES = 16 * MIB
 NAMED_DOCUMENTS = 100_000
 TRAJECTORY_BYTES = 36_000_000
@@ -38,7 +36,7 @@ def fresh(
     started: list[DevProcess] = []
 
     def start() -> DevProcess:
-        started.append(DevProcess(tmp_path_factory.mktemp("memory"), ai=scripted_server.url, front=FRONT).start())
+        started.append(DevProcess(tmp_path_factory.mktemp("memory"), ai=scripted_server.url).start())
         return started[-1]
 
     yield start
@@ -59,12 +57,12 @@ def roomless(scripted_server: ScriptedModel, tmp_path_factory: pytest.TempPathFa
 @contextmanager
 def within_limit(process: DevProcess, case: str) -> Iterator[None]:
     """Holds what happens meanwhile below the platform's limit, and says how much it was."""
-    began = time.monotonic()
-    yield
-    seconds = time.monotonic() - began
-    peak_mb = int(httpx.get(f"{process.url}/wasm", timeout=60).text) / 1_000_000
-    print(f"{case}: {peak_mb:.0f} MB of WebAssembly memory at most, {seconds:.1f} s")
-    assert peak_mb < MEMORY_LIMIT_MB - JAVASCRIPT_MB
+    with gauge(process) as memory:
+        began = time.monotonic()
+        yield
+        seconds = time.monotonic() - began
+    print(f"{case}: {memory.peak} at most, {seconds:.1f} s")
+    assert memory.peak_mb < MEMORY_LIMIT_MB
 
 
 def body_of(size: int, *, key: str = "memory", **more: object) -> bytes:

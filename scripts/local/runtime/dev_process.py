@@ -20,7 +20,7 @@ import httpx
 from scripts.local.errors import LocalError
 from scripts.local.paths import LocalPaths, local_paths
 from scripts.local.processes import end_group, signal_group, start_group
-from scripts.local.runtime.run_config import FRONT_VARIABLE
+from scripts.local.runtime.run_config import FRONT_VARIABLE, INSPECTOR_VARIABLE
 
 _READY_SECONDS = 120.0
 _POLL_SECONDS = 0.02
@@ -38,13 +38,17 @@ class DevProcess:
         port: int = 0,
         paths: LocalPaths | None = None,
         front: Path | None = None,
+        inspector: bool = True,
     ) -> None:
         self.state = state
         self.log_file = state / "dev.log"
         self._ai = ai
         self._variables = dict(variables or {})
         self._port = port
-        self._front = {FRONT_VARIABLE: str(front)} if front else {}
+        self._switches = {
+            **({FRONT_VARIABLE: str(front)} if front else {}),
+            **({INSPECTOR_VARIABLE: "1"} if inspector else {}),
+        }
         self._paths = paths or local_paths()
         self._process: subprocess.Popen[bytes] | None = None
         self._url = ""
@@ -70,7 +74,7 @@ class DevProcess:
         self.state.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
             self._process = start_group(
-                self._command(), log, env={"PYTHONPATH": self._paths.python_path, **self._front}
+                self._command(), log, env={"PYTHONPATH": self._paths.python_path, **self._switches}
             )
         try:
             self._url = self._wait_until_ready(self._process)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.local.paths import LocalPaths
+from scripts.local.platform.switches import STRICT_VARIABLE
 from scripts.local.runtime.worker_modules import entry_file, worker_modules
 from scripts.local.setup.components import node_environment, uses_official_bundle
 from scripts.local.setup.snapshot import BASELINE_FLAG, SNAPSHOT_NAME
@@ -18,6 +19,8 @@ from scripts.local.setup.snapshot import BASELINE_FLAG, SNAPSHOT_NAME
 _LOCAL_FLAGS = ("python_workers_development", "experimental", BASELINE_FLAG)
 # A module that tests put before the Worker's own entry: it imports that and may change what it is given.
 FRONT_VARIABLE = "RLM_FRONT_MODULE"
+# "1": workerd lets its isolates be inspected, at a port of this machine that it chooses.
+INSPECTOR_VARIABLE = "RLM_INSPECTOR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ def write_run_config(
         "name": deployed["name"],
         "main": Path(front).name if front else main.name,
         "front": front,
+        "platform": None if variables.get(STRICT_VARIABLE) == "0" else str(paths.platform),
         "source": str(main.parent),
         "modules": worker_modules(main),
         "wranglerToml": str(paths.root / "wrangler.toml"),
@@ -54,6 +58,7 @@ def write_run_config(
         "cache": str(paths.own / "cache"),
         "state": str(state),
         "port": port,
+        "inspector": os.environ.get(INSPECTOR_VARIABLE) == "1",
         "upstreams": upstreams.as_json() if upstreams else None,
         "vars": {**_local_variables(paths), **variables},
     }

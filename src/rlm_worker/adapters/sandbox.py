@@ -22,7 +22,7 @@ from rlm_worker.errors import SandboxForgot, SandboxLost, StorageUnavailable
 from rlm_worker.ports import SandboxRepl
 from rlm_worker.sandbox import FORGOTTEN
 
-from .bindings import binding, variable
+from .bindings import binding, look_for_end, variable
 
 # Room for the REPL and a few megabytes of text, and well below the 128 MB that an isolate may have.
 _MEMORY_BYTES = 96 * 1024 * 1024
@@ -122,6 +122,7 @@ class _Isolate:
         try:
             return await getattr(self._entrypoint, method)(*arguments)
         except (JsException, OSError) as error:
+            look_for_end(error)
             if FORGOTTEN in str(error):
                 raise SandboxForgot("the platform restarted it") from None
             raise SandboxLost(_loss_reason(str(error))) from None

@@ -22,7 +22,7 @@ from rlm_worker.errors import InputTooLarge, ModelError, RetryableError, Termina
 from rlm_worker.messages import CallUsage, ModelReply, ModelRequest, OutputExhausted, UnusableReply
 from rlm_worker.ports import DeltaSink
 
-from .bindings import binding, first_line
+from .bindings import binding, first_line, look_for_end
 
 _CODE = re.compile(r"\b(\d{4}):\s*(.*)", re.DOTALL)
 _RETRY_AFTER = re.compile(r"retry[- ]after:?\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
@@ -52,6 +52,7 @@ class WorkersAI:
                 return await _streamed(answer, request, deltas)
             return _reply(_as_python(answer), request)
         except (JsException, OSError) as error:
+            look_for_end(error)
             raise as_model_error(str(error)) from None
         except asyncio.CancelledError:
             abort.abort()  # nobody waits for the answer any more: the model need not write it

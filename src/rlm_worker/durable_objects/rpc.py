@@ -15,7 +15,7 @@ from typing import Any
 
 from pyodide.ffi import JsException
 
-from rlm_worker.adapters.bindings import binding, first_line
+from rlm_worker.adapters.bindings import binding, first_line, look_for_end
 from rlm_worker.errors import AnswerTooLarge, RLMError, StorageUnavailable
 from rlm_worker.wire.results import ErrorBody
 
@@ -66,6 +66,7 @@ class Stubs:
                 answer = await getattr(namespace.getByName(name), method)(*arguments)
                 return _opened(answer) if isinstance(answer, str) else getattr(answer, "_binding", answer)
             except (JsException, OSError, ValueError) as error:
+                look_for_end(error)
                 message = first_line(error)
                 if no_room := _NO_ROOM.search(str(error)):  # in a defect of Python's that is the last line
                     raise AnswerTooLarge(f"{self._what} had no room for this ({no_room[0]}): {message}") from None

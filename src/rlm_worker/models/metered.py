@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from rlm_worker.budget.ledger import Ledger, Reservation
-from rlm_worker.errors import ModelError, RetryableError, TerminalError
+from rlm_worker.errors import InvocationSpent, ModelError, RetryableError, TerminalError
 from rlm_worker.messages import CallUsage, ModelReply, ModelRequest, OutputExhausted, UnusableReply
 from rlm_worker.ports import CallRecord, Clock, DeltaSink, FailedAttempt, Journal, Model
 
@@ -95,7 +95,9 @@ class Metered:
             return error.usage or self.pricing.estimated_usage(request, error.text)
         if isinstance(error, OutputExhausted):
             return error.usage or self.pricing.usage_under_way(request)
-        if isinstance(error, TerminalError) or (isinstance(error, RetryableError) and error.code in NO_CAPACITY):
+        if isinstance(error, TerminalError | InvocationSpent) or (
+            isinstance(error, RetryableError) and error.code in NO_CAPACITY
+        ):
             return None
         given_up = isinstance(error, asyncio.CancelledError)
         if given_up or (isinstance(error, ModelError) and error.code in _GIVEN_UP):

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from rlm_worker.errors import InvalidRequest, ModelError, RLMError, UsageLimitExceeded
+from rlm_worker.errors import InvalidRequest, InvocationSpent, ModelError, RLMError, UsageLimitExceeded
 from rlm_worker.journal.cells import CellTable
 from rlm_worker.messages import ModelReply, ModelRequest, ModelSpec
 from rlm_worker.ports import Interval
@@ -105,6 +105,7 @@ class CellCalls:
     limits: list[Limit] = field(default_factory=list)
     cost_usd: float = 0.0
     waited_seconds: float = 0.0
+    spent: InvocationSpent | None = None
     _under_way: set[asyncio.Task[dict[str, object]]] = field(default_factory=set)
     _under_way_characters: int = 0
     _waiting: int = 0
@@ -142,6 +143,9 @@ class CellCalls:
             answer = await work
         except asyncio.CancelledError:
             answer = _error("the cell has ended")
+        except InvocationSpent as spent:  # the cell ends, and is run again in the next one
+            self.spent = spent
+            return json.dumps({**_error(str(spent)), "over": True})
         except RLMError as error:
             answer = _error(str(error))
         finally:
@@ -340,6 +344,8 @@ class CellCalls:
                 found = await self._explored(child, work)
         except UsageLimitExceeded as limit:
             return Answer(error=str(limit), limits=((limit.limit, limit.allowed, limit.used),))
+        except InvocationSpent:
+            raise
         except RLMError as error:
             return Answer(error=str(error))
         return Answer(whole_text(found.as_text()), read=found.read)

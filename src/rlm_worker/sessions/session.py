@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from rlm_worker.budget.funding import RunAccount
-from rlm_worker.errors import Cancelled, Conflict, NotFound, RLMError, RunAbandoned, StorageUnavailable
+from rlm_worker.errors import Cancelled, Conflict, InvocationSpent, NotFound, RLMError, RunAbandoned, StorageUnavailable
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.log import log_failure
 from rlm_worker.ports import Alarm, ContextStore, Eraser, Metrics
@@ -281,15 +281,25 @@ class Session:
     async def _run(self, job: Job) -> None:
         if self._journal.last_event("answer"):  # an earlier life was cut off in the middle of its answer
             self._journal.emit("answer", AnswerEvent(delta="", restart=True).to_wire())
-        await self._finish(job, await self._result_of(job))
+        try:
+            result = await self._result_of(job)
+        except InvocationSpent:
+            await self._alarm.set(self._now())  # which is an invocation of its own: the run goes on there
+            return
+        await self._finish(job, result)
 
     async def _result_of(self, job: Job) -> RunResult:
-        """What comes of the run; whatever goes wrong is in the result, so that those who wait hear of it."""
+        """What comes of the run; whatever goes wrong is in the result, so that those who wait hear of it.
+
+        Raises `InvocationSpent` where the run has to go on in another invocation.
+        """
         ports = replace(self._ports, model=AskingModel(self._ports.model, self._lives))
         try:
             if deaths := self._lives.begin():
                 return self._failed(job, RunAbandoned(f"given up: its host has ended {deaths} times at the same point"))
             return await execute(job, self._context.reader(job), ports)
+        except InvocationSpent:
+            raise
         except RLMError as error:
             return self._failed(job, error)
         except Exception as error:  # noqa: BLE001 - a defect of ours, as the log says
@@ -384,10 +394,10 @@ class Session:
         await self._stay()
 
     async def _stay(self) -> None:
-        try:
-            async with asyncio.timeout(_ALARM_SECONDS):
-                await self._finished.wait()
-        except TimeoutError:
+        """Waits for the run to end, or for its invocation to be spent."""
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=_ALARM_SECONDS)
+        if self.running:
             await self._alarm.set(self._now() + 1)
 
     def _fresh_result(self) -> RunResult | None:

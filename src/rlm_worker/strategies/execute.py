@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlm_worker.errors import ContextTooLarge, InputTooLarge, RateLimited, RLMError
+from rlm_worker.errors import ContextTooLarge, InputTooLarge, InvocationSpent, RateLimited, RLMError
 from rlm_worker.repl.explore import run_repl
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import Outcome, Run, RunPorts, start_run
@@ -14,11 +14,16 @@ from .map_reduce import run_map_reduce
 
 
 async def execute(job: Job, reader: ContextReader, ports: RunPorts) -> RunResult:
-    """Runs a job to its end; what goes wrong is in the result, with what was paid until then."""
+    """Runs a job to its end; what goes wrong is in the result, with what was paid until then.
+
+    Raises `InvocationSpent` where it has to go on in another invocation.
+    """
     run = start_run(job, reader, ports)
     strategy = await _strategy(run)
     try:
         outcome = await _outcome(run, strategy)
+    except InvocationSpent:
+        raise
     except RLMError as error:
         return _result(run, strategy, None).model_copy(update={"success": False, "error": ErrorBody.of(error)})
     return _result(run, strategy, outcome)
