@@ -106,13 +106,16 @@ def are_lines(headers: Mapping[str, str]) -> bool:
 
 async def read_body(request: HttpRequest, limit: int, idle_seconds: float = 30.0) -> Bytes:
     """The whole body, held once; raises `PayloadTooLarge` as soon as it passes `limit` bytes, whatever it announced."""
-    if announced_bytes(request.headers, 0) > limit:
+    announced = announced_bytes(request.headers, 0)
+    if announced > limit:
         raise PayloadTooLarge(limit, "bytes", _ADVICE)
-    body = bytearray()
+    body, filled = bytearray(announced), 0  # one that grows is moved again and again, and held twice meanwhile
     async for part in in_time(request.body, idle_seconds):
-        if len(body) + len(part) > limit:
+        if filled + len(part) > limit:
             raise PayloadTooLarge(limit, "bytes", _ADVICE)
-        body += part
+        body[filled : filled + len(part)] = part
+        filled += len(part)
+    del body[filled:]
     return body
 
 

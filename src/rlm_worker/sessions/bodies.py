@@ -97,7 +97,7 @@ def _context_range(body: Bytes) -> tuple[int, int]:
 def _texts(body: Bytes, start: int, end: int) -> SentTexts | None:
     """The texts of a context; None where it is null. Raises `InvalidRequest` for what is none."""
     texts = SentTexts(body)
-    if start == end or body[start:end] == b"null":
+    if start == end or body.startswith(b"null", start, end):
         return None
     if body[start] == _QUOTE:
         texts.add(None, start, end)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import itertools
 import json
 from array import array
 from bisect import bisect_right
@@ -11,7 +12,8 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, overload
 
-from rlm_worker.errors import InvalidRequest, StorageUnavailable
+from rlm_worker.errors import InvalidRequest, MalformedBody, StorageUnavailable
+from rlm_worker.json_scan import item_ranges, member_ranges
 from rlm_worker.messages import Span
 from rlm_worker.ports import ContextStore
 
@@ -123,17 +125,35 @@ class ContextManifest:
         return hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()
 
     def to_json(self) -> str:
-        rows = ", ".join(json.dumps(row, ensure_ascii=False) for row in self.documents.rows())
+        # In groups: a string for each row of 100,000 would take several times what they say.
+        rest, groups = self.documents.rows(), []
+        while group := list(itertools.islice(rest, 1_000)):
+            groups.append(json.dumps(group, ensure_ascii=False)[1:-1])
+        rows = ", ".join(groups)
         stored = "" if self.stored_at is None else f', "storedAt": {json.dumps(self.stored_at)}'
         return f'{{"sha256": {json.dumps(self.sha256)}, "documents": [{rows}]{stored}}}'
 
     @classmethod
     def from_json(cls, text: str) -> ContextManifest:
-        parsed = json.loads(text)
-        documents = Documents()
-        for row in parsed["documents"]:
-            documents.append(*row)
-        return cls(documents, parsed["sha256"], parsed.get("storedAt"))
+        """The table that `to_json` wrote; raises `ValueError`, `KeyError` or `TypeError` for what is none."""
+        try:
+            return cls._read(text)
+        except MalformedBody as error:
+            raise ValueError(f"it is no table of documents: {error}") from None
+
+    @classmethod
+    def _read(cls, text: str) -> ContextManifest:
+        # Row by row: 100,000 of them as lists would take several times what they say.
+        body, documents = text.encode(), Documents()
+        members = {json.loads(key): place for key, *place in member_ranges(body, 0, len(body))}
+        for start, end in item_ranges(body, *members["documents"]):
+            documents.append(*json.loads(body[start:end]))
+        sha256, stored_at = (
+            json.loads(body[slice(*members[name])]) if name in members else None for name in ("sha256", "storedAt")
+        )
+        if not isinstance(sha256, str):
+            raise KeyError("sha256")
+        return cls(documents, sha256, stored_at)
 
 
 class ContextReader(Protocol):
