@@ -93,7 +93,7 @@ def test_admin_is_no_ones(deployed: DevProcess, keys: Keys) -> None:
 
 def test_admin_needs_configuration(start_worker: StartWorker) -> None:
     worker = start_worker(vars={"RLM_LOCAL": ""})
-    answer = httpx.get(f"{worker.url}/admin/keys", headers={"authorization": "Bearer "})
+    answer = httpx.get(f"{worker.url}/admin/keys", headers={"authorization": "Bearer guess"})
     assert (answer.status_code, answer.json()["error"]["type"]) == (503, "not_configured")
 
 
@@ -155,7 +155,7 @@ def test_deployment_cap_is_exact(start_worker: StartWorker, scripted: ScriptedMo
     assert 0.003 < spent <= 0.006
     assert keys.spent("gil") > 0 < keys.spent("hal")
     assert listing["deployment"]["spentTodayUsd"] == pytest.approx(spent, abs=1e-8)
-    assert "deployment" in answers[-1].json()["error"]["message"]
+    assert "DEPLOYMENT_DAILY_USD" in answers[-1].json()["error"]["message"]
 
 
 def test_unread_list_is_unavailable(deployed: DevProcess, keys: Keys) -> None:
