@@ -82,6 +82,8 @@ def test_dry_run_needs_no_account(tmp_path: Path) -> None:
     assert "Workers Paid" in shown
     assert "$5.00 a month" in shown
     assert "│" not in shown
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert not [line for line in shown.splitlines() if "upload" not in line and line not in readme]
     for name in ("rlm-contexts", "rlm-batch-dlq", "rlm-worker-rlm-cache", "RLM_ADMIN_KEYS"):
         assert re.search(rf"^  make .*{name}", shown, re.MULTILINE), name
 

@@ -127,9 +127,7 @@ def test_revocation_takes_effect(keys: Keys) -> None:
     key = keys.add("eve")
     assert eventually(lambda: keys.ask(key).status_code == 200, 20)
     keys.revoke(key)
-    revoked = time.monotonic()
     assert eventually(lambda: keys.ask(key).status_code in {401, 503}, CACHING_SECONDS + 10)
-    assert time.monotonic() - revoked <= CACHING_SECONDS + 10
 
 
 def test_own_budget_is_exact(keys: Keys, scripted: ScriptedModel) -> None:
