@@ -7,9 +7,10 @@ local `scripts/dev` it shows that the checklist itself works.
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -52,7 +53,7 @@ class Checklist:
     url: str
     key: str | None
     client: RLMClient
-    seed: int = field(default_factory=lambda: random.randrange(1 << 30))
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(random.randrange(1 << 30)))
 
     def checks(self) -> Sequence[tuple[str, Callable[[], Finding]]]:
         """In the order in which they build on each other."""
@@ -119,10 +120,10 @@ class Checklist:
         return self._ask(part, text, strategy="map_reduce", chunk_size=_CHUNK_CHARACTERS, max_sub_calls=2 * count)
 
     def _text(self, characters: int) -> str:
-        self.seed += 1
-        source = random.Random(self.seed)
+        number = next(self.numbers)
+        source = random.Random(number)
         words = [source.choice(_WORDS) for _ in range(characters // 4)]
-        return (f"Note {self.seed}. " + " ".join(words))[:characters]
+        return (f"Note {number}. " + " ".join(words))[:characters]
 
 
 def smoke(url: str | None, key: str | None, *, yes: bool, log: Path | None = None) -> int:
