@@ -214,6 +214,15 @@ def test_several_accounts_must_be_told_apart(cloud: CloudflareStandIn, tmp_path:
     assert "Another" in done.stderr
 
 
+def test_named_account_needs_no_list(cloud: CloudflareStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that belongs to one account may not list accounts."""
+    monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", ACCOUNT)
+    cloud.refuse = [("GET", "accounts$", Refused(403, 9109, "Unauthorized to access requested resource"))]
+    with CloudflareAPI(TOKEN, cloud.url) as api:
+        assert api.choose_account().id == ACCOUNT
+        assert api.buckets() == []
+
+
 def test_staging_shares_nothing() -> None:
     for part in ("buckets", "queues", "datasets"):
         assert not set(getattr(NEEDS, part)) & set(getattr(STAGING, part)), part
