@@ -45,7 +45,7 @@ class CloudflareAPI:
     def choose_account(self) -> Account:
         """The account of CLOUDFLARE_ACCOUNT_ID, or the only one that the token sees."""
         wanted = os.environ.get("CLOUDFLARE_ACCOUNT_ID", "")
-        known = [Account(str(one["id"]), str(one["name"])) for one in self._numbered("/accounts")]
+        known = self._accounts(may_fail=bool(wanted))
         if wanted:
             self.account = next((one for one in known if one.id == wanted), Account(wanted, "of CLOUDFLARE_ACCOUNT_ID"))
         elif len(known) == 1:
@@ -54,6 +54,15 @@ class CloudflareAPI:
             names = ", ".join(f"{one.name} ({one.id})" for one in known) or "none"
             raise LocalError(f"the token sees {len(known)} accounts: {names}", hint="set CLOUDFLARE_ACCOUNT_ID to one")
         return self.account
+
+    def _accounts(self, *, may_fail: bool) -> list[Account]:
+        """Those that the token sees; one that belongs to an account may see none."""
+        try:
+            return [Account(str(one["id"]), str(one["name"])) for one in self._numbered("/accounts")]
+        except CloudflareError:
+            if may_fail:
+                return []
+            raise
 
     def subdomain(self) -> str:
         """The account's part of workers.dev; empty where it has none."""

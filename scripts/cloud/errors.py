@@ -79,7 +79,7 @@ ADVICE = (
         r"migration",
     ),
     Advice(
-        11003,
+        0,
         "the account may have no more queues",
         "delete one that is not used: dashboard, Queues",
         r"queue limit",

@@ -7,17 +7,18 @@ local `scripts/dev` it shows that the checklist itself works.
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import click
 import httpx
 
-from rlm_client import RLMClient, RLMConfig, RLMError, RLMResult, TrajectoryCall
+from rlm_client import IterationEvent, RLMClient, RLMConfig, RLMError, RLMResult, TrajectoryCall
 from scripts.cloud.refusals import counted_refusals
 from scripts.local.errors import LocalError
 from scripts.local.processes import say
@@ -28,9 +29,9 @@ _RUNS, _CHUNKS = 2, 100
 _CHUNK_CHARACTERS = 2_000
 _BODY_CHARACTERS = 4 * 1024 * 1024
 _REASONING_MODEL, _REASONING_TOKENS = "gpt-oss-20b", 512
-_LONG_RUN_USD = 0.5
-# What each part costs at the published prices, roughly, and never more than its `max_cost_usd`.
-_ESTIMATES = {"24 calls": 0.01, "REPL": 0.02, "4 MiB": 0.05, "100 chunks": 0.12, "reasoning": 0.001}
+# What each part costs at the published prices, roughly; and what none of its runs may pass.
+_ESTIMATES_USD = {"calls": 0.01, "repl": 0.02, "body": 0.05, "long": 0.12, "reasoning": 0.001}
+_MAX_USD = {"calls": 0.1, "repl": 0.1, "body": 0.2, "long": 0.5, "reasoning": 0.05}
 _WORDS = ("river", "stone", "lantern", "harbour", "meadow", "copper", "winter", "signal", "garden", "letter")
 
 
@@ -52,7 +53,7 @@ class Checklist:
     url: str
     key: str | None
     client: RLMClient
-    seed: int = field(default_factory=lambda: random.randrange(1 << 30))
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(random.randrange(1 << 30)))
 
     def checks(self) -> Sequence[tuple[str, Callable[[], Finding]]]:
         """In the order in which they build on each other."""
@@ -79,24 +80,25 @@ class Checklist:
 
     def parallel_calls(self) -> Finding:
         """One object sends them all: a run of as many chunks."""
-        result = self._ask_in_chunks(_PARALLEL_CALLS, max_cost_usd=0.1)
+        result = self._ask_in_chunks("calls", _PARALLEL_CALLS)
         calls = self.client.trajectory(result.session_id or "").calls
         return _whole(result, f"{result.sub_calls} sub-calls, {_most_at_once(calls)} at once")
 
     def repl(self) -> Finding:
-        result = self._ask(self._text(3_000), strategy="repl", max_iterations=4, max_cost_usd=0.1)
-        return _answered(result, f"{result.iterations} turns")
+        result = self._ask("repl", self._text(3_000), strategy="repl", max_iterations=4)
+        with self.client.events(result.session_id or "") as events:
+            cells = sum(isinstance(event, IterationEvent) and bool(event.code) for event in events)
+        ran = _answered(result, f"{result.iterations} turns, {cells} cells run")
+        return replace(ran, good=ran.good and cells > 0)
 
     def large_body(self) -> Finding:
         """An emoji makes a text of four bytes a character in Python's memory."""
-        result = self._ask("🙂" + self._text(_BODY_CHARACTERS), max_sub_calls=4, max_cost_usd=0.2)
+        result = self._ask("body", "🙂" + self._text(_BODY_CHARACTERS), max_sub_calls=4)
         return _answered(result, f"{result.sub_calls} sub-calls, coverage {result.coverage or 0:.0%}")
 
     def long_runs(self) -> Finding:
         with ThreadPoolExecutor(_RUNS) as threads:
-            results = list(
-                threads.map(lambda _: self._ask_in_chunks(_CHUNKS, max_cost_usd=_LONG_RUN_USD), range(_RUNS))
-            )
+            results = list(threads.map(lambda _: self._ask_in_chunks("long", _CHUNKS), range(_RUNS)))
         read = ", ".join(f"{result.sub_calls} sub-calls, coverage {result.coverage or 0:.0%}" for result in results)
         vain = sum(len(self.client.trajectory(result.session_id or "").failed_attempts) for result in results)
         good = all(result.success and (result.coverage or 0) >= 1.0 for result in results)
@@ -104,34 +106,32 @@ class Checklist:
         return Finding("", good, seen, sum(result.cost_usd for result in results))
 
     def reasoning(self) -> Finding:
-        result = self._ask(
-            self._text(1_000), root_model=_REASONING_MODEL, max_output_tokens=_REASONING_TOKENS, max_cost_usd=0.05
-        )
+        config = {"root_model": _REASONING_MODEL, "max_output_tokens": _REASONING_TOKENS}
+        result = self._ask("reasoning", self._text(1_000), **config)
         return _answered(result, f"{result.total_output_tokens} tokens out{', cut' if result.truncated else ''}")
 
-    def _ask(self, text: str, **config: object) -> RLMResult:
-        return self.client.run(
-            text, "Which places are named?", RLMConfig.model_validate({"use_cache": False, **config})
-        )
+    def _ask(self, part: str, text: str, **config: object) -> RLMResult:
+        whole = {"use_cache": False, "max_cost_usd": _MAX_USD[part], **config}
+        return self.client.run(text, "Which places are named?", RLMConfig.model_validate(whole))
 
-    def _ask_in_chunks(self, count: int, **config: object) -> RLMResult:
+    def _ask_in_chunks(self, part: str, count: int) -> RLMResult:
         """About a text that is cut into about so many chunks."""
         text = self._text(count * _CHUNK_CHARACTERS - _CHUNK_CHARACTERS // 2)
-        cut = {"strategy": "map_reduce", "chunk_size": _CHUNK_CHARACTERS, "max_sub_calls": 2 * count}
-        return self._ask(text, **cut, **config)
+        return self._ask(part, text, strategy="map_reduce", chunk_size=_CHUNK_CHARACTERS, max_sub_calls=2 * count)
 
     def _text(self, characters: int) -> str:
-        self.seed += 1
-        source = random.Random(self.seed)
+        number = next(self.numbers)
+        source = random.Random(number)
         words = [source.choice(_WORDS) for _ in range(characters // 4)]
-        return (f"Note {self.seed}. " + " ".join(words))[:characters]
+        return (f"Note {number}. " + " ".join(words))[:characters]
 
 
 def smoke(url: str | None, key: str | None, *, yes: bool, log: Path | None = None) -> int:
     """Runs the checklist and prints it; gives the status: 1 where something is not well."""
     if not url:
         raise LocalError("no deployment is named", hint="--url URL --key KEY, or RLM_BASE_URL and RLM_API_KEY")
-    say(f"{url}: about ${sum(_ESTIMATES.values()):.2f} of model calls, a few minutes")
+    most = sum(_MAX_USD.values()) + (_RUNS - 1) * _MAX_USD["long"]
+    say(f"{url}: about ${sum(_ESTIMATES_USD.values()):.2f} of model calls, ${most:.2f} at most; a few minutes")
     if not yes:
         click.confirm("Go on?", abort=True)
     # Everything in the request itself: the 4 MiB are about what an isolate does with them.

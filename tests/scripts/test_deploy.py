@@ -82,6 +82,8 @@ def test_dry_run_needs_no_account(tmp_path: Path) -> None:
     assert "Workers Paid" in shown
     assert "$5.00 a month" in shown
     assert "│" not in shown
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert not [line for line in shown.splitlines() if "upload" not in line and line not in readme]
     for name in ("rlm-contexts", "rlm-batch-dlq", "rlm-worker-rlm-cache", "RLM_ADMIN_KEYS"):
         assert re.search(rf"^  make .*{name}", shown, re.MULTILINE), name
 
@@ -210,6 +212,15 @@ def test_several_accounts_must_be_told_apart(cloud: CloudflareStandIn, tmp_path:
     assert done.returncode == 1
     assert "CLOUDFLARE_ACCOUNT_ID" in done.stderr
     assert "Another" in done.stderr
+
+
+def test_named_account_needs_no_list(cloud: CloudflareStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that belongs to one account may not list accounts."""
+    monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", ACCOUNT)
+    cloud.refuse = [("GET", "accounts$", Refused(403, 9109, "Unauthorized to access requested resource"))]
+    with CloudflareAPI(TOKEN, cloud.url) as api:
+        assert api.choose_account().id == ACCOUNT
+        assert api.buckets() == []
 
 
 def test_staging_shares_nothing() -> None:

@@ -47,23 +47,24 @@ def smoke(deployed: DevProcess, *options: str, typed: str = "") -> subprocess.Co
 def test_checklist_passes(deployed: DevProcess, model: ScriptedModel) -> None:
     model.reset()
     model.rules = [when("FINAL", fixed(REPL)), fixed("river, stone")]
-    model.faults = [Fault(3021, times=3), Fault(3040, times=2)]
+    model.faults = [Fault(3021, calls=frozenset({5, 6, 7})), Fault(3040, calls=frozenset({9, 10}))]
     done = smoke(deployed, "--yes", "--log", str(deployed.log_file))
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert [line[0] for line in lines[:7]] == ["✓"] * 7
     assert re.search(r"^✓ 24 model calls at once: 2\d sub-calls, \d+ at once, coverage 100%", done.stdout, re.MULTILINE)
-    assert re.search(r"3021: \d+, 3040: \d+", lines[6])
+    assert re.search(r"3021: 3, 3040: 2 ", lines[6])
     assert re.search(r"^0\.\d{4} US dollars in all", done.stdout, re.MULTILINE)
 
 
 @pytest.mark.worker
 def test_broken_part_is_told(deployed: DevProcess, model: ScriptedModel) -> None:
     model.reset()
-    model.rules = [fixed("river, stone")]
+    model.faults = [Fault(5016)]
     done = smoke(deployed, "--yes")
     assert done.returncode == 1
+    assert re.search(r"^✗ bindings: .*5016", done.stdout, re.MULTILINE)
     assert re.search(r"^✗ REPL: ", done.stdout, re.MULTILINE)
     assert "not counted" in done.stdout
 

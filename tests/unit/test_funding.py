@@ -8,12 +8,14 @@ from dataclasses import replace
 import pytest
 
 from rlm_worker.budget.account import AccountLimits
-from rlm_worker.budget.funding import UNLIMITED_USD, Funded, Funds, Grant
+from rlm_worker.budget.funding import UNLIMITED_USD, Funded, Funds, Grant, Unlimited
 from rlm_worker.budget.ledger import Ledger, UsageLimits
+from rlm_worker.budget.shared import Exempt
 from rlm_worker.errors import RateLimited, StorageUnavailable
 from rlm_worker.messages import Message, ModelReply, ModelRequest
 from rlm_worker.models.catalog import Catalog
 from rlm_worker.sessions.session import Session
+from rlm_worker.settings import LOCAL_OWNER
 from rlm_worker.strategies.execute import execute
 from rlm_worker.testing import FunctionModel, ManualClock, MemoryAccounts, SqliteDatabase, memory_ports
 from rlm_worker.text.context import InlineReader, gather_documents
@@ -189,6 +191,14 @@ async def test_lost_run_spends_todays_dollars() -> None:
     await purse.open("tester", "another", 0.95)
     with pytest.raises(RateLimited):
         await funded.complete(a_request())
+
+
+async def test_local_caller_is_exempt() -> None:
+    """Who works on a local deployment without a key is held to nothing; a key that is made there is."""
+    held = Exempt(accounts(0.05), Unlimited(), LOCAL_OWNER)
+    assert await held.open(LOCAL_OWNER, "run", 1.0) == UNLIMITED_USD
+    assert await held.open("ann", "run", 1.0) == 0.05
+    assert not await held.state(LOCAL_OWNER)
 
 
 async def test_short_silence_is_bridged() -> None:

@@ -78,6 +78,16 @@ async def test_stranger_is_rechecked_once() -> None:
     assert keys.asked == [False, True]
 
 
+async def test_first_key_is_met_soon() -> None:
+    """A deployment that had no key when its list was read looks again for who brings one."""
+    keys = MemoryKeys()
+    with pytest.raises(NotConfigured):
+        await gate(keys, replace(DEPLOYED, keys="")).owner(request("of bob"), record())
+    with pytest.raises(NotConfigured):
+        await gate(keys, replace(DEPLOYED, keys="")).owner(request(), record())
+    assert keys.asked == [False, True, False]
+
+
 async def test_unread_list_admits_nobody() -> None:
     with pytest.raises(StorageUnavailable):
         await gate(MemoryKeys(failing=True)).owner(request("of bob"), record())

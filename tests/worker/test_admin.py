@@ -7,6 +7,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -67,11 +68,17 @@ def deployed(scripted_server: ScriptedModel, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 def keys(deployed: DevProcess, scripted: ScriptedModel) -> Iterator[Keys]:
-    keys = Keys(deployed.url)
-    yield keys
-    for entry in keys.admin.get("/admin/keys").json()["keys"]:
-        keys.admin.delete(f"/admin/keys/{entry['digest']}")
-    keys.admin.close()
+    with opened(deployed) as keys:
+        yield keys
+        for entry in keys.admin.get("/admin/keys").json()["keys"]:
+            keys.admin.delete(f"/admin/keys/{entry['digest']}")
+
+
+@contextmanager
+def opened(process: DevProcess) -> Iterator[Keys]:
+    keys = Keys(process.url)
+    with keys.admin:
+        yield keys
 
 
 def eventually(condition: Callable[[], bool], seconds: float) -> bool:
@@ -93,7 +100,7 @@ def test_admin_is_no_ones(deployed: DevProcess, keys: Keys) -> None:
 
 def test_admin_needs_configuration(start_worker: StartWorker) -> None:
     worker = start_worker(vars={"RLM_LOCAL": ""})
-    answer = httpx.get(f"{worker.url}/admin/keys", headers={"authorization": "Bearer "})
+    answer = httpx.get(f"{worker.url}/admin/keys", headers={"authorization": "Bearer guess"})
     assert (answer.status_code, answer.json()["error"]["type"]) == (503, "not_configured")
 
 
@@ -127,9 +134,7 @@ def test_revocation_takes_effect(keys: Keys) -> None:
     key = keys.add("eve")
     assert eventually(lambda: keys.ask(key).status_code == 200, 20)
     keys.revoke(key)
-    revoked = time.monotonic()
     assert eventually(lambda: keys.ask(key).status_code in {401, 503}, CACHING_SECONDS + 10)
-    assert time.monotonic() - revoked <= CACHING_SECONDS + 10
 
 
 def test_own_budget_is_exact(keys: Keys, scripted: ScriptedModel) -> None:
@@ -146,16 +151,16 @@ def test_own_budget_is_exact(keys: Keys, scripted: ScriptedModel) -> None:
 
 def test_deployment_cap_is_exact(start_worker: StartWorker, scripted: ScriptedModel) -> None:
     """Two keys with ample budgets of their own spend no more together than the deployment may."""
-    keys = Keys(start_worker(vars={**VARIABLES, "DEPLOYMENT_DAILY_USD": "0.006"}).url)
-    callers = [keys.add("gil"), keys.add("hal")]
-    answers = [keys.ask(callers[number % 2], f"{number}. {LONG}") for number in range(16)]
-    assert {answer.status_code for answer in answers} == {200, 429}
-    listing = keys.admin.get("/admin/keys").json()
-    spent = keys.spent("gil") + keys.spent("hal")
-    assert 0.003 < spent <= 0.006
-    assert keys.spent("gil") > 0 < keys.spent("hal")
-    assert listing["deployment"]["spentTodayUsd"] == pytest.approx(spent, abs=1e-8)
-    assert "deployment" in answers[-1].json()["error"]["message"]
+    with opened(start_worker(vars={**VARIABLES, "DEPLOYMENT_DAILY_USD": "0.006"})) as keys:
+        callers = [keys.add("gil"), keys.add("hal")]
+        answers = [keys.ask(callers[number % 2], f"{number}. {LONG}") for number in range(16)]
+        assert {answer.status_code for answer in answers} == {200, 429}
+        whole = keys.admin.get("/admin/keys").json()["deployment"]
+        shares = [keys.spent("gil"), keys.spent("hal")]
+    assert 0.003 < sum(shares) <= 0.006
+    assert min(shares) > 0
+    assert whole["spentTodayUsd"] == pytest.approx(sum(shares), abs=1e-8)
+    assert "DEPLOYMENT_DAILY_USD" in answers[-1].json()["error"]["message"]
 
 
 def test_unread_list_is_unavailable(deployed: DevProcess, keys: Keys) -> None:

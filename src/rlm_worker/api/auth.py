@@ -104,7 +104,9 @@ class Gate:
             return owner
         try:
             return self._registered(request, await self.keys.known())
-        except Unauthenticated:
+        except (NotConfigured, Unauthenticated):
+            if not _presented(request.headers):
+                raise
             return self._registered(request, await self.keys.known(recheck=True))
 
     def _registered(self, request: HttpRequest, registered: Sequence[tuple[str, str]]) -> str:

@@ -146,7 +146,7 @@ class Funds:
         """A run that has spent nothing is refused by its key's limit; any other ends with what it has."""
         if not self._spent():
             return RateLimited(
-                "daily spending limit reached for this key: what is left does not cover one call", _RETRY_SECONDS
+                f"daily spending limit reached ({_LIMIT}): what is left does not cover one call", _RETRY_SECONDS
             )
         return UsageLimitExceeded(_LIMIT, round(self._granted, 8), round(self._spent(), 8))
 
