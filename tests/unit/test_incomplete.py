@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from rlm_worker.budget.account import AccountLimits
 from rlm_worker.errors import ModelError, RetryableError, TerminalError
 from rlm_worker.messages import ModelReply, ModelRequest
-from rlm_worker.testing import FunctionModel, MemoryCache, SqliteDatabase
+from rlm_worker.testing import FunctionModel, ManualClock, MemoryAccounts, MemoryCache, SqliteDatabase
 from tests.unit.test_session import Storage, a_job, answering, open_session
 
 
@@ -67,3 +68,19 @@ async def test_same_request_reads_the_rest(storage: Storage) -> None:
     assert asked == [index for index in range(whole.chunks) if index % 3 == 0]
     assert (whole.coverage, whole.incomplete) == (1.0, False)
     assert whole.cost_usd > partial.cost_usd
+
+
+async def test_both_attempts_are_booked(storage: Storage) -> None:
+    """The key pays for what both have cost, once."""
+    weather = Weather(lambda: RetryableError("broken", 3043))
+    accounts = MemoryAccounts(AccountLimits(5.0, 2), ManualClock())
+    session = open_session(storage, FunctionModel(weather), accounts=accounts)
+    await session.start(await a_job(), context_stored=True)
+    assert (await session.wait()).incomplete
+    weather.bad = False
+    await session.start(await a_job(), context_stored=True)
+    result = await session.wait()
+    await session.on_alarm()
+    state = await accounts.state("tester")
+    assert state["runs"] == 0
+    assert state["spentTodayUsd"] == pytest.approx(result.cost_usd)

@@ -15,7 +15,7 @@ from rlm_worker.journal.session import SessionJournal
 from rlm_worker.messages import Message, ModelReply, ModelRequest, ModelSpec
 from rlm_worker.models.catalog import Catalog
 from rlm_worker.models.stack import ModelStack
-from rlm_worker.pace.client import UNPACED_SECONDS, Party, RunPace
+from rlm_worker.pace.client import UNPACED_SECONDS, Party, RunPace, WatchedPace
 from rlm_worker.pace.keeper import PaceKeeper
 from rlm_worker.pace.rates import Rates
 from rlm_worker.ports import Deployment, Model, PaceRequest, Rate
@@ -164,6 +164,15 @@ async def test_lost_object_remembers_its_grants() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def test_counts_alone_are_kept() -> None:
+    """Nothing of a key or a run lies in a pace's storage, which no deletion of theirs reaches."""
+    database = SqliteDatabase()
+    await PaceKeeper(database, ManualClock()).take(("ada", "run"), Rate(300), PaceRequest(waiting=24))
+    tables = [str(name) for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    assert tables == ["granted"]
+    assert [[type(cell) for cell in row] for row in database.execute("SELECT * FROM granted")] == [[int, int]]
+
+
 async def test_changed_rate_holds_at_once() -> None:
     keeper = PaceKeeper(SqliteDatabase(), ManualClock())
     assert await keeper.take(("ada", "run"), Rate(300), PaceRequest(waiting=24)) == 24
@@ -306,3 +315,17 @@ async def test_retried_call_goes_first() -> None:
     )
     await asyncio.gather(*(model.complete(question(number)) for number in range(8)))
     assert order.index("question 0", 1) <= 3
+
+
+async def test_waiting_is_told() -> None:
+    """Whoever asks how a run is doing hears that it waits for the model's rate."""
+    clock = RealClock()
+    pace = WatchedPace(MemoryPace(clock), clock)
+    await pace.take("model", Rate(1), "ada", "run", NOW)
+    assert not pace.keeps_waiting()
+    waiting = asyncio.create_task(pace.take("model", Rate(1), "ada", "run", NOW))
+    await asyncio.sleep(1.1)
+    assert pace.keeps_waiting()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert not pace.keeps_waiting()

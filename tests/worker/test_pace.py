@@ -153,6 +153,12 @@ def until(look: Callable[[], Result], holds: Callable[[Result], bool], seconds: 
     return found
 
 
+def phase(worker: DevProcess, sessions: list[str]) -> list[str]:
+    headers = {"authorization": "Bearer ada"}
+    states = [httpx.get(f"{worker.url}/session/{session}/status", timeout=60, headers=headers) for session in sessions]
+    return [str(state.json()["phase"]) for state in states]
+
+
 def test_crash_keeps_the_pace(start_worker: StartWorker, model: ScriptedModel) -> None:
     """A power failure forgets no more than a little of what was granted, and every run comes to its end."""
     worker = start_worker(vars={**RATE, **QUICK, **KEYED})
@@ -163,6 +169,7 @@ def test_crash_keeps_the_pace(start_worker: StartWorker, model: ScriptedModel) -
         httpx.post(f"{worker.url}/rlm", json=body, timeout=60, headers=headers).json()["sessionId"] for body in bodies
     ]
     model.wait_for_calls(CALLS - 10)
+    until(lambda: {"phase": phase(worker, sessions)}, lambda found: "waiting" in str(found["phase"]))
     worker.restart()
     with httpx.Client(base_url=worker.url, timeout=60, headers=headers) as http:
         for session in sessions:

@@ -19,6 +19,7 @@ _MAX_AHEAD = 16
 UNPACED_SECONDS = 30.0
 _LEAVE_SECONDS = 2.0
 _AGAIN_SECONDS = 0.05
+_LONG_SECONDS = 1.0
 
 
 class Unpaced:
@@ -35,6 +36,33 @@ class Unpaced:
 
     async def enter(self, model: str, rate: Rate, owner: str, run: str) -> bool:
         return True
+
+
+class WatchedPace:
+    """A run's `Pace` that knows whether it keeps the run waiting."""
+
+    def __init__(self, pace: Pace, clock: Clock) -> None:
+        self._pace = pace
+        self._clock = clock
+        self._asked: list[float] = []
+
+    def keeps_waiting(self) -> bool:
+        """Whether a question has been open for long: the model's rate is what the run waits for."""
+        return any(self._clock.now() - at >= _LONG_SECONDS for at in self._asked)
+
+    async def take(self, model: str, rate: Rate, owner: str, run: str, request: PaceRequest) -> int:
+        now = self._clock.now()
+        self._asked.append(now)
+        try:
+            return await self._pace.take(model, rate, owner, run, request)
+        finally:
+            self._asked.remove(now)
+
+    async def leave(self, model: str, rate: Rate, owner: str, run: str, unused: int) -> None:
+        await self._pace.leave(model, rate, owner, run, unused)
+
+    async def enter(self, model: str, rate: Rate, owner: str, run: str) -> bool:
+        return await self._pace.enter(model, rate, owner, run)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from rlm_worker.budget.funding import RunAccount
 from rlm_worker.errors import Cancelled, Conflict, InvocationSpent, NotFound, RLMError, RunAbandoned, StorageUnavailable
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.log import log_failure
+from rlm_worker.pace.client import WatchedPace
 from rlm_worker.ports import Alarm, ContextStore, Eraser, Metrics
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
@@ -58,6 +59,7 @@ class Session:
         self._record = SessionRecord(journal)
         self._lives = Lives(journal)
         self._ports = ports(journal)
+        self._pace = WatchedPace(self._ports.pace, self._ports.clock)
         self._context = JobContext(store)
         self._account = RunAccount(self._ports.accounts)
         self._metrics = metrics
@@ -120,7 +122,9 @@ class Session:
 
     def state(self) -> SessionState:
         """Where the run stands; raises `NotFound` for a session that never was or is gone."""
-        return self._record.state()
+        state = self._record.state()
+        waits = self.running and self._pace.keeps_waiting()
+        return state.model_copy(update={"phase": "waiting"}) if waits else state
 
     def check_owner(self, owner: str) -> None:
         """Raises `NotFound` for a session of another key, just as for one that does not exist."""
@@ -299,7 +303,7 @@ class Session:
 
         Raises `InvocationSpent` where the run has to go on in another invocation.
         """
-        ports = replace(self._ports, model=AskingModel(self._ports.model, self._lives))
+        ports = replace(self._ports, model=AskingModel(self._ports.model, self._lives), pace=self._pace)
         try:
             if deaths := self._lives.begin():
                 return self._failed(job, RunAbandoned(f"given up: its host has ended {deaths} times at the same point"))

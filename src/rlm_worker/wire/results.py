@@ -93,7 +93,10 @@ class RunResult(Wire):
 
 
 class SessionState(Wire):
-    """Where a session stands, as `GET /session/{id}/status` shows it."""
+    """Where a session stands, as `GET /session/{id}/status` shows it.
+
+    `phase` is `starting`, `reading`, `answering`, `waiting` (for the model's rate), or the status of what has ended.
+    """
 
     session_id: str
     status: SessionStatus
