@@ -38,6 +38,7 @@ from ._models import (
     BatchStatus,
     BatchSubmitted,
     Cancelled,
+    Citation,
     Config,
     Health,
     ModelInfo,
@@ -51,6 +52,7 @@ from ._models import (
     Trajectory,
     TrajectoryAttempt,
     TrajectoryCall,
+    Unlocated,
 )
 from ._requests import RunRequest
 from ._settings import RetryPolicy
@@ -67,6 +69,7 @@ __all__ = [
     "BatchStatus",
     "BatchSubmitted",
     "Cancelled",
+    "Citation",
     "Config",
     "ConflictError",
     "Context",
@@ -107,6 +110,7 @@ __all__ = [
     "TrajectoryCall",
     "TransportError",
     "UnknownEvent",
+    "Unlocated",
     "UploadProgress",
     "WaitTimeoutError",
     "arun_rlm",

@@ -21,6 +21,7 @@ from rlm_worker.wire.results import RunResult
 
 from .models import model_choice
 from .schemas import (
+    Annotation,
     AnswerMessage,
     ChatCompletion,
     ChatMessage,
@@ -28,6 +29,7 @@ from .schemas import (
     Choice,
     FinishReason,
     RunNumbers,
+    UrlCitation,
     Usage,
 )
 
@@ -51,7 +53,8 @@ def run_request(chat: ChatRequest, defaults: RunConfig, catalog: Catalog) -> Run
 
 def completion(result: RunResult, job: Job, created: int) -> ChatCompletion:
     """The answer of a run that has ended well."""
-    choice = Choice(message=AnswerMessage(content=result.answer or ""), finish_reason=finish_reason(result))
+    message = AnswerMessage(content=result.answer or "", annotations=annotated(result))
+    choice = Choice(message=message, finish_reason=finish_reason(result))
     return ChatCompletion(
         id=completion_id(job),
         created=created,
@@ -71,6 +74,23 @@ def completion_id(job: Job) -> str:
 def model_name(job: Job) -> str:
     """Root and sub-model by their full ids: a name that can be asked for again."""
     return f"{job.config.root_model}+{job.config.sub_model}"
+
+
+def annotated(result: RunResult) -> list[Annotation]:
+    """The citations of an answer, as OpenAI has those of web pages."""
+    return [
+        Annotation(
+            url_citation=UrlCitation(
+                start_index=one.answer_start or 0,
+                end_index=len(result.answer or "") if one.answer_end is None else one.answer_end,
+                title=one.document_title or f"document {one.document_index + 1}",
+                url=f"rlm:{result.session_id}/documents/{one.document_index}"
+                f"#char={one.start_char_index},{one.end_char_index}",
+            ),
+            char_location=one,
+        )
+        for one in result.citations
+    ]
 
 
 def finish_reason(result: RunResult) -> FinishReason:

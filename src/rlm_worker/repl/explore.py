@@ -23,6 +23,7 @@ from rlm_worker.text.tokens import TokenEstimator
 from rlm_worker.wire.events import AnswerEvent, IterationEvent
 
 from .cells import DurableRepl, open_repl
+from .cite import cite_explored
 from .code_blocks import code_of
 from .passages import ContextText, Coverage
 from .prompts import (
@@ -59,7 +60,8 @@ async def run_repl(run: Run) -> Outcome:
     read = Coverage()
     for start, end in found.read:
         read.add(start, end)
-    return Outcome(text, chunks=0, read=read.characters, truncated=found.truncated)
+    cited = await cite_explored(run, text, task.passage, read.intervals())
+    return Outcome(text, chunks=0, read=read.characters, truncated=found.truncated, cited=cited)
 
 
 async def explore(task: Task) -> Found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rlm_worker.citations.cited import cite_read
 from rlm_worker.errors import ContextTooLarge
 from rlm_worker.runs.answer import answer, is_affordable
 from rlm_worker.runs.run import Outcome, Run
@@ -38,6 +39,7 @@ async def run_direct(run: Run) -> Outcome:
             f"({run.root.window:,} tokens, the answer included); use strategy auto or map_reduce"
         )
     run.announce_plan("direct", chunks=1, chunk_size=run.reader.manifest.characters)
-    messages = direct_messages(run.job.query, await read_all(run.reader))
-    text, cut = await answer(run, "direct", messages)
-    return Outcome(text, chunks=1, read=run.reader.manifest.characters, truncated=cut)
+    pieces = await read_all(run.reader)
+    text, cut = await answer(run, "direct", direct_messages(run.job.query, pieces))
+    cited = cite_read(text, run.job.query, [pieces], run.reader.manifest)
+    return Outcome(text, chunks=1, read=run.reader.manifest.characters, truncated=cut, cited=cited)
