@@ -222,6 +222,7 @@ def _facts(task: Task) -> ReplFacts:
         slice_limit=(run.sub.window - run.sub_output) * _SLICE_CHARACTERS_PER_TOKEN // 1_000 * 1_000,
         lazy=task.passage.characters > EAGER,
         response_schema=task.response_schema,
+        instructions=None if task.depth else run.job.instructions,
     )
 
 
