@@ -172,3 +172,13 @@ async def test_chinese_is_cited(run_on: RunOn) -> None:
     assert [(one.document_title, one.cited_text) for one in result.citations] == [
         ("乙", "他在北京大学学习计算机科学。")
     ]
+
+
+async def test_citations_stay_small(run_on: RunOn) -> None:
+    """A text without a stop is one sentence; a result must fit a row of its session's journal all the same."""
+    texts: Texts = [(f"{n}.txt", f"begin{n} " + "word " * 8_000 + f"end{n}") for n in range(12)]
+    quoted = "\n\n".join(text for _, text in texts)
+    model = FunctionModel(lambda request: reply_of(request, quoted))
+    result = await run_on(memory_ports(model), texts, "What?", strategy="map_reduce")
+    assert result.citations
+    assert len(result.to_json()) < 1_000_000

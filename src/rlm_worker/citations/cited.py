@@ -18,6 +18,8 @@ from .quotes import SEPARATOR, Place, is_too_short, locate
 
 # What one result holds at most.
 MAX_CITATIONS, MAX_UNLOCATED = 200, 50
+# Characters of all citations of a result together, and of one quotation that stands nowhere: a row of SQL holds 2 MB.
+_MAX_CITED_CHARACTERS, _MAX_LOST_CHARACTERS = 200_000, 1_000
 # Sentences that are looked at for one term of an answer; a term that stands more often tells nothing.
 _MAX_HITS, _MAX_TERMS = 400, 200
 # A sentence is looked for so far around a term; where it is longer than a paragraph of prose, its line is meant.
@@ -114,10 +116,10 @@ class Citing:
 
     def cited(self) -> Cited:
         """Everything that was found, in the order of the answer and of the documents."""
-        citations = sorted(self._found.values(), key=_order)[:MAX_CITATIONS]
+        citations = _within(_MAX_CITED_CHARACTERS, sorted(self._found.values(), key=_order)[:MAX_CITATIONS])
         lost = {**self._lost, **{quote: claim for quote, claim in self._quoted.items() if self._is_lost(quote)}}
-        told = [Unlocated(quote=quote, reason=self._reason(quote, citations)) for quote in lost]
-        return Cited(tuple(citations), tuple(told[:MAX_UNLOCATED]))
+        told = [(quote[:_MAX_LOST_CHARACTERS], self._reason(quote, citations)) for quote in [*lost][:MAX_UNLOCATED]]
+        return Cited(tuple(citations), tuple(Unlocated(quote=quote, reason=reason) for quote, reason in told))
 
     def _is_lost(self, quote: str) -> bool:
         """Whether a quotation of the answer was not found; a single short word in marks is none."""
@@ -157,6 +159,16 @@ def _citation(seen: Seen, documents: Documents, place: Place, claim: Claim | Non
 def _is_said(known: Citation, claim: Claim) -> bool:
     """Whether a citation is for a part of that claim: what the claim quotes needs no sentence around it."""
     return claim.start <= (known.answer_start or 0) and (known.answer_end or 0) <= claim.end
+
+
+def _within(characters: int, citations: Iterable[Citation]) -> list[Citation]:
+    """The citations that fit together; one that is too long for what is left is passed over."""
+    kept: list[Citation] = []
+    for citation in citations:
+        if len(citation.cited_text) <= characters:
+            kept.append(citation)
+            characters -= len(citation.cited_text)
+    return kept
 
 
 def _order(citation: Citation) -> tuple[int, int, int]:
