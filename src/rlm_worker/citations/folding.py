@@ -35,6 +35,7 @@ _SAME = {
 _UNSEEN = "\u200b\u2060\ufeff\ufe0e\ufe0f"
 # Compatibility forms that change what is meant: powers, indices, fractions, numbers in circles and squares.
 _MEANING = ("<super>", "<sub>", "<fraction>", "<circle>", "<square>")
+_NUMERO = "№"  # not the word "no"
 _MARKS = frozenset(("Mn", "Me", "Mc"))
 _HALF_WIDTH_MARKS = "\uff9e\uff9f"
 _HANGUL = r"[\u1100-\u115f][\u1160-\u11a7][\u11a8-\u11ff]?|[\uac00-\ud7a3][\u11a8-\u11ff]"
@@ -155,7 +156,7 @@ def _folded(sign: str) -> str:
         return _SAME[sign]
     if sign.isspace():
         return " "
-    if unicodedata.decomposition(sign).startswith(_MEANING):
+    if unicodedata.decomposition(sign).startswith(_MEANING) or sign == _NUMERO:
         return sign
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", sign).casefold())
     if unicodedata.category(sign) != "Nd" and any(part.isdigit() for part in plain) and not sign.isascii():
