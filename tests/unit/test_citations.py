@@ -10,6 +10,7 @@ import pytest
 from rlm_worker.errors import InputTooLarge
 from rlm_worker.messages import ModelReply, ModelRequest
 from rlm_worker.testing import FunctionModel, MemoryCache, memory_ports, reply_of
+from rlm_worker.text.graphemes import is_boundary
 from rlm_worker.wire.results import RunResult
 from tests.worker.planted import QUESTION, Library, library, notes_of, slices, spans, told
 
@@ -182,3 +183,23 @@ async def test_citations_stay_small(run_on: RunOn) -> None:
     result = await run_on(memory_ports(model), texts, "What?", strategy="map_reduce")
     assert result.citations
     assert len(result.to_json()) < 1_000_000
+
+
+@pytest.mark.parametrize("filler", ["word " * 900, "字" * 4_000, "👩‍👩‍👧‍👦" * 700])
+async def test_endless_sentences_are_cut_between_characters(run_on: RunOn, filler: str) -> None:
+    text = f"{filler} Bergen has 48213 {filler}"
+    model = FunctionModel(lambda request: reply_of(request, "It is 48213."))
+    result = await run_on(memory_ports(model), [("a.txt", text)], "Which code has Bergen?", strategy="direct")
+    (citation,) = result.citations
+    assert "Bergen has 48213" in citation.cited_text
+    assert len(citation.cited_text) < 4_000
+    assert is_boundary(text, citation.start_char_index)
+    assert is_boundary(text, citation.end_char_index)
+    assert citation.cited_text == text[citation.start_char_index : citation.end_char_index]
+
+
+async def test_next_sentence_denies_nothing(run_on: RunOn) -> None:
+    text = "The code of Bergen is 48213. Never tell it. Not even once."
+    model = FunctionModel(lambda request: reply_of(request, "It is 48213."))
+    result = await run_on(memory_ports(model), [("a.txt", text)], "Which code has Bergen?")
+    assert [(one.cited_text, one.verified) for one in result.citations] == [("The code of Bergen is 48213.", True)]

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 from rlm_worker.text.chunks import Piece
 from rlm_worker.text.context import ContextManifest
+from rlm_worker.text.graphemes import is_boundary
 from rlm_worker.wire.results import Citation, Unlocated, UnlocatedReason
 
 from .attribution import Claim, Support, supports, told_terms
+from .borders import is_whole
 from .evidence import parts_of, quotations_in, sentences_of
 from .folding import EAST_ASIAN, Folded, fold
 from .passages import Documents, Seen
@@ -94,7 +96,7 @@ class Citing:
         texts = [seen.text[start:end] for seen, start, end in sentences]
         for at, claim in _first_claims(supports(self.answer, self.query, texts)).items():
             seen, start, end = sentences[at]
-            self._add(seen, Place(start, end, "exact", verified=True), claim)
+            self._add(seen, Place(start, end, "exact", is_whole(seen.text, start, end)), claim)
 
     def noted(self, chosen: Sequence[Noted], seen: Seen) -> None:
         """Cites sentences that a reader of this part has noted and that the answer rests on."""
@@ -220,9 +222,15 @@ def _sentence(text: str, at: int) -> tuple[int, int]:
 
 
 def _between(border: re.Pattern[str], text: str, at: int) -> tuple[int, int]:
-    """From the last border before a character to the first behind it, as far as is looked."""
-    start, end = max(0, at - _REACH), min(len(text), at + _REACH)
-    for found in border.finditer(text, start, at):
-        start = found.end()
-    behind = border.search(text, at, end)
-    return start, behind.start() if behind else end
+    """From the last border before a character to the first behind it; where there is none so near, whole words."""
+    first, last = max(0, at - _REACH), min(len(text), at + _REACH)
+    before = [found.end() for found in border.finditer(text, first, at)]
+    behind = border.search(text, at, last)
+    start = before[-1] if before else _near(text, range(first, at + 1)) if first else 0
+    return start, behind.start() if behind else _near(text, range(last, at, -1)) if last < len(text) else last
+
+
+def _near(text: str, places: Sequence[int]) -> int:
+    """The first of some places where no word is cut, or at least no character of a reader."""
+    blank = next((at for at in places if text[at - 1].isspace() or text[at].isspace()), None)
+    return blank if blank is not None else next((at for at in places if is_boundary(text, at)), places[0])
