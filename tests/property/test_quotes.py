@@ -204,6 +204,19 @@ def test_ellipses_hide_no_denial() -> None:
         assert (place.match, place.verified) == ("elided", verified), quote
 
 
+def test_marks_around_words_are_no_words() -> None:
+    text = 'The "with" statement wraps a block, and a 5" pipe is “no pipe”, says `sys.exit`.'
+    cases = {
+        "The with statement wraps a block": True,
+        "the `with` statement wraps a *block*": True,
+        "a 5 pipe is no pipe, says": False,
+        'a 5" pipe is no pipe, says sys.exit': True,
+    }
+    for quote, verified in cases.items():
+        (place,) = locate([quote], text)
+        assert (place is not None and place.verified) == verified, quote
+
+
 def test_parts_of_facts_are_not_verified() -> None:
     cases = {
         "growth of -5% in the year": ["5% in the year"],

@@ -1,10 +1,11 @@
 # ruff: noqa: RUF001  the signs that are folded are meant
 """Texts without what does not count in a quotation, and the way back: from folded characters to the source's.
 
-Folded are case, white space, compatibility forms (NFKC), quotation marks, dashes, soft hyphens, words that a line's end
-has hyphenated, emphasis and other marks of Markdown, and spaces between East Asian characters. Never folded are digits
-of another value (x² is not x2), signs, decimal points, percent and currency signs. Folding is local: a slice of a text
-that begins and ends with whole characters of a reader, folded, is a slice of the folded text.
+Folded are case, white space, compatibility forms (NFKC), quotation marks (those around words are dropped, but not
+behind numbers: 5" are inches), dashes, soft hyphens, words that a line's end has hyphenated, emphasis and other marks
+of Markdown, and spaces between East Asian characters. Never folded are digits of another value (x² is not x2), signs,
+decimal points, percent and currency signs. Folding is local: a slice of a text that begins and ends with whole
+characters of a reader, folded, is a slice of the folded text.
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ _FIXED = rf"""
   | (?<=[{EAST_ASIAN}{_HALF_WIDTH_MARKS}])[ \n]++(?=[{EAST_ASIAN}])
   | (?<![ \n])(?P<mark>[ \n]*?\n\ *+(?:>|\#{{1,6}})\ ++(?={_LETTER}))
   | (?P<blank>[ \n]{{2,}}+)
-  | (?<![\w*`{_ACCENTS}])[*`]{{1,3}}(?=[^\s*`])
-  | (?<=[^\s*`])[*`]{{1,3}}(?![\w*`])
+  | (?<![\w*`"{_ACCENTS}])[*`"]{{1,4}}+(?=\S)
+  | (?<=[^\s*`"\d])[*`"]{{1,4}}+(?!\w)
+  | (?<=\d)[*`]{{1,3}}+(?![\w"])
 """
 # Characters about which is remembered how they are folded: no text can make this grow.
 _MAX_KNOWN = 20_000
