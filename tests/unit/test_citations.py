@@ -177,12 +177,12 @@ async def test_chinese_is_cited(run_on: RunOn) -> None:
 
 async def test_citations_stay_small(run_on: RunOn) -> None:
     """A text without a stop is one sentence; a result must fit a row of its session's journal all the same."""
-    texts: Texts = [(f"{n}.txt", f"begin{n} " + "word " * 8_000 + f"end{n}") for n in range(12)]
+    texts: Texts = [(f"{n}.txt", f"begin{n} " + "word " * 6_000 + f"end{n}") for n in range(8)]
     quoted = "\n\n".join(text for _, text in texts)
     model = FunctionModel(lambda request: reply_of(request, quoted))
     result = await run_on(memory_ports(model), texts, "What?", strategy="map_reduce")
     assert result.citations
-    assert len(result.to_json()) < 1_000_000
+    assert sum(len(citation.cited_text) for citation in result.citations) <= 200_000
 
 
 @pytest.mark.parametrize("filler", ["word " * 900, "字" * 4_000, "👩‍👩‍👧‍👦" * 700])
@@ -203,3 +203,27 @@ async def test_next_sentence_denies_nothing(run_on: RunOn) -> None:
     model = FunctionModel(lambda request: reply_of(request, "It is 48213."))
     result = await run_on(memory_ports(model), [("a.txt", text)], "Which code has Bergen?")
     assert [(one.cited_text, one.verified) for one in result.citations] == [("The code of Bergen is 48213.", True)]
+
+
+async def test_reasons_are_told_apart(run_on: RunOn) -> None:
+    """A reader that quotes what another part says is told from one that makes things up."""
+    texts: Texts = [
+        ("a.txt", "The code of Bergen is 48213. " + "x " * 900),
+        ("b.txt", "Alta is far away. " + "y " * 900),
+    ]
+
+    def reader(request: ModelRequest) -> ModelReply:
+        data = request.messages[-1].content
+        made_up = "The code of Oslo is 99999."
+        note = "The code of Bergen is 48213." if "Bergen is" in data else f"The code of Bergen is 48213.\n{made_up}"
+        answer = 'Bergen has 48213, Oslo has 99999, and "no way" is what they say.'
+        return reply_of(request, note if request.kind == "map" else answer)
+
+    config = {"strategy": "map_reduce", "chunkSize": 1_900}
+    result = await run_on(memory_ports(FunctionModel(reader)), texts, "Which codes are there?", **config)
+    assert {one.cited_text for one in result.citations} == {"The code of Bergen is 48213."}
+    assert {(one.quote, one.reason) for one in result.unlocated} == {
+        ("The code of Bergen is 48213.", "misattributed"),
+        ("The code of Oslo is 99999.", "not_found"),
+        ('"no way"', "too_short"),
+    }
