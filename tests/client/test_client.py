@@ -44,6 +44,19 @@ def test_run_reads_result(client: RLMClient, worker: FakeWorker) -> None:
     }
 
 
+def test_citations_typed(client: RLMClient) -> None:
+    result = client.run("a long text", "what?")
+
+    first, second = result.citations
+    assert (first.document_title, first.start_char_index, first.verified) == (
+        "documents/a very long folder/a.txt",
+        1_204,
+        True,
+    )
+    assert (second.document_title, second.match, second.answer_start) == (None, "approximate", None)
+    assert [lost.reason for lost in result.unlocated] == ["not_found"]
+
+
 def test_function_asks_once(worker: FakeWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RLM_BASE_URL", worker.url)
     monkeypatch.setenv("RLM_API_KEY", KEY)

@@ -91,11 +91,14 @@ def test_messages_become_documents(client: openai.OpenAI, scripted: ScriptedMode
             },
         ],
     )
-    prompt = scripted.calls[-1].call.user
-    names = ["message 1 (system)", "message 2 (user, ada), part 1", "message 2 (user, ada), part 2"]
+    call = scripted.calls[-1].call
+    prompt = call.user
+    names = ["message 2 (user, ada), part 1", "message 2 (user, ada), part 2"]
     for name in [*names, "message 3 (assistant)", "message 4 (user), part 1"]:
         assert f'"{name}"' in prompt
     assert prompt.startswith("Question: Which numbers?")
+    assert "librarian" not in prompt
+    assert call.system.endswith("You are a librarian.")
 
 
 def test_lone_message_is_context(client: openai.OpenAI, scripted: ScriptedModel) -> None:

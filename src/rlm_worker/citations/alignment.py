@@ -16,7 +16,7 @@ from .borders import CURRENCY, NEGATIONS
 from .folding import EAST_ASIAN, Folded, fold
 
 _MIN_WORDS = 4
-_MAX_WORDS = 400
+_MAX_WORDS, _MAX_CHARACTERS = 400, 4_000
 # One word in so many may be another.
 _WORDS_TO_AN_EDIT = 10
 _SHINGLE = 3
@@ -86,7 +86,8 @@ def denies(word: str) -> bool:
 
 def align(quotes: Iterable[str], text: str, folded: Folded) -> Mapping[str, tuple[int, int]]:
     """Where quotations stand approximately, by the quotations that do: start and end (exclusive) in the text."""
-    sought = {quote: Words(quote, fold(quote)) for quote in dict.fromkeys(quotes)}
+    short = (quote for quote in dict.fromkeys(quotes) if len(quote) <= _MAX_CHARACTERS)
+    sought = {quote: Words(quote, fold(quote)) for quote in short}
     sought = {quote: words for quote, words in sought.items() if _MIN_WORDS <= len(words) <= _MAX_WORDS}
     if not sought:
         return {}

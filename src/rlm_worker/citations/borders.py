@@ -43,6 +43,7 @@ _INSIDE = re.compile(
     """,
     re.VERBOSE,
 )
+_SENTENCE_ENDS = tuple(".!?;:。！？；：")
 # Denials that stand behind what they deny, as they begin.
 _DENIED_BEHIND = ("not", "nicht", "never")
 _DENYING_ENDS = ("ない", "なか", "ません", "ず", "ぬ")
@@ -74,6 +75,8 @@ def _is_denied_before(text: str, start: int) -> bool:
 
 
 def _is_denied_behind(text: str, end: int) -> bool:
+    if text[end - 1 : end] in _SENTENCE_ENDS:
+        return False
     behind = _even(text, end, end + _REACH)
     first = behind.split()[:1]
     return bool(first and first[0].strip(_MARKS + ".,;:!?") in _DENIED_BEHIND) or behind.startswith(_DENYING_ENDS)

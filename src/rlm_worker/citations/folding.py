@@ -1,10 +1,11 @@
 # ruff: noqa: RUF001  the signs that are folded are meant
 """Texts without what does not count in a quotation, and the way back: from folded characters to the source's.
 
-Folded are case, white space, compatibility forms (NFKC), quotation marks, dashes, soft hyphens, words that a line's end
-has hyphenated, emphasis and other marks of Markdown, and spaces between East Asian characters. Never folded are digits
-of another value (x² is not x2), signs, decimal points, percent and currency signs. Folding is local: a slice of a text
-that begins and ends with whole characters of a reader, folded, is a slice of the folded text.
+Folded are case, white space, compatibility forms (NFKC), quotation marks (those around words are dropped, but not
+behind numbers: 5" are inches), dashes, soft hyphens, words that a line's end has hyphenated, emphasis and other marks
+of Markdown, and spaces between East Asian characters. Never folded are digits of another value (x² is not x2), signs,
+decimal points, percent and currency signs. Folding is local: a slice of a text that begins and ends with whole
+characters of a reader, folded, is a slice of the folded text.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ _SAME = {
 _UNSEEN = "\u200b\u2060\ufeff\ufe0e\ufe0f"
 # Compatibility forms that change what is meant: powers, indices, fractions, numbers in circles and squares.
 _MEANING = ("<super>", "<sub>", "<fraction>", "<circle>", "<square>")
+_NUMERO = "№"  # not the word "no"
 _MARKS = frozenset(("Mn", "Me", "Mc"))
 _HALF_WIDTH_MARKS = "\uff9e\uff9f"
 _HANGUL = r"[\u1100-\u115f][\u1160-\u11a7][\u11a8-\u11ff]?|[\uac00-\ud7a3][\u11a8-\u11ff]"
@@ -48,8 +50,9 @@ _FIXED = rf"""
   | (?<=[{EAST_ASIAN}{_HALF_WIDTH_MARKS}])[ \n]++(?=[{EAST_ASIAN}])
   | (?<![ \n])(?P<mark>[ \n]*?\n\ *+(?:>|\#{{1,6}})\ ++(?={_LETTER}))
   | (?P<blank>[ \n]{{2,}}+)
-  | (?<![\w*`{_ACCENTS}])[*`]{{1,3}}(?=[^\s*`])
-  | (?<=[^\s*`])[*`]{{1,3}}(?![\w*`])
+  | (?<![\w*`"{_ACCENTS}])[*`"]{{1,4}}+(?=\S)
+  | (?<=[^\s*`"\d])[*`"]{{1,4}}+(?!\w)
+  | (?<=\d)[*`]{{1,3}}+(?![\w"])
 """
 # Characters about which is remembered how they are folded: no text can make this grow.
 _MAX_KNOWN = 20_000
@@ -155,7 +158,7 @@ def _folded(sign: str) -> str:
         return _SAME[sign]
     if sign.isspace():
         return " "
-    if unicodedata.decomposition(sign).startswith(_MEANING):
+    if unicodedata.decomposition(sign).startswith(_MEANING) or sign == _NUMERO:
         return sign
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", sign).casefold())
     if unicodedata.category(sign) != "Nd" and any(part.isdigit() for part in plain) and not sign.isascii():

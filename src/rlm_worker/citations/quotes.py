@@ -6,9 +6,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
-from .alignment import align
+from .alignment import Words, align, denies
 from .borders import is_whole
 from .folding import EAST_ASIAN, Folded, fold
 from .occurrences import occurrences
@@ -24,6 +25,7 @@ SEPARATOR = "\uffff"
 
 _EAST_ASIAN = re.compile(rf"[{EAST_ASIAN}]")
 _ELLIPSIS = re.compile(r"\s*(?:\[\s*(?:…|\.{3,})\s*\]|\(\s*(?:…|\.{3,})\s*\)|…|\.{3,})\s*")
+_SENTENCE_END = re.compile(r"[.!?。！？](?:\s|$)|[。！？]")
 _BULLET = re.compile(r"^(?:[-*•·>]|#{1,6}|\(?\d{1,3}[.)])\s+")
 _LINE_HYPHEN = re.compile(r"[-‐][ \t]*\r?\n")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
@@ -190,8 +192,16 @@ def _chain(segments: Sequence[str], anchor: int, start: int, text: str) -> list[
 def _elided(text: str, folded: Folded, segments: Sequence[str], starts: Sequence[int]) -> Place:
     ranges = [folded.source(start, start + len(part)) for start, part in zip(starts, segments, strict=True)]
     short = all(is_too_short(segment) for segment in segments)
+    gaps = (text[before[1] : behind[0]] for before, behind in pairwise(ranges))
     verified = not short and all(is_whole(text, start, end) for start, end in ranges)
+    verified = verified and not any(_hides_denial(gap) for gap in gaps)
     return Place(ranges[0][0], ranges[-1][1], "elided", verified)
+
+
+def _hides_denial(gap: str) -> bool:
+    """Whether what was left out of a sentence is what denies it."""
+    folded = fold(gap)
+    return not _SENTENCE_END.search(folded.text) and any(denies(word) for word in Words(gap, folded).said())
 
 
 def _find_approximate(sought: Sequence[_Sought], text: str, folded: Folded) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from rlm_worker.budget.funding import Funds, Grant, Unlimited
 from rlm_worker.budget.ledger import Ledger, UsageLimits
+from rlm_worker.citations.cited import Cited
 from rlm_worker.errors import ModelError, NotConfigured, RetryableError, UsageLimitExceeded
 from rlm_worker.journal.cells import CellTable
 from rlm_worker.messages import CallKind, Message, ModelRequest, ModelSpec, Role, Span
@@ -56,6 +57,7 @@ class Outcome:
     read: int
     truncated: bool = False
     chunk_order: tuple[int, ...] | None = None
+    cited: Cited = field(default_factory=Cited)
 
 
 @dataclass(slots=True)

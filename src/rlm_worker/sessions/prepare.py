@@ -68,6 +68,7 @@ async def prepare_job(
         context_key=stored_key or own_key,
         context_owned=stored_key is None,
         response_schema=request.response_schema,
+        instructions=request.instructions,
         stream=request.stream,
         cancel_on_disconnect=request.cancel_on_disconnect,
     )
@@ -76,7 +77,8 @@ async def prepare_job(
 
 def _digest(request: RunRequest, config: RunConfig, manifest: ContextManifest, owner: str) -> str:
     decides = config.model_dump(exclude=set(_IRRELEVANT))
-    return _sha256([owner, manifest.identity, request.query, decides, request.response_schema, _prompt_version(config)])
+    asked = [owner, manifest.identity, request.query, decides, request.response_schema, _prompt_version(config)]
+    return _sha256(asked if request.instructions is None else [*asked, request.instructions])
 
 
 def _prompt_version(config: RunConfig) -> str:
@@ -170,6 +172,13 @@ class _Encoded:
 
 
 def _texts(request: RunRequest) -> list[tuple[str | None, str]]:
+    """The documents of a request; strings in a list are named by their places, so that nobody reads them as one."""
     if isinstance(request.context, str):
         return [(None, request.context)]
-    return [(item.name, item.text) if isinstance(item, Document) else (None, item) for item in request.context or []]
+    items = request.context or []
+    if len(items) == 1 and isinstance(items[0], str):
+        return [(None, items[0])]
+    return [
+        (item.name, item.text) if isinstance(item, Document) else (f"document {number}", item)
+        for number, item in enumerate(items, start=1)
+    ]

@@ -6,13 +6,15 @@ import json
 from collections.abc import AsyncIterator, Iterable
 from typing import Literal
 
+from rlm_worker.citations.cited import cited_in_note
+from rlm_worker.citations.passages import Documents, Seen
 from rlm_worker.errors import NotFound
-from rlm_worker.messages import Message
 from rlm_worker.ports import CallRecord, FailedAttempt, SandboxPayment
-from rlm_worker.strategies.prompts import map_messages
+from rlm_worker.strategies.prompts import is_no_evidence, map_messages
+from rlm_worker.text.chunks import Chunk
 from rlm_worker.text.context import ContextReader, read_chunk
 from rlm_worker.wire.base import timestamp
-from rlm_worker.wire.results import PromptMessage, TrajectoryAttempt, TrajectoryCall, TrajectorySandbox
+from rlm_worker.wire.results import Citation, PromptMessage, TrajectoryAttempt, TrajectoryCall, TrajectorySandbox
 
 # One object with everything in it, or a line for each row.
 TrajectoryForm = Literal["json", "lines"]
@@ -70,8 +72,10 @@ def _line(kind: str, row: _Row) -> str:
 
 async def call_rows(calls: Iterable[CallRecord], query: str, reader: ContextReader) -> AsyncIterator[TrajectoryCall]:
     """The calls in the order in which they were finished."""
+    documents = Documents.of(reader.manifest)
     for number, call in enumerate(calls, start=1):
-        messages = await _messages(call, query, reader)
+        chunk = await _chunk(call, reader)
+        messages = call.messages or (map_messages(query, chunk) if chunk else ())
         yield TrajectoryCall(
             id=number,
             parent=call.parent or None,
@@ -81,6 +85,7 @@ async def call_rows(calls: Iterable[CallRecord], query: str, reader: ContextRead
             chunk=call.span.index if call.span else None,
             prompt=[PromptMessage(role=message.role, content=message.content) for message in messages],
             response=call.text,
+            citations=_cited(call.text, chunk, documents) if chunk else [],
             input_tokens=call.usage.input_tokens,
             output_tokens=call.usage.output_tokens,
             estimated=call.usage.estimated,
@@ -110,11 +115,15 @@ def sandbox_row(sandbox: SandboxPayment) -> TrajectorySandbox:
     )
 
 
-async def _messages(call: CallRecord, query: str, reader: ContextReader) -> tuple[Message, ...]:
-    """The prompt; that of a chunk is not kept and built again from the context, empty where that is gone."""
-    if call.messages or call.span is None:
-        return call.messages
+async def _chunk(call: CallRecord, reader: ContextReader) -> Chunk | None:
+    """The chunk that a call has read, from which its prompt is built again; None where the context is gone."""
+    if call.span is None:
+        return None
     try:
-        return map_messages(query, await read_chunk(reader, call.span))
+        return await read_chunk(reader, call.span)
     except NotFound:  # a context that was put may go before its sessions: the rest of the row is still worth telling
-        return ()
+        return None
+
+
+def _cited(note: str, chunk: Chunk, documents: Documents) -> list[Citation]:
+    return [] if is_no_evidence(note) else cited_in_note(note, Seen.of(chunk.pieces, chunk.overlap), documents)

@@ -75,6 +75,8 @@ def _result(run: Run, strategy: str, outcome: Outcome | None) -> RunResult:
     return RunResult(
         success=outcome is not None,
         answer=outcome.answer if outcome else None,
+        citations=list(outcome.cited.citations) if outcome else [],
+        unlocated=list(outcome.cited.unlocated) if outcome else [],
         iterations=usage.iterations,
         sub_calls=usage.sub_calls,
         cached_sub_calls=usage.cached_sub_calls,

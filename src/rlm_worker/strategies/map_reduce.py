@@ -17,6 +17,7 @@ from rlm_worker.text.chunks import Chunk, ChunkBudget
 from rlm_worker.text.tokens import byte_length
 from rlm_worker.wire.events import SubcallEvent
 
+from .cite_notes import cite_notes
 from .note_cache import NoteCache
 from .plan import MapPlan, chosen_chunks, plan_map
 from .prompts import Note, is_no_evidence, map_messages
@@ -72,7 +73,8 @@ async def run_map_reduce(run: Run) -> Outcome:
     chunks = plan.expected if plan.ranked is not None or progress.stopped else len(readings)
     notes = [_note(reading) for reading in readings if not is_no_evidence(reading.text)]
     text, cut = await synthesize(run, notes, coverage=read / run.reader.manifest.characters)
-    return Outcome(text, chunks, read, cut or progress.stopped is not None, _order(plan, readings))
+    cited = await cite_notes(run, text, [(reading.span, reading.text) for reading in readings])
+    return Outcome(text, chunks, read, cut or progress.stopped is not None, _order(plan, readings), cited)
 
 
 async def _note_cache(run: Run) -> NoteCache | None:

@@ -57,6 +57,36 @@ class ModelUsage(Wire):
     estimated: bool = False
 
 
+UnlocatedReason = Literal["not_found", "misattributed", "from_prompt", "too_short"]
+
+
+class Citation(Wire):
+    """A place in a document that the answer rests on: characters `startCharIndex` to `endCharIndex` (exclusive).
+
+    Characters are Unicode code points of that document; `citedText` is what stands there. `verified` says that what was
+    quoted stands there word for word, numbers and denials included: not that it supports the answer. `answerStart` and
+    `answerEnd` are the part of the answer that it is cited for.
+    """
+
+    type: Literal["char_location"] = "char_location"
+    cited_text: str
+    document_index: int
+    document_title: str | None = None
+    start_char_index: int
+    end_char_index: int
+    verified: bool
+    match: Literal["exact", "normalized", "elided", "approximate"]
+    answer_start: int | None = None
+    answer_end: int | None = None
+
+
+class Unlocated(Wire):
+    """A quotation that the answer rests on and that stands at no place where it should, and why."""
+
+    quote: str
+    reason: UnlocatedReason
+
+
 class RunResult(Wire):
     """The result of a run; tokens are what the models reported, cost follows from them and the catalogue's prices.
 
@@ -66,6 +96,8 @@ class RunResult(Wire):
 
     success: bool
     answer: str | None = None
+    citations: list[Citation] = Field(default_factory=list)
+    unlocated: list[Unlocated] = Field(default_factory=list)
     iterations: int = 0
     sub_calls: int = 0
     cached_sub_calls: int = 0
@@ -185,7 +217,8 @@ class PromptMessage(Answer):
 class TrajectoryCall(Answer):
     """One model call; `parent` is the call that asked for it, `chunk` the chunk that it read.
 
-    The `prompt` of a chunk is empty where the context was deleted before the session.
+    The `prompt` of a chunk is empty where the context was deleted before the session. `citations` are the places in the
+    chunk that a reader has quoted.
     """
 
     id: int
@@ -196,6 +229,7 @@ class TrajectoryCall(Answer):
     chunk: int | None
     prompt: list[PromptMessage]
     response: str
+    citations: list[Citation] = Field(default_factory=list)
     input_tokens: int
     output_tokens: int
     estimated: bool
