@@ -18,7 +18,7 @@ SHARED_BYTES = 40 * MIB
 WAIT_SECONDS = 20.0
 _RETRY_AFTER_SECONDS = 5
 # Who waits looks again so often, by itself: a request of the platform cannot be woken by another one.
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.02
 # A request that the platform has ended says no word. Who waits shows that it is alive; who holds may take so long.
 _WAITER_SECONDS, _HOLDER_SECONDS = 2.0, 300.0
 
@@ -36,10 +36,6 @@ class Held:
         async for piece in pieces:
             self.seen = self._clock()
             yield piece
-
-    def shrink(self, size: int) -> None:
-        """Gives back what is more than that."""
-        self.size = min(self.size, size)
 
     def close(self) -> None:
         """Gives the room back; may be repeated."""

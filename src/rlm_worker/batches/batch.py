@@ -97,6 +97,10 @@ class Batch:
         """Notes that the queue did not take these."""
         self._move(numbers, "waiting", now, only_from=("queued",))
 
+    def characters(self, number: int) -> int:
+        """How long an item is, for a consumer that has to make room before it takes it."""
+        return self._items.characters(number)
+
     def take(self, number: int, now: float) -> TakenItem | None:
         """The item, for a consumer to work on; None where there is nothing left to do."""
         if self.status != "running" or not (attempt := self._items.begin(number)):

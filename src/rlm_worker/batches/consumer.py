@@ -67,7 +67,7 @@ class BatchConsumer:
     async def process(self, message: ItemMessage) -> Again | None:
         """Runs one item to its end; gives None when the message has done its work."""
         try:
-            held = await self.runner.room.take(WHOLE_FACTOR * MAX_ITEM_BYTES)
+            held = await self.runner.room.take(await self._needed_bytes(message))
         except Overloaded as error:
             return Again(error.retry_after, counted=False)
         try:
@@ -82,7 +82,6 @@ class BatchConsumer:
         if taken is None:
             return None
         body, taken = taken.body, replace(taken, body="")
-        held.shrink(WHOLE_FACTOR * len(body))
         try:
             asking = self._result(message, taken, body, held)
             del body
@@ -96,6 +95,10 @@ class BatchConsumer:
             return None
         self._log(message, taken, result, self.runner.clock.now() - began)
         return await self._report(message, taken, result)
+
+    async def _needed_bytes(self, message: ItemMessage) -> int:
+        found = await self.batches.call(message.batch_id, "characters", message.number)
+        return WHOLE_FACTOR * (found if isinstance(found, int) else MAX_ITEM_BYTES)
 
     async def give_up(self, message: ItemMessage) -> None:
         """Ends an item that the queue has given up."""

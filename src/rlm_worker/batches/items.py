@@ -77,6 +77,11 @@ class BatchItems:
         """Takes an attempt back that came to nothing through no fault of the item's."""
         self._tables.execute("UPDATE items SET attempts = MAX(0, attempts - 1) WHERE number = ?", number)
 
+    def characters(self, number: int) -> int:
+        """How long an item is."""
+        query = "SELECT TOTAL(LENGTH(text)) FROM texts WHERE number = ? AND kind = 'body'"
+        return int(self._tables.number(query, number))
+
     def body(self, number: int) -> str:
         return self._tables.text(number, "body")
 

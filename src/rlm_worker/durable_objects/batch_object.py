@@ -61,6 +61,9 @@ class BatchMethods(Streaming):
 
         return await answered_now(state)
 
+    async def characters(self, number: int) -> str:
+        return await answered_now(lambda: self._keeper.batch.characters(int(number)))
+
     async def take(self, number: int) -> str:
         def taken() -> object:
             item = self._keeper.batch.take(int(number), _now())

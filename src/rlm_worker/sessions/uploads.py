@@ -23,8 +23,8 @@ from .contexts import check_names, manifest_key, stored_context_key
 
 # A longer document comes in several lines.
 MAX_LINE_BYTES = 2 * MIB
-# A part of the store's, in Python and in JavaScript; and what a line takes in its forms.
-_WRITING_BYTES, _LINE_BYTES = 10 * MIB, 8 * MIB
+# A part of the store's, while it is gathered and while it is sent; and what a line takes in its forms.
+_WRITING_BYTES, _LINE_BYTES = 8 * MIB, 8 * MIB
 
 
 class DocumentLine(Wire):
