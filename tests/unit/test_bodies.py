@@ -139,7 +139,7 @@ async def test_lines_are_documents() -> None:
     key = stored_context_key("ada", stored.context_id)
     manifest = ContextManifest.from_json(store.objects[manifest_key(key)].decode())
     assert store.objects[key] == b"one moretwo"
-    assert list(manifest.documents.rows()) == [("a", 8, 8), (None, 3, 3)]
+    assert list(manifest.documents.rows()) == [("a", 8, 8), ("document 2", 3, 3)]
     inline = json.dumps({"context": [{"name": "a", "text": "one more"}, "two"], "query": "q"}).encode()
     job, _ = await prepared(inline, whole=True)
     assert ContextManifest.from_json(job.manifest).identity == manifest.identity

@@ -172,13 +172,6 @@ class _Encoded:
 
 
 def _texts(request: RunRequest) -> list[tuple[str | None, str]]:
-    """The documents of a request; strings in a list are named by their places, so that nobody reads them as one."""
     if isinstance(request.context, str):
         return [(None, request.context)]
-    items = request.context or []
-    if len(items) == 1 and isinstance(items[0], str):
-        return [(None, items[0])]
-    return [
-        (item.name, item.text) if isinstance(item, Document) else (f"document {number}", item)
-        for number, item in enumerate(items, start=1)
-    ]
+    return [(item.name, item.text) if isinstance(item, Document) else (None, item) for item in request.context or []]

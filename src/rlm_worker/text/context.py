@@ -206,6 +206,10 @@ def gather_documents(texts: Sequence[tuple[str | None, str]]) -> tuple[ContextMa
     return measured.manifest(), parts
 
 
+def _named_by_place(number: int) -> str:
+    return f"document {number}"
+
+
 @dataclass(slots=True)
 class MeasuredDocuments:
     """Measures and digests documents that come block by block; holds none of them."""
@@ -215,8 +219,11 @@ class MeasuredDocuments:
     _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
 
     def begin(self, name: str | None) -> None:
-        """A document begins."""
-        self.documents.append(name, 0, 0)
+        """A document begins; one without a name among others is named by its place, so that none is read as another."""
+        names = self.documents.names
+        if len(names) == 1 and names[0] is None:
+            names[0] = _named_by_place(1)
+        self.documents.append(name if name is not None or not names else _named_by_place(len(names) + 1), 0, 0)
 
     def take(self, text: str, encoded: bytes) -> None:
         """The next block of the document, and the same in UTF-8."""
