@@ -13,6 +13,8 @@ from rlm_worker.durable_objects.session_object import SessionMethods, SessionSlo
 SandboxHost = entry.SandboxHost
 RLMAccount = entry.RLMAccount
 RLMBatch = entry.RLMBatch
+RLMPace = entry.RLMPace
+RLMKeys = entry.RLMKeys
 WRITTEN: list[int] = []
 
 

@@ -12,6 +12,8 @@ import entry
 RLMSession = entry.RLMSession
 RLMAccount = entry.RLMAccount
 RLMBatch = entry.RLMBatch
+RLMPace = entry.RLMPace
+RLMKeys = entry.RLMKeys
 SandboxHost = entry.SandboxHost
 HELD: list[Any] = []
 

@@ -19,6 +19,8 @@ import entry
 
 RLMSession = entry.RLMSession
 RLMBatch = entry.RLMBatch
+RLMPace = entry.RLMPace
+RLMKeys = entry.RLMKeys
 SandboxHost = entry.SandboxHost
 SANDBOX = "export default { async fetch() { await scheduler.wait(300); return new Response('done'); } };"
 

@@ -11,6 +11,8 @@ import entry
 SandboxHost = entry.SandboxHost
 RLMAccount = entry.RLMAccount
 RLMBatch = entry.RLMBatch
+RLMPace = entry.RLMPace
+RLMKeys = entry.RLMKeys
 ASKED: list[str] = []
 
 

@@ -219,7 +219,7 @@ class MeasuredDocuments:
     _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
 
     def begin(self, name: str | None) -> None:
-        """A document begins; one without a name among others is named by its place, so that none is read as another."""
+        """A document begins; one without a name among others is named by its place, so that all stay apart."""
         names = self.documents.names
         if len(names) == 1 and names[0] is None:
             names[0] = _named_by_place(1)
