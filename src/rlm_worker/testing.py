@@ -32,6 +32,13 @@ from .ports import (
 )
 
 Answer = Callable[[ModelRequest], ModelReply | Awaitable[ModelReply]]
+# What a Durable Object's SQLite takes: Cloudflare's documentation of its limits.
+_SQLITE_LIMITS = {
+    sqlite3.SQLITE_LIMIT_LENGTH: 2_000_000,
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
+    sqlite3.SQLITE_LIMIT_COLUMN: 100,
+    sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER: 100,
+}
 
 
 @dataclass(slots=True)
@@ -138,10 +145,12 @@ class ManualClock:
 
 
 class SqliteDatabase:
-    """SQLite in memory, or in a file that outlives the object as a Durable Object's storage does."""
+    """SQLite in memory, or in a file that outlives the object; limited as a Durable Object's storage is."""
 
     def __init__(self, path: str = ":memory:") -> None:
         self.connection = sqlite3.connect(path, isolation_level=None)
+        for limit, most in _SQLITE_LIMITS.items():
+            self.connection.setlimit(limit, most)
 
     def execute(self, statement: str, *values: Cell) -> list[tuple[Cell, ...]]:
         return [tuple(row) for row in self.connection.execute(statement, values).fetchall()]
