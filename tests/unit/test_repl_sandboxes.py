@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from rlm_worker.budget.account import AccountLimits
-from rlm_worker.errors import SandboxForgot, TerminalError
+from rlm_worker.errors import SandboxForgot, StorageUnavailable, TerminalError
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.messages import ModelReply, ModelRequest
 from rlm_worker.ports import SandboxRepl
@@ -97,17 +97,17 @@ async def test_broken_repl_takes_a_new_name(run_on: RunOn) -> None:
 
 @dataclass(slots=True)
 class ForgetfulSandbox(ThreadSandbox):
-    """The runs with these numbers, counted through, meet an isolate that knows nothing; `crowded`: then a used one."""
+    """The runs with these numbers, counted through, meet an empty isolate; `crowded` is raised when it is opened."""
 
     forgets: frozenset[int] = frozenset()
-    crowded: bool = False
+    crowded: Exception | None = None
     runs: list[str] = field(default_factory=list)
 
     async def open(self, name: str, session_id: str, setup: str, seconds: float, call: Call) -> SandboxRepl:
         known = name in self.names
         repl = await ThreadSandbox.open(self, name, session_id, setup, seconds, call)
         if known and self.crowded:
-            raise SandboxForgot("the isolate has a REPL already")
+            raise self.crowded
         return ForgetfulRepl(self, repl)
 
 
@@ -126,7 +126,7 @@ class ForgetfulRepl:
         await self.repl.close()
 
 
-def forgetful(*forgets: int, crowded: bool = False) -> Played:
+def forgetful(*forgets: int, crowded: Exception | None = None) -> Played:
     played = Played(cell("a = llm_query('one')"), cell("a += '!'"), cell("FINAL(a)"))
     played.sandbox = ForgetfulSandbox(forgets=frozenset(forgets), crowded=crowded)
     return played
@@ -146,8 +146,9 @@ async def test_forgotten_repl_keeps_its_name(run_on: RunOn, met: int) -> None:
     assert len(set(played.sandbox.names)) == 1
 
 
-async def test_used_isolate_is_left(run_on: RunOn) -> None:
-    played = forgetful(3, crowded=True)
+@pytest.mark.parametrize("crowded", [SandboxForgot("it has a REPL already"), StorageUnavailable("it is in disorder")])
+async def test_used_isolate_is_left(run_on: RunOn, crowded: Exception) -> None:
+    played = forgetful(3, crowded=crowded)
     ports = played.ports()
     result = await run_on(ports, CONTEXT, "q", strategy="repl")
     assert result.answer == "sub saw 3!"

@@ -91,7 +91,7 @@ def test_python_has_its_room(http: httpx.Client, scripted: ScriptedModel) -> Non
     "code",
     [
         "hoard = 'x' * 10**9",
-        "hoard = bytearray(3_000_000_000)",
+        "hoard = bytearray(2_000_000_000)",
         "hoard = [bytearray(10**6) for _ in range(1_000)]",
         "hoard = list(range(10**8))",
         "hoard = str(context) * 1_000",

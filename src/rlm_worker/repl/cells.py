@@ -13,9 +13,10 @@ import asyncio
 import json
 import uuid
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from rlm_worker.errors import BindingMissing, SandboxForgot, SandboxLost
+from rlm_worker.errors import BindingMissing, SandboxForgot, SandboxLost, StorageUnavailable
 from rlm_worker.journal.cells import CellOutcome, CellRecord, CellTable
 from rlm_worker.ports import Sandbox, SandboxRepl
 
@@ -167,10 +168,8 @@ class DurableRepl:
     async def _open(self) -> SandboxRepl:
         """A new REPL: under the name of one that was forgotten, if its isolate is met empty."""
         if self._name:
-            try:
+            with suppress(SandboxForgot, StorageUnavailable):  # it is not empty, or was left in disorder
                 return await self._open_named()
-            except SandboxForgot:
-                pass
         self._name = uuid.uuid4().hex
         return await self._open_named()
 
