@@ -55,6 +55,8 @@ class Books:
     async def call(self, name: str, method: str, *arguments: object) -> object:
         now = self.clock.now()
         match method, arguments:
+            case "characters", (int(number),):
+                return self.batch.characters(number)
             case "take", (int(number),):
                 item = self.batch.take(number, now)
                 return {"owner": item.owner, "body": item.body, "attempt": item.attempt} if item else None
