@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -13,12 +14,14 @@ from rlm_worker.settings import known_vars
 from scripts.local.errors import LocalError
 from scripts.local.models.backend import AISide, ai_side
 from scripts.local.paths import LocalPaths, local_paths
+from scripts.local.platform.switches import STRICT_VARIABLE, SWITCHES
 from scripts.local.processes import say, termination_raises
 from scripts.local.runtime.deployment import deployment, free_port
+from scripts.local.runtime.run_config import FRONT_VARIABLE
 from scripts.local.runtime.watchdog import CELL_SECONDS, watch
 
 # What the Worker reads elsewhere than in its settings.
-_BESIDE_SETTINGS = frozenset({"RLM_LOCAL_BUNDLE"})
+_BESIDE_SETTINGS = frozenset({"RLM_LOCAL_BUNDLE", STRICT_VARIABLE, *(switch.variable for switch in SWITCHES)})
 
 
 def _check_ai(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -39,7 +42,9 @@ def _check_variables(_context: click.Context, _parameter: click.Parameter, value
 
 
 def unknown_variable(name: str, variables: Mapping[str, str]) -> str | None:
-    """What to say of a var that the Worker does not read; None where it does."""
+    """What to say of a var that the Worker does not read; None where it does, or a test's front may."""
+    if os.environ.get(FRONT_VARIABLE):
+        return None
     known = known_vars(variables) | _BESIDE_SETTINGS
     if name in known:
         return None
