@@ -28,8 +28,8 @@ from ._settings import Settings
 FIRST_POLL, MAX_POLL = 0.25, 5.0
 """Seconds between two looks at a run: the first pause, and the longest."""
 
-BATCH_ITEM_LIMIT = 500_000
-"""Bytes of context that travel inside an item of a batch, which may have a megabyte as JSON."""
+BATCH_ITEM_LIMIT = 250_000
+"""Bytes of context that travel inside an item of a batch, which may have half a megabyte as JSON."""
 
 StatusT = TypeVar("StatusT", SessionStatus, BatchStatus)
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
-from pyodide.ffi import JsException, to_js
+from pyodide.ffi import JsException
 
 from rlm_worker.errors import NotFound, StorageUnavailable
 
@@ -36,10 +36,10 @@ class R2Store:
         upload = await with_retries("R2 write failed", lambda: bucket.createMultipartUpload(key))
         try:
             done = [await _part(upload, 1, part)]
-            part = None  # not held while the next one is gathered
+            part = b""  # not held while the next one is gathered
             async for part, _ in parts:
                 done.append(await _part(upload, len(done) + 1, part))
-                part = None  # noqa: PLW2901 - the same
+                part = b""  # noqa: PLW2901 - the same
             await with_retries("R2 write failed", lambda: upload.complete(done))
         except BaseException:
             with suppress(JsException, OSError):
@@ -85,7 +85,7 @@ class R2Store:
         return bucket
 
 
-async def _part(upload: Any, number: int, content: Any) -> dict[str, object]:
+async def _part(upload: Any, number: int, content: bytes) -> dict[str, object]:
     async def ask() -> dict[str, object]:
         part = await upload.uploadPart(number, content)
         return {"partNumber": part.partNumber, "etag": part.etag}
@@ -93,8 +93,8 @@ async def _part(upload: Any, number: int, content: Any) -> dict[str, object]:
     return await with_retries("R2 write failed", ask)
 
 
-async def _equal_parts(pieces: AsyncIterator[bytes]) -> AsyncIterator[tuple[Any, bool]]:
-    """The bytes in parts of one size, as JavaScript has them, and whether a part is the last one."""
+async def _equal_parts(pieces: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, bool]]:
+    """The bytes in parts of one size, and whether a part is the last one."""
     held = bytearray()
     async for piece in pieces:
         rest = memoryview(piece)
@@ -102,9 +102,11 @@ async def _equal_parts(pieces: AsyncIterator[bytes]) -> AsyncIterator[tuple[Any,
             taken = _PART_BYTES - len(held)
             held += rest[:taken]
             rest = rest[taken:]
-            yield to_js(held), False
+            part = bytes(held)
             held.clear()
+            yield part, False
+            del part
         held += rest
-    last = to_js(held)
-    del held
-    yield last, True
+    part = bytes(held)
+    held.clear()
+    yield part, True

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from rlm_worker.errors import Overloaded, RLMError
 from rlm_worker.memory import Held
 from rlm_worker.ports import ObjectStubs
-from rlm_worker.sessions.bodies import WHOLE_FACTOR
 from rlm_worker.sessions.runner import Content, Runner
 from rlm_worker.wire.requests import parse_request
 from rlm_worker.wire.results import ErrorBody, RunResult
@@ -25,6 +24,8 @@ _WAIT_SECONDS = 780.0
 _MAX_DELAY_SECONDS = 600
 # Attempts at an item whose result lacks what failed for passing reasons; then what there is will do.
 MAX_INCOMPLETE_ATTEMPTS = 3
+# An item comes as JSON within JSON, and its letters may take four bytes each in each of its forms.
+_ITEM_FACTOR = 20
 # Failures that another attempt may not meet; what was paid until then is not paid again.
 _PASSING = frozenset(
     {"model_unavailable", "storage_unavailable", "rate_limited", "internal_error", "not_configured", "overloaded"}
@@ -98,7 +99,7 @@ class BatchConsumer:
 
     async def _needed_bytes(self, message: ItemMessage) -> int:
         found = await self.batches.call(message.batch_id, "characters", message.number)
-        return WHOLE_FACTOR * (found if isinstance(found, int) else MAX_ITEM_BYTES)
+        return _ITEM_FACTOR * (found if isinstance(found, int) else MAX_ITEM_BYTES)
 
     async def give_up(self, message: ItemMessage) -> None:
         """Ends an item that the queue has given up."""

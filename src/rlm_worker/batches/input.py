@@ -21,7 +21,7 @@ from .items import BatchEntry
 MAX_BYTES = 100_000_000
 _GROUP_ITEMS, _GROUP_CHARACTERS = 100, 1_000_000
 # An item is kept in its batch until it runs, ten at once in an isolate: what is long is put first.
-MAX_ITEM_BYTES = MIB
+MAX_ITEM_BYTES = MIB // 2
 _ADVICE = "store a large context with PUT /contexts and send its contextId"
 
 

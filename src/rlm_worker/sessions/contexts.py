@@ -117,7 +117,7 @@ class JobContext:
 
 def _parsed(content: bytes) -> ContextManifest:
     try:
-        return ContextManifest.from_json(content.decode())
+        return ContextManifest.from_json(content)
     except (ValueError, KeyError, TypeError) as error:
         raise RLMError(f"the stored context's table is damaged: {error}") from None
 

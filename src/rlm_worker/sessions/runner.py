@@ -20,6 +20,8 @@ from .bodies import SentTexts
 from .prepare import prepare_job
 from .results import CachedResult, as_cache_hit, metrics_point, result_key
 
+_LONG_TABLE_CHARACTERS = 500_000
+
 
 @dataclass(slots=True)
 class Content:
@@ -117,17 +119,20 @@ class Runner:
 
     async def _started(self, job: Job, content: Content) -> object:
         """Begins or joins a run that reads a stored text, and stores that text where it is not there yet."""
-        sent = job.to_json()
-        answer = await self.sessions.call(job.session_id, "start", sent, False)
-        if answer == "needs_context":
-            key = job.context_key or ""
-            await self.store.write(key, content.pieces())
-            try:
-                answer = await self.sessions.call(job.session_id, "start", sent, True)
-            except Conflict:  # another body came under the same name meanwhile
-                await self.store.delete(key)
-                raise
-        return answer
+        # A job with a long table is not sent twice, nor beside its body: its text, whose place is named by what it
+        # says, is stored first, even where it is there already.
+        if not (job.context_owned and len(job.manifest) > _LONG_TABLE_CHARACTERS):
+            answer = await self.sessions.call(job.session_id, "start", job.to_json(), False)
+            if answer != "needs_context":
+                return answer
+        key = job.context_key or ""
+        await self.store.write(key, content.pieces())
+        content.close()
+        try:
+            return await self.sessions.call(job.session_id, "start", job.to_json(), True)
+        except Conflict:  # another body came under the same name meanwhile
+            await self.store.delete(key)
+            raise
 
     async def _cached(self, job: Job) -> RunResult | None:
         if not job.config.use_cache:

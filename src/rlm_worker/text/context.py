@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, overload
 
 from rlm_worker.errors import InvalidRequest, MalformedBody, StorageUnavailable
-from rlm_worker.json_scan import item_ranges, member_ranges
+from rlm_worker.json_scan import Bytes, item_ranges, member_ranges
 from rlm_worker.messages import Span
 from rlm_worker.ports import ContextStore
 
@@ -134,7 +134,7 @@ class ContextManifest:
         return f'{{"sha256": {json.dumps(self.sha256)}, "documents": [{rows}]{stored}}}'
 
     @classmethod
-    def from_json(cls, text: str) -> ContextManifest:
+    def from_json(cls, text: str | Bytes) -> ContextManifest:
         """The table that `to_json` wrote; raises `ValueError`, `KeyError` or `TypeError` for what is none."""
         try:
             return cls._read(text)
@@ -142,9 +142,9 @@ class ContextManifest:
             raise ValueError(f"it is no table of documents: {error}") from None
 
     @classmethod
-    def _read(cls, text: str) -> ContextManifest:
+    def _read(cls, text: str | Bytes) -> ContextManifest:
         # Row by row: 100,000 of them as lists would take several times what they say.
-        body, documents = text.encode(), Documents()
+        body, documents = text.encode() if isinstance(text, str) else text, Documents()
         members = {json.loads(key): place for key, *place in member_ranges(body, 0, len(body))}
         for start, end in item_ranges(body, *members["documents"]):
             documents.append(*json.loads(body[start:end]))
