@@ -21,7 +21,7 @@ pytestmark = pytest.mark.worker
 
 FRONT = Path(__file__).with_name("probing_entry.py")
 MIB = 1024 * 1024
-SUBREQUESTS = 40
+SUBREQUESTS = 120
 ERRORS = {switch.variable: switch.error for switch in SWITCHES}
 
 
@@ -189,7 +189,7 @@ def test_models_may_share_connections(
         "config": {"chunkSize": 10_000, "strategy": "map_reduce", "useCache": False},
     }
     answer = httpx.post(f"{process.url}/rlm", json=body, timeout=120).json()
-    assert answer["coverage"] == 1.0, answer
+    assert answer["coverage"] == 1.0, answer.get("error") or answer["warnings"]
     assert scripted.peak <= most
     assert scripted.peak > 6 or most == 6
 
