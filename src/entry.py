@@ -14,14 +14,18 @@ from rlm_worker.adapters.queue import BatchQueue
 from rlm_worker.adapters.r2 import R2Store
 from rlm_worker.adapters.rate_limiter import BindingRateLimiter
 from rlm_worker.adapters.sandbox import DynamicWorkers, HostMethods
+from rlm_worker.api.admin import AdminRoutes
 from rlm_worker.api.app import Api
 from rlm_worker.api.responses import error_response
+from rlm_worker.batches.admission import Admission
 from rlm_worker.batches.consumer import BatchConsumer
 from rlm_worker.batches.delivery import consume
 from rlm_worker.durable_objects.account_object import AccountMethods, accounts_of, open_account
 from rlm_worker.durable_objects.batch_object import BatchMethods, open_batch
+from rlm_worker.durable_objects.keys_object import KeyMethods, RegisteredKeys, open_registry
+from rlm_worker.durable_objects.pace_object import PaceMethods, open_pace, pace_of
 from rlm_worker.durable_objects.probes import BindingProbes
-from rlm_worker.durable_objects.rpc import batches, batches_of, sessions
+from rlm_worker.durable_objects.rpc import accounts, batches, batches_of, key_registry, sessions
 from rlm_worker.durable_objects.session_object import SessionMethods, SessionSlot, open_session
 from rlm_worker.errors import NotConfigured
 from rlm_worker.log import write_line
@@ -44,7 +48,9 @@ class Default(WorkerEntrypoint):
         return to_response(await api.handle(from_js(request)))
 
     async def queue(self, delivery: Any, *_: Any) -> None:
-        consumer = BatchConsumer(_runner(self.env), batches(self.env), write_line)
+        runner = _runner(self.env)
+        admission = Admission(pace_of(self.env), runner.settings.rates, runner.settings.catalog, runner.clock)
+        consumer = BatchConsumer(runner, batches(self.env), write_line, admission)
         await consume(delivery, consumer, BatchQueue(self.env))
 
 
@@ -71,6 +77,13 @@ class RLMAccount(AccountMethods, DurableObject):
         self._account = open_account(ctx, env)
 
 
+class RLMKeys(KeyMethods, DurableObject):
+    """Holds the list of keys."""
+
+    def __init__(self, ctx: Any, _: Any) -> None:
+        self._registry = open_registry(ctx)
+
+
 class RLMBatch(BatchMethods, DurableObject):
     """Holds one batch."""
 
@@ -81,6 +94,13 @@ class RLMBatch(BatchMethods, DurableObject):
         await self._keeper.on_alarm()
 
 
+class RLMPace(PaceMethods, DurableObject):
+    """Holds all runs to the rate of one model."""
+
+    def __init__(self, ctx: Any, _env: Any) -> None:
+        self._keeper = open_pace(ctx)
+
+
 def _api(env: Any) -> Api:
     runner = _runner(env)
     return Api(
@@ -89,6 +109,8 @@ def _api(env: Any) -> Api:
         limiter=BindingRateLimiter(env),
         probes=BindingProbes(env, runner.settings.catalog),
         batches=batches_of(env),
+        keys=RegisteredKeys(env),
+        admin=AdminRoutes(key_registry(env), accounts(env), runner.settings),
     )
 
 

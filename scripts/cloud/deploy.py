@@ -2,247 +2,189 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import os
-import re
-import secrets
-import subprocess
 import sys
 import tempfile
-import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from scripts.cloud.config import PlanName, Target, staged, target
+from scripts.cloud.destroy import destroy, what_goes, what_stays
+from scripts.cloud.keys import digest_of, new_key
+from scripts.cloud.plan import ADMIN_KEYS, KEYS, Found, Plan, look, make_missing
+from scripts.cloud.smoke import smoke
+from scripts.cloud.view import Upload, address, overview
+from scripts.cloud.wrangler import Wrangler, connected
 from scripts.local.errors import LocalError
 from scripts.local.paths import LocalPaths, local_paths
-from scripts.local.processes import run_logged, say
-from scripts.local.runtime.worker_modules import staged_worker
-from scripts.local.setup.components import node, node_environment
-
-_KEYS = "RLM_API_KEYS"
-_LIFECYCLE = ("r2", "bucket", "lifecycle")
-# The Worker's own default.
-_DEFAULT_TTL_DAYS = "7"
-_NO_SUCH_WORKER = re.compile(r"not found|does not exist|10007|10090", re.IGNORECASE)
-_LOGIN_HINT = "log in (`npx wrangler login`), or set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID"
-
-# Where the Worker keeps contexts: those that were put, and those of sessions. It deletes both itself; the bucket's
-# rules take what it could not, such as a context whose session never began.
-_CONTEXT_PREFIXES = ("contexts/", "sessions/")
-_SPARE_DAYS = 1
-
-Wrangler = Callable[[Sequence[str]], str]
+from scripts.local.processes import say
 
 
 @dataclass(frozen=True, slots=True)
-class Expiry:
-    """A lifecycle rule: objects of a bucket whose keys begin with `prefix` go when they are `days` old."""
+class Wish:
+    """What was asked for on the command line."""
 
-    bucket: str
-    prefix: str
-    days: int
-
-    @property
-    def name(self) -> str:
-        return f"rlm-worker-{self.prefix.strip('/')}"
+    yes: bool
+    verbose: bool
+    key_name: str
+    new_admin_key: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What wrangler.toml takes for granted on the account; everything else wrangler makes when it deploys."""
-
-    worker: str
-    buckets: tuple[str, ...]
-    queues: tuple[str, ...]
-    expiries: tuple[Expiry, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is missing on the account."""
-
-    buckets: tuple[str, ...]
-    queues: tuple[str, ...]
-    key: bool
-    expiries: tuple[Expiry, ...] = ()
-    outdated: tuple[Expiry, ...] = ()
-
-    def lines(self, worker: str) -> list[str]:
-        return [
-            *(f"create the R2 bucket {name}" for name in self.buckets),
-            *(
-                f"have the R2 bucket {rule.bucket} delete {rule.prefix} after {rule.days} days"
-                for rule in self.expiries
-            ),
-            *(f"create the queue {name}" for name in self.queues),
-            *([f"make an API key, store its digest as the secret {_KEYS}, show the key once"] if self.key else []),
-            f"deploy the Worker {worker}, with its KV namespace and Durable Objects where they are missing",
-        ]
+def _replaced(_context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        raise click.UsageError("--new-key broke every caller at once: use ./scripts/keys add NAME, or rotate NAME")
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Check and bundle everything; needs no account and changes nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Check and bundle everything and show it; changes nothing.")
+@click.option("--verbose", is_flag=True, help="Show what wrangler says too, the list of what is uploaded included.")
+@click.option("--yes", is_flag=True, help="Do not ask before deploying, rolling back or spending.")
+@click.option("--env", "environment", default="", help="Another deployment beside the first, such as staging.")
+@click.option("--plan", type=click.Choice(["paid", "free"]), default="paid", help="The account's Workers plan.")
 @click.option("--key-name", default="default", help="Whose key is made, where there is none yet.")
-@click.option("--new-key", is_flag=True, help="Make a key even if there are some: it takes their place.")
-def main(dry_run: bool, yes: bool, key_name: str, new_key: bool) -> None:
+@click.option("--new-admin-key", is_flag=True, help="Make the key of ./scripts/keys anew: the old one ends.")
+@click.option("--new-key", is_flag=True, hidden=True, expose_value=False, callback=_replaced)
+@click.option(
+    "--rollback", is_flag=False, flag_value="previous", metavar="[VERSION]", help="Go back to an earlier version."
+)
+@click.option("--destroy", "destroying", is_flag=True, help="Delete the deployment with all that it keeps.")
+@click.option("--smoke", "smoking", is_flag=True, help="Run the first-hour checklist against --url with --key.")
+@click.option("--url", envvar="RLM_BASE_URL", help="For --smoke: the deployment, or a local scripts/dev.")
+@click.option("--key", envvar="RLM_API_KEY", help="For --smoke: an API key of the deployment.")
+@click.option("--log", type=click.Path(exists=True, path_type=Path), help="For --smoke: the log of a local deployment.")
+def main(
+    *,
+    dry_run: bool,
+    verbose: bool,
+    yes: bool,
+    environment: str,
+    plan: PlanName,
+    key_name: str,
+    new_admin_key: bool,
+    rollback: str | None,
+    destroying: bool,
+    smoking: bool,
+    url: str | None,
+    key: str | None,
+    log: Path | None,
+) -> None:
     """Deploys the Worker to the account that wrangler is logged in to."""
     paths = local_paths()
+    wish = Wish(yes, verbose, key_name, new_admin_key)
     try:
-        place_python_modules(paths)
-        if dry_run:
-            _dry_run(paths)
+        wanted = target(paths.root, environment, plan)
+        if smoking:
+            sys.exit(smoke(url, key, yes=yes, log=log))
+        if rollback:
+            _roll_back(paths, wanted, rollback, wish)
+        elif destroying:
+            _destroy(paths, wanted)
+        elif dry_run:
+            _dry_run(paths, wanted, wish)
         else:
-            _deploy(paths, yes=yes, key_name=key_name, new_key=new_key)
+            _deploy(paths, wanted, wish)
     except LocalError as error:
         say(error.report())
         sys.exit(1)
 
 
-def wanted(root: Path) -> Wanted:
-    """What wrangler.toml names."""
-    config = tomllib.loads((root / "wrangler.toml").read_text(encoding="utf-8"))
-    queues = config.get("queues", {})
-    names = [producer["queue"] for producer in queues.get("producers", ())]
-    for consumer in queues.get("consumers", ()):
-        names += [consumer["queue"], consumer.get("dead_letter_queue", consumer["queue"])]
-    buckets = tuple(bucket["bucket_name"] for bucket in config.get("r2_buckets", ()))
-    # A day more than the Worker's own retention, so that the rule never takes what a run still reads.
-    days = math.ceil(float(config.get("vars", {}).get("SESSION_TTL_DAYS", _DEFAULT_TTL_DAYS))) + _SPARE_DAYS
-    expiries = tuple(Expiry(bucket, prefix, days) for bucket in buckets for prefix in _CONTEXT_PREFIXES)
-    return Wanted(worker=config["name"], buckets=buckets, queues=tuple(dict.fromkeys(names)), expiries=expiries)
+def bundle(paths: LocalPaths, wanted: Target, *options: str) -> Upload:
+    """What `wrangler deploy` would upload; raises `CloudflareError` where it finds a fault."""
+    with staged(paths, wanted.config) as config:
+        arguments = ("deploy", "--config", str(config), "--dry-run", *options)
+        return Upload(Wrangler(paths).run(*arguments, what="wrangler's dry run"))
 
 
-def plan(wrangler: Wrangler, needs: Wanted, *, new_key: bool) -> Plan:
-    """Compares the account with what is wanted."""
-    buckets = _missing(needs.buckets, wrangler(["r2", "bucket", "list"]))
-    there = {name: wrangler([*_LIFECYCLE, "list", name]) for name in needs.buckets if name not in buckets}
-    expiries = tuple(rule for rule in needs.expiries if not _holds(rule, there.get(rule.bucket, "")))
-    return Plan(
-        buckets=buckets,
-        queues=_missing(needs.queues, wrangler(["queues", "list"])) if needs.queues else (),
-        key=new_key or not _has_keys(wrangler),
-        expiries=expiries,
-        outdated=tuple(rule for rule in expiries if _rule_fields(rule, there.get(rule.bucket, ""))),
-    )
+def _dry_run(paths: LocalPaths, wanted: Target, wish: Wish) -> None:
+    found, account = Found(), None
+    if _logged_in(paths):
+        with connected(paths) as api:
+            found, account = look(api, wanted), api.account
+    upload = bundle(paths, wanted)
+    if wish.verbose:
+        say(upload.output)
+    print(overview(Plan(wanted, found, wish.new_admin_key), account, upload))
+    print("\ndry run: nothing was changed")
 
 
-def set_expiries(wrangler: Wrangler, todo: Plan) -> None:
-    """Writes the lifecycle rules that are missing or different; the bucket's other rules stay as they are."""
-    for rule in todo.expiries:
-        say(f"having the R2 bucket {rule.bucket} delete {rule.prefix} after {rule.days} days")
-        if rule in todo.outdated:
-            wrangler([*_LIFECYCLE, "remove", rule.bucket, "--name", rule.name])
-        wrangler([*_LIFECYCLE, "add", rule.bucket, rule.name, rule.prefix, "--expire-days", str(rule.days)])
+def _logged_in(paths: LocalPaths) -> bool:
+    if os.environ.get("CLOUDFLARE_API_TOKEN"):
+        return True
+    try:
+        return bool(Wrangler(paths).token())
+    except LocalError:
+        return False
 
 
-def make_key(name: str) -> tuple[str, str]:
-    """A new API key, and the entry of RLM_API_KEYS that admits it."""
-    key = f"rlm_{secrets.token_urlsafe(32)}"
-    return key, f"{name}:{hashlib.sha256(key.encode()).hexdigest()}"
-
-
-def place_python_modules(paths: LocalPaths) -> None:
-    """Puts python_modules/ beside wrangler.toml, where wrangler looks; leaves one that pywrangler made alone."""
-    place = paths.root / "python_modules"
-    if place.is_symlink():
-        place.unlink()
-    if not place.exists():
-        place.symlink_to(paths.python_modules, target_is_directory=True)
-
-
-def _dry_run(paths: LocalPaths) -> None:
-    needs = wanted(paths.root)
-    for line in Plan(needs.buckets, needs.queues, key=True, expiries=needs.expiries).lines(needs.worker):
-        say(f"would {line}, if it is missing" if not line.startswith("deploy") else f"would {line}")
-    status = upload(paths, "--dry-run")
-    if status:
-        raise LocalError(f"wrangler's dry run ended with status {status}", hint="its output above says why")
-    say("dry run: nothing was changed")
-
-
-def _deploy(paths: LocalPaths, *, yes: bool, key_name: str, new_key: bool) -> None:
-    def wrangler(arguments: Sequence[str]) -> str:
-        return run_logged(_command(paths, arguments), paths.logs / "deploy.log", env=_environment(paths))
-
-    needs = wanted(paths.root)
-    account = _account(wrangler)
-    todo = plan(wrangler, needs, new_key=new_key)
-    say(f"on the account {account}, this will:")
-    for line in todo.lines(needs.worker):
-        say(f"  - {line}")
-    if not yes:
-        click.confirm("Go on?", abort=True)
-    _perform(paths, wrangler, todo, key_name)
-
-
-def _perform(paths: LocalPaths, wrangler: Wrangler, todo: Plan, key_name: str) -> None:
-    for bucket in todo.buckets:
-        say(f"creating the R2 bucket {bucket}")
-        wrangler(["r2", "bucket", "create", bucket])
-    set_expiries(wrangler, todo)
-    for queue in todo.queues:
-        say(f"creating the queue {queue}")
-        wrangler(["queues", "create", queue])
-    key, entry = make_key(key_name)
-    with _secrets_file({_KEYS: entry}) as file:
-        secret = ["--secrets-file", str(file)] if todo.key else []
-        status = upload(paths, *secret)
-    if status:
-        raise LocalError(f"wrangler deploy ended with status {status}", hint="mend what it says and run this again")
-    if todo.key:
-        say(f"\nThe API key of “{key_name}”. It is shown this once and stored nowhere:")
+def _deploy(paths: LocalPaths, wanted: Target, wish: Wish) -> None:
+    with connected(paths) as api:
+        plan = Plan(wanted, look(api, wanted), wish.new_admin_key)
+        print(overview(plan, api.account, None))
+        if not wish.yes:
+            click.confirm("\nGo on?", abort=True)
+        config = wanted.with_namespaces(make_missing(api, plan))
+        key, admin_key = _upload(Wrangler(paths, api.account.id), paths, plan, config, wish)
+        url = address(wanted, api.subdomain())
+    say(f"\ndeployed: {url}")
+    if key:
+        say(f"\nThe API key of “{wish.key_name}”. It is shown this once and stored nowhere (RLM_API_KEY):")
         print(key)
+    if admin_key:
+        say("\nThe admin key, with which ./scripts/keys makes and revokes API keys; shown this once (RLM_ADMIN_KEY):")
+        print(admin_key)
 
 
-def _account(wrangler: Wrangler) -> str:
-    try:
-        found = json.loads(_json_part(wrangler(["whoami", "--json"])))
-    except (LocalError, ValueError) as error:
-        raise LocalError("wrangler is not logged in to an account", hint=_LOGIN_HINT) from error
-    accounts = found.get("accounts") or []
-    return ", ".join(str(account.get("name")) for account in accounts) or "that wrangler is logged in to"
+def _upload(
+    wrangler: Wrangler, paths: LocalPaths, plan: Plan, config: Mapping[str, object], wish: Wish
+) -> tuple[str, str]:
+    """Deploys, with what secrets are missing; gives the keys behind them."""
+    key = new_key() if plan.needs_key else ""
+    admin_key = new_key("rlm_admin") if plan.needs_admin_key else ""
+    values = {
+        **({KEYS: f"{wish.key_name}:{digest_of(key)}"} if key else {}),
+        **({ADMIN_KEYS: digest_of(admin_key)} if admin_key else {}),
+    }
+    say(f"deploying the Worker {plan.target.worker}")
+    with staged(paths, config) as file, _secrets_file(values) as secrets_file:
+        options = ["--secrets-file", str(secrets_file)] if values else []
+        output = wrangler.run("deploy", "--config", str(file), *options, what="wrangler deploy")
+    if wish.verbose:
+        say(output)
+    return key, admin_key
 
 
-def _has_keys(wrangler: Wrangler) -> bool:
-    try:
-        listed = json.loads(_json_part(wrangler(["secret", "list", "--format", "json"])))
-    except LocalError as error:
-        if re.search(_NO_SUCH_WORKER, error.output):
-            return False
-        raise  # not knowing is no reason to put a new key in the place of an old one
-    return any(secret.get("name") == _KEYS for secret in listed)
+def _roll_back(paths: LocalPaths, wanted: Target, version: str, wish: Wish) -> None:
+    with connected(paths) as api:
+        wrangler = Wrangler(paths, api.account.id)
+        if not wish.yes:
+            say(wrangler.run("deployments", "list", "--name", wanted.worker, what="listing the deployments"))
+            which = "the version before" if version == "previous" else f"version {version}"
+            click.confirm(f"Take {wanted.worker} back to {which}? Data stays as it is.", abort=True)
+        chosen = [] if version == "previous" else [version]
+        message = ("--yes", "--message", "scripts/deploy --rollback")
+        say(wrangler.run("rollback", *chosen, "--name", wanted.worker, *message, what="rolling back"))
 
 
-def _json_part(output: str) -> str:
-    match = re.search(r"^[\[{].*", output, re.DOTALL | re.MULTILINE)
-    return match[0] if match else ""
-
-
-def _holds(rule: Expiry, listing: str) -> bool:
-    """Whether a bucket has exactly this rule, switched on."""
-    fields = _rule_fields(rule, listing)
-    says = (fields.get("enabled"), fields.get("prefix"), fields.get("action"))
-    return says == ("Yes", rule.prefix, f"Expire objects after {rule.days} days")
-
-
-def _rule_fields(rule: Expiry, listing: str) -> dict[str, str]:
-    """What wrangler lists of the rule of that name, a `label:  value` a line; empty where there is none."""
-    for block in re.split(r"\n\s*\n", listing):
-        fields = dict(re.findall(r"^(\w+):[ \t]+(.*?)[ \t]*$", block, re.MULTILINE))
-        if fields.get("name") == rule.name:
-            return fields
-    return {}
-
-
-def _missing(names: Sequence[str], listing: str) -> tuple[str, ...]:
-    return tuple(name for name in names if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", listing))
+def _destroy(paths: LocalPaths, wanted: Target) -> None:
+    with connected(paths) as api:
+        found = look(api, wanted)
+        lines = what_goes(api, wanted, found)
+        if not lines:
+            say(f"on the account {api.account.name} there is nothing of {wanted.worker}")
+            return
+        say(f"on the account {api.account.name}, this deletes for good:")
+        for line in lines:
+            say(f"  - {line}")
+        say(what_stays(wanted))
+        if click.prompt("\nType the Worker's name to go on", default="", show_default=False) != wanted.worker:
+            raise LocalError("that is not its name: nothing was deleted")
+        destroy(api, wanted, found)
+        say(f"{wanted.worker} is gone")
 
 
 @contextmanager
@@ -252,22 +194,6 @@ def _secrets_file(values: dict[str, str]) -> Iterator[Path]:
         file.touch(mode=0o600)
         file.write_text(json.dumps(values), encoding="utf-8")
         yield file
-
-
-def upload(paths: LocalPaths, *options: str, quiet: bool = False) -> int:
-    """The status of `wrangler deploy` with what the Worker imports and nothing that lies beside it."""
-    with staged_worker(paths.root) as entry:
-        command = _command(paths, ["deploy", str(entry), *options])
-        output = subprocess.DEVNULL if quiet else None
-        return subprocess.run(command, env=_environment(paths), stdout=output, check=False).returncode
-
-
-def _command(paths: LocalPaths, arguments: Sequence[str]) -> list[str]:
-    return [str(node(paths)), str(paths.wrangler), *arguments, "--config", str(paths.root / "wrangler.toml")]
-
-
-def _environment(paths: LocalPaths) -> dict[str, str]:
-    return {**os.environ, **node_environment(paths)}
 
 
 if __name__ == "__main__":

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import click
-import httpx
 from rich.console import Console
 from rich.table import Table
 
+from scripts.cloud.config import target
+from scripts.cloud.wrangler import connected
 from scripts.local.errors import LocalError
+from scripts.local.paths import local_paths
 from scripts.local.processes import say
-
-_URL = "https://api.cloudflare.com/client/v4/accounts/{account}/analytics_engine/sql"
-_TIMEOUT_SECONDS = 60.0
 
 # The order of the columns is a contract with ops; `rlm_worker.adapters.analytics` and `metrics_point` write them so.
 _GROUPS: Mapping[str, str] = {
@@ -48,35 +46,39 @@ _COLUMNS: Mapping[str, str] = {
 @click.command()
 @click.option("--days", type=click.IntRange(1, 90), default=7, help="How far to look back (Analytics Engine keeps 90).")
 @click.option("--by", "group", type=click.Choice(list(_GROUPS)), default="key", help="What a row stands for.")
+@click.option("--env", "environment", default="", help="Another deployment, such as staging.")
 @click.option("--dry-run", is_flag=True, help="Print the SQL and stop.")
-def main(days: int, group: str, dry_run: bool) -> None:
+def main(days: int, group: str, environment: str, dry_run: bool) -> None:
     """Shows runs, calls, tokens and cost.
 
-    Needs CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN, the latter with the permission Account Analytics: Read.
+    Needs wrangler's login, or CLOUDFLARE_API_TOKEN with the permission Account Analytics: Read.
     """
-    sql = usage_sql(group, days)
+    paths = local_paths()
+    (dataset,) = target(paths.root, environment).datasets
+    sql = usage_sql(group, days, dataset)
     if dry_run:
         print(sql)
         return
     try:
-        rows = _ask(sql, _required("CLOUDFLARE_ACCOUNT_ID"), _required("CLOUDFLARE_API_TOKEN"))
+        with connected(paths) as api:
+            rows = api.analytics(sql)
     except LocalError as error:
         say(error.report())
         sys.exit(1)
     Console().print(usage_table(rows, group, days))
 
 
-def usage_sql(group: str, days: int) -> str:
+def usage_sql(group: str, days: int, dataset: str = "RLM_ANALYTICS") -> str:
     """The query for one row per `group` over the last `days`."""
     columns = ",\n".join(f"  {expression} AS {name}" for name, expression in _COLUMNS.items())
     return (
-        f"SELECT\n  {_GROUPS[group]} AS label,\n{columns}\nFROM RLM_ANALYTICS\n"
+        f"SELECT\n  {_GROUPS[group]} AS label,\n{columns}\nFROM {dataset}\n"
         f"WHERE timestamp > NOW() - INTERVAL '{days}' DAY\n"
         f"GROUP BY label\nORDER BY {'label' if group == 'day' else 'cost_usd DESC'}\nLIMIT 200\nFORMAT JSON"
     )
 
 
-def usage_table(rows: list[Mapping[str, object]], group: str, days: int) -> Table:
+def usage_table(rows: Sequence[Mapping[str, object]], group: str, days: int) -> Table:
     """The rows of an answer, with a line for the sums."""
     table = Table(title=f"rlm-worker, last {days} days, by {group}", title_justify="left")
     table.add_column(group)
@@ -97,31 +99,6 @@ def _figure(name: str, value: object) -> str:
     if name == "coverage":
         return f"{number:.0%}"
     return f"{number:,.1f}" if name.endswith("seconds") else f"{number:,.0f}"
-
-
-def _ask(sql: str, account: str, token: str) -> list[Mapping[str, object]]:
-    try:
-        response = httpx.post(
-            _URL.format(account=account),
-            content=sql,
-            headers={"authorization": f"Bearer {token}"},
-            timeout=_TIMEOUT_SECONDS,
-        )
-    except httpx.HTTPError as error:
-        raise LocalError(f"Cloudflare's API cannot be reached: {error}") from error
-    if response.status_code != 200:
-        raise LocalError(f"Analytics Engine answered {response.status_code}", output=response.text)
-    rows: list[Mapping[str, object]] = response.json().get("data", [])
-    return rows
-
-
-def _required(name: str) -> str:
-    value = os.environ.get(name, "")
-    if not value:
-        raise LocalError(
-            f"{name} is not set", hint="`./scripts/usage --help` says what is needed; --dry-run needs nothing"
-        )
-    return value
 
 
 if __name__ == "__main__":

@@ -87,6 +87,11 @@ class LocalPaths:
         return self.scripts / "runtime" / "workerd"
 
     @property
+    def platform(self) -> Path:
+        """The limits that stand between the Worker and workerd."""
+        return self.scripts / "platform"
+
+    @property
     def ai_worker(self) -> Path:
         return self.scripts / "models" / "ai.mjs"
 

@@ -38,6 +38,7 @@ from ._models import (
     BatchStatus,
     BatchSubmitted,
     Cancelled,
+    Citation,
     Config,
     Health,
     ModelInfo,
@@ -52,6 +53,7 @@ from ._models import (
     TrajectoryAttempt,
     TrajectoryCall,
     TrajectorySandbox,
+    Unlocated,
 )
 from ._requests import RunRequest
 from ._settings import RetryPolicy
@@ -68,6 +70,7 @@ __all__ = [
     "BatchStatus",
     "BatchSubmitted",
     "Cancelled",
+    "Citation",
     "Config",
     "ConflictError",
     "Context",
@@ -109,6 +112,7 @@ __all__ = [
     "TrajectorySandbox",
     "TransportError",
     "UnknownEvent",
+    "Unlocated",
     "UploadProgress",
     "WaitTimeoutError",
     "arun_rlm",

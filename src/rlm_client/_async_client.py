@@ -35,7 +35,7 @@ class AsyncRLMClient:
     """A connection to an rlm-worker; use it with `async with`, or call `aclose`.
 
     `base_url` and `api_key` default to `RLM_BASE_URL` and `RLM_API_KEY`, the URL in the end to the local Worker's.
-    `timeout` is how many seconds a run may take to answer; contexts of more than `inline_limit` characters are
+    `timeout` is how many seconds a run may take to answer; contexts of more than `inline_limit` bytes are
     uploaded first; `transport` replaces the network, as in httpx. Every method raises `RLMError`s.
     """
 
@@ -156,7 +156,7 @@ class AsyncRLMClient:
         self, requests: Sequence[RunRequest | Mapping[str, object]], *, idempotency_key: str | None = None
     ) -> BatchSubmitted:
         """Ask many questions at once; each runs on its own, in the background."""
-        return await self._perform(_requests.batch(requests, idempotency_key))
+        return await self._drive(_flows.batch(requests, idempotency_key, self._settings))
 
     async def batch_status(self, batch_id: str) -> BatchStatus:
         """Return how far a batch is and what it has cost."""

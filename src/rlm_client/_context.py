@@ -16,6 +16,8 @@ from ._models import StoredContext
 
 BLOCK_SIZE = 256 * 1024
 """Bytes (of a string: characters) read and sent at a time."""
+LINE_CHARACTERS = 256 * 1024
+"""Characters of a document in one line: whatever they are, the Worker takes a line of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +45,17 @@ OnProgress: TypeAlias = Callable[[UploadProgress], None]
 class UploadBody(httpx.SyncByteStream, httpx.AsyncByteStream):
     """A source as the body of a request, for either kind of client; it starts over when it is sent again."""
 
-    def __init__(self, source: Source, on_progress: OnProgress | None = None) -> None:
+    def __init__(self, source: Source | DocumentLines, on_progress: OnProgress | None = None) -> None:
         self._source = source
         self._on_progress = on_progress
         self.length = _length(source)
+        lines = isinstance(source, DocumentLines)
+        self.media_type = "application/x-ndjson" if lines else "text/plain; charset=utf-8"
 
     @property
     def replayable(self) -> bool:
         """Whether the source can be read a second time."""
-        return isinstance(self._source, str | bytes | Path) or self._source.seekable()
+        return isinstance(self._source, str | bytes | Path | DocumentLines) or self._source.seekable()
 
     def headers(self) -> dict[str, str]:
         """Return the headers that announce the body's length, or that it has none."""
@@ -82,20 +86,37 @@ def wire_context(context: Context) -> dict[str, object]:
     return {"context": [_wire_piece(piece) for piece in _pieces(context)]}
 
 
-def characters(context: Context) -> int:
-    """Return the size of the text that would travel with the request; a stored context adds none."""
+def inline_size(context: Context) -> int:
+    """Return how many bytes of UTF-8 would travel with the request; a stored context adds none."""
     if isinstance(context, StoredContext):
         return 0
-    return len(context) if isinstance(context, str) else sum(len(_text(piece)) for piece in _pieces(context))
-
-
-def joined(context: Context) -> str:
-    """Return the whole context as one text, every named document after a line with its name."""
     if isinstance(context, str):
-        return context
+        return _size(context)
+    return sum(_size(_text(piece)) + len(_name(piece)) for piece in _pieces(context))
+
+
+class DocumentLines:
+    """A list of documents as a source: a line of JSON for each, for one that is long several."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            text, begins = _text(piece), True
+            while begins or text:
+                head, text = text[:LINE_CHARACTERS], text[LINE_CHARACTERS:]
+                name = {} if isinstance(piece, str) else {"name": _name(piece)}
+                line = {**name, "text": head} if begins else {"text": head, "continues": True}
+                yield utf8(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n", "context")
+                begins = False
+
+
+def upload_source(context: Context) -> str | DocumentLines:
+    """Return what a context is uploaded as: a text as it is, documents with their names in lines."""
     if isinstance(context, StoredContext):
         raise RequestError("A stored context's text is not available to the client.")
-    return "\n\n".join(_headed(piece) for piece in _pieces(context))
+    return context if isinstance(context, str) else DocumentLines(_pieces(context))
 
 
 def utf8(text: str, what: str) -> bytes:
@@ -122,15 +143,22 @@ def _text(piece: Piece) -> str:
     return piece.text if isinstance(piece, Document) else piece.get("text", "")
 
 
-def _headed(piece: Piece) -> str:
+def _name(piece: Piece) -> str:
     if isinstance(piece, str):
-        return piece
-    name = piece.name if isinstance(piece, Document) else piece.get("name", "")
-    return f"--- document {json.dumps(name, ensure_ascii=False)}\n{_text(piece)}"
+        return ""
+    return piece.name if isinstance(piece, Document) else piece.get("name", "")
 
 
-def _blocks(source: Source) -> Iterator[bytes]:
-    if isinstance(source, str):
+def _size(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    return sum(len(text[at : at + BLOCK_SIZE].encode(errors="replace")) for at in range(0, len(text), BLOCK_SIZE))
+
+
+def _blocks(source: Source | DocumentLines) -> Iterator[bytes]:
+    if isinstance(source, DocumentLines):
+        yield from source
+    elif isinstance(source, str):
         yield from (utf8(source[at : at + BLOCK_SIZE], "context") for at in range(0, len(source), BLOCK_SIZE))
     elif isinstance(source, bytes):
         yield from (source[at : at + BLOCK_SIZE] for at in range(0, len(source), BLOCK_SIZE))
@@ -152,10 +180,10 @@ def _read(file: BinaryIO) -> Iterator[bytes]:
         yield block
 
 
-def _length(source: Source) -> int | None:
+def _length(source: Source | DocumentLines) -> int | None:
     if isinstance(source, bytes):
         return len(source)
-    if isinstance(source, str):
+    if isinstance(source, str | DocumentLines):
         return sum(map(len, _blocks(source)))
     if isinstance(source, Path):
         return source.stat().st_size

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias, TypeVar
+from functools import partial
+from typing import TypeAlias, TypeGuard, TypeVar
 
 import httpx
 
 from . import _requests
-from ._context import OnProgress, UploadBody, characters, joined
-from ._errors import ProtocolError, ResponseTimeoutError, StreamBrokenError, TransportError, WaitTimeoutError
+from ._context import Context, OnProgress, UploadBody, inline_size, upload_source
+from ._errors import (
+    ProtocolError,
+    ResponseTimeoutError,
+    StreamBrokenError,
+    TooLargeError,
+    TransportError,
+    WaitTimeoutError,
+)
 from ._events import ResultEvent, RunEvent, SessionEvent, SSEDecoder, run_event
-from ._models import BatchStatus, RLMResult, SessionStatus, Submitted
+from ._models import BatchStatus, BatchSubmitted, RLMResult, SessionStatus, Submitted
 from ._requests import Call, Operation, RunRequest, T, check
 from ._settings import Settings
 
 FIRST_POLL, MAX_POLL = 0.25, 5.0
 """Seconds between two looks at a run: the first pause, and the longest."""
+
+BATCH_ITEM_LIMIT = 250_000
+"""Bytes of context that travel inside an item of a batch, which may have half a megabyte as JSON."""
 
 StatusT = TypeVar("StatusT", SessionStatus, BatchStatus)
 
@@ -82,14 +93,14 @@ class Cursor:
 
 def run(request: RunRequest, key: str | None, settings: Settings, on_upload: OnProgress | None) -> Flow[RLMResult]:
     """Ask, and wait for the result."""
-    ready = yield from _prepared(request, settings, on_upload)
-    return (yield from perform(_requests.run(ready, key), settings))
+    ask = partial(_requests.run, key=key)
+    return (yield from _asked(request, ask, settings, on_upload))
 
 
 def submit(request: RunRequest, key: str | None, settings: Settings, on_upload: OnProgress | None) -> Flow[Submitted]:
     """Ask, and leave the run to itself."""
-    ready = yield from _prepared(request, settings, on_upload)
-    return (yield from perform(_requests.submit(ready, key), settings))
+    ask = partial(_requests.submit, key=key)
+    return (yield from _asked(request, ask, settings, on_upload))
 
 
 def follow_run(
@@ -97,7 +108,13 @@ def follow_run(
 ) -> Flow[None]:
     """Start a run and follow it; until its session is known, the same request leads back to it."""
     ready = yield from _prepared(request, settings, on_upload)
-    yield from _follow(_requests.stream(ready, key), settings, cursor)
+    try:
+        yield from _follow(_requests.stream(ready, key), settings, cursor)
+    except TooLargeError as error:
+        if cursor.session_id is not None or not _travelled(ready, error):
+            raise
+        stored = yield from _uploaded(ready, settings, on_upload)
+        yield from _follow(_requests.stream(stored, key), settings, cursor)
 
 
 def follow_session(settings: Settings, cursor: Cursor) -> Flow[None]:
@@ -155,11 +172,73 @@ def _attempt(call: Call, settings: Settings, failures: int) -> Flow[httpx.Respon
 
 def _prepared(request: RunRequest, settings: Settings, on_upload: OnProgress | None) -> Flow[RunRequest]:
     """Return the request, its context uploaded first when it is too long to travel inside."""
-    if characters(request.context) <= settings.inline_limit:
+    if inline_size(request.context) <= settings.inline_limit:
         return request
-    body = UploadBody(joined(request.context), on_upload)
+    return (yield from _uploaded(request, settings, on_upload))
+
+
+def _uploaded(request: RunRequest, settings: Settings, on_upload: OnProgress | None) -> Flow[RunRequest]:
+    body = UploadBody(upload_source(request.context), on_upload)
     stored = yield from perform(_requests.upload(body), settings)
     return replace(request, context=stored)
+
+
+def _asked(
+    request: RunRequest,
+    ask: Callable[[RunRequest], Operation[T]],
+    settings: Settings,
+    on_upload: OnProgress | None,
+) -> Flow[T]:
+    """Ask; a deployment that takes less with a request than this client thinks gets the context uploaded first."""
+    ready = yield from _prepared(request, settings, on_upload)
+    try:
+        return (yield from perform(ask(ready), settings))
+    except TooLargeError as error:
+        if not _travelled(ready, error):
+            raise
+    stored = yield from _uploaded(ready, settings, on_upload)
+    return (yield from perform(ask(stored), settings))
+
+
+def _travelled(request: RunRequest, refusal: TooLargeError) -> bool:
+    """Whether it was the request's body that was too large, and its context in it."""
+    return refusal.type == "payload_too_large" and inline_size(request.context) > 0
+
+
+def batch(
+    requests: Sequence[RunRequest | Mapping[str, object]], key: str | None, settings: Settings
+) -> Flow[BatchSubmitted]:
+    """Send many requests; what is too long for an item of a batch is uploaded first."""
+    ready: list[RunRequest | Mapping[str, object]] = []
+    for request in requests:
+        ready.append((yield from _item(request, settings)))
+    return (yield from perform(_requests.batch(ready, key), settings))
+
+
+def _item(request: RunRequest | Mapping[str, object], settings: Settings) -> Flow[RunRequest | Mapping[str, object]]:
+    limit = min(settings.inline_limit, BATCH_ITEM_LIMIT)
+    if isinstance(request, RunRequest):
+        return (yield from _prepared(request, replace(settings, inline_limit=limit), None))
+    context = request.get("context")
+    # What is no context goes as it is, so that the Worker names what is wrong with it.
+    if not _is_context(context) or inline_size(context) <= limit:
+        return request
+    stored = yield from perform(_requests.upload(UploadBody(upload_source(context))), settings)
+    return {**{name: value for name, value in request.items() if name != "context"}, "contextId": stored.context_id}
+
+
+def _is_context(value: object) -> TypeGuard[Context]:
+    if isinstance(value, str):
+        return True
+    return isinstance(value, list) and all(isinstance(piece, str) or _is_document(piece) for piece in value)
+
+
+def _is_document(value: object) -> bool:
+    return isinstance(value, Mapping) and value.keys() == {"name", "text"} and all(map(_is_text, value.values()))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _follow(opening: Call, settings: Settings, cursor: Cursor) -> Flow[None]:

@@ -81,19 +81,48 @@ class RunError(Wire):
     detail: object = None
 
 
+class Citation(Wire):
+    """A place in a document that the answer rests on; `cited_text` is the document's own text there.
+
+    Indices count Unicode code points, as Python's strings do: `document[start_char_index:end_char_index]` is
+    `cited_text`. `verified` tells that what was quoted stands there word for word, not that it supports the answer;
+    `answer[answer_start:answer_end]` is the part of the answer that it is cited for.
+    """
+
+    cited_text: str
+    document_index: int
+    document_title: str | None = None
+    start_char_index: int
+    end_char_index: int
+    verified: bool = False
+    match: str | None = None
+    answer_start: int | None = None
+    answer_end: int | None = None
+
+
+class Unlocated(Wire):
+    """A quotation that does not stand where it should: not_found, misattributed, from_prompt or too_short."""
+
+    quote: str
+    reason: str
+
+
 class RLMResult(Wire):
     """The outcome of one run.
 
+    `citations` are the places that the answer rests on, `unlocated` the quotations in it that stand nowhere.
     `iterations` counts the root model's turns, `sub_calls` the paid calls to sub-models, `cached_sub_calls` the ones
     answered from earlier runs. `coverage` is the share (0 to 1) of the context that a model read; `truncated` tells
-    that a limit ended the run early, `estimated` that some model reported no token counts. Of the tokens,
-    `cached_input_tokens` came from a provider's prefix cache and `reasoning_tokens` were thought and not said.
-    `cost_usd` is everything, `sandbox_cost_usd` for the `sandboxes` of REPLs included. Costs are US dollars, times
-    milliseconds.
+    that a limit ended the run early, `incomplete` that some calls failed for passing reasons and the same request may
+    bring more, `estimated` that some model reported no token counts. Of the tokens, `cached_input_tokens` came from a
+    provider's prefix cache and `reasoning_tokens` were thought and not said. `cost_usd` is everything,
+    `sandbox_cost_usd` for the `sandboxes` of REPLs included. Costs are US dollars, times milliseconds.
     """
 
     success: bool
     answer: str | None = None
+    citations: list[Citation] = Field(default_factory=list)
+    unlocated: list[Unlocated] = Field(default_factory=list)
     iterations: int = 0
     sub_calls: int = 0
     cached_sub_calls: int = 0
@@ -115,6 +144,7 @@ class RLMResult(Wire):
     chunks: int = 0
     coverage: float | None = None
     truncated: bool = False
+    incomplete: bool = False
     warnings: list[str] = Field(default_factory=list)
     models: list[ModelUsage] = Field(default_factory=list)
     error: RunError | None = None
@@ -167,6 +197,7 @@ class TrajectoryCall(Wire):
     model: str = ""
     prompt: object = None
     response: object = None
+    citations: list[Citation] = Field(default_factory=list)
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0

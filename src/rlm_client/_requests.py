@@ -138,7 +138,7 @@ def cancel(session_id: str) -> Operation[Cancelled]:
 
 def upload(body: UploadBody) -> Operation[StoredContext]:
     """`PUT /contexts`; a copy left behind by a broken attempt goes with the deployment's retention."""
-    headers = {"Content-Type": "text/plain; charset=utf-8", **body.headers()}
+    headers = {"Content-Type": body.media_type, **body.headers()}
     call = Call("PUT", ("contexts",), stream=body, headers=headers, repeatable=body.replayable, read_timeout=None)
     return Operation(call, _expect(StoredContext))
 

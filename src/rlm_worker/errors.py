@@ -16,6 +16,9 @@ RLMError
 │   └── BindingMissing              the deployment lacks an optional part
 ├── NotConfigured               the deployment lacks something that ops must set
 ├── StorageUnavailable          R2 or the Durable Object failed
+│   └── InvocationSpent         this event may ask nothing more of the platform; the next one may
+├── Overloaded                  the isolate holds as much as it can: asked later, it may not
+├── AnswerTooLarge              an object had no room for what was asked: so it will again
 ├── UsageLimitExceeded          a limit of the run was reached
 ├── SandboxLost                 the isolate of a REPL is gone
 │   └── SandboxForgot           … and another one, that knows nothing, has taken its place
@@ -186,6 +189,29 @@ class StorageUnavailable(RLMError):
 
     type = "storage_unavailable"
     status = 503
+
+
+class InvocationSpent(StorageUnavailable):
+    """The event at hand has made all the subrequests that the platform grants it; the next one has its own."""
+
+
+class Overloaded(RLMError):
+    """Too many large requests at once; `retry_after` is in seconds."""
+
+    type = "overloaded"
+    status = 503
+    retry_after: int = 5
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class AnswerTooLarge(RLMError):
+    """What was asked takes more memory than an object has, or more than crosses at once; asked again, so it will."""
+
+    type = "answer_too_large"
+    status = 500
 
 
 class UsageLimitExceeded(RLMError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 import re
 import time
@@ -10,13 +11,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from .errors import BodyTooSlow, MalformedBody, PayloadTooLarge, UnsupportedMediaType
-from .json_scan import check_depth
+from .json_scan import Bytes, check_depth
 from .log import RequestRecord
 from .timers import SharedTimer
 
 _JSON_TYPES = ("application/json", "text/json")
+_LINES_TYPES = ("application/x-ndjson", "application/jsonl", "application/json-lines")
+_BLANK = re.compile(rb"\s*+")
 _LENGTH = re.compile(r"^[0-9]{1,18}$")
 _SLOWEST_BYTES_PER_SECOND = 1_000
+_ADVICE = "store a large context with PUT /contexts and send its contextId"
+_BLOCK_BYTES = 256 * 1024
+NDJSON = "application/x-ndjson"
 HEARTBEAT = ": still here\n\n"
 _EVENT_STREAM = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -76,7 +82,7 @@ def encode_event(number: int, kind: str, data: str) -> str:
     return f"id: {number}\nevent: {kind}\ndata: {data}\n\n"
 
 
-async def read_json(request: HttpRequest, limit: int, idle_seconds: float) -> bytes:
+async def read_json(request: HttpRequest, limit: int, idle_seconds: float) -> Bytes:
     """A body that is said to be JSON and may be: whole, in UTF-8; nothing has been built from it yet."""
     require_json(request.headers)
     body = await read_body(request, limit, idle_seconds)
@@ -84,20 +90,33 @@ async def read_json(request: HttpRequest, limit: int, idle_seconds: float) -> by
     return body
 
 
-async def read_body(request: HttpRequest, limit: int, idle_seconds: float = 30.0) -> bytes:
-    """The whole body; raises `PayloadTooLarge` as soon as it passes `limit` bytes, whatever was announced."""
-    advice = "store a large context with PUT /contexts and send its contextId"
-    announced = request.headers.get("content-length", "")
-    if _LENGTH.match(announced) and int(announced) > limit:
-        raise PayloadTooLarge(limit, "bytes", advice)
-    parts: list[bytes] = []
-    size = 0
+def announced_bytes(headers: Mapping[str, str], otherwise: int) -> int:
+    """How long a body is said to be, `otherwise` where that is not said."""
+    announced = headers.get("content-length", "")
+    return int(announced) if _LENGTH.match(announced) else otherwise
+
+
+def are_lines(headers: Mapping[str, str]) -> bool:
+    """Whether a body is said to be a line of JSON for each item; raises `UnsupportedMediaType` for another charset."""
+    lines = _media_type(headers) in _LINES_TYPES
+    if lines:
+        _require_plain_utf8(headers)
+    return lines
+
+
+async def read_body(request: HttpRequest, limit: int, idle_seconds: float = 30.0) -> Bytes:
+    """The whole body, held once; raises `PayloadTooLarge` as soon as it passes `limit` bytes, whatever it announced."""
+    announced = announced_bytes(request.headers, 0)
+    if announced > limit:
+        raise PayloadTooLarge(limit, "bytes", _ADVICE)
+    body, filled = bytearray(announced), 0  # one that grows is moved again and again, and held twice meanwhile
     async for part in in_time(request.body, idle_seconds):
-        size += len(part)
-        if size > limit:
-            raise PayloadTooLarge(limit, "bytes", advice)
-        parts.append(part)
-    return b"".join(parts)
+        if filled + len(part) > limit:
+            raise PayloadTooLarge(limit, "bytes", _ADVICE)
+        body[filled : filled + len(part)] = part
+        filled += len(part)
+    del body[filled:]
+    return body
 
 
 async def in_time(pieces: AsyncIterator[bytes], idle_seconds: float) -> AsyncIterator[bytes]:
@@ -145,12 +164,14 @@ def _require_plain_utf8(headers: Mapping[str, str]) -> None:
         raise UnsupportedMediaType("compressed bodies are not read: send the body as it is")
 
 
-def check_json_bytes(body: bytes) -> None:
+def check_json_bytes(body: Bytes) -> None:
     """Raises `MalformedBody` for what is empty, nested too deep or not UTF-8, before anything is built from it."""
-    if not body.strip():
+    if _BLANK.fullmatch(body):
         raise MalformedBody("the body is empty: send a JSON object")
     check_depth(body)
-    try:
-        body.decode()
-    except UnicodeDecodeError as error:
-        raise MalformedBody(f"the body is not UTF-8 (byte {error.start})") from None
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(body), _BLOCK_BYTES):
+        try:
+            decoder.decode(body[start : start + _BLOCK_BYTES], final=start + _BLOCK_BYTES >= len(body))
+        except UnicodeDecodeError as error:
+            raise MalformedBody(f"the body is not UTF-8 (byte {start + error.start})") from None

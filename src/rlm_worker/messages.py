@@ -68,6 +68,7 @@ class ModelSpec:
     that the model takes, in their order; `thinking_switch`: its chat template can leave the thinking out. One that
     thinks needs `output_floor` tokens to come to an answer. `sampling`: it takes a temperature. `json_mode` is the form
     in which it takes a schema. `dated` and `source` say when and where the figures were read.
+    `paid_only` models need a paid plan, and take fewer calls a minute.
     """
 
     id: str
@@ -203,8 +204,9 @@ class ModelRequest:
 
     `kind`, `span` and `parent` say what the call is for; they are journalled beside it and never sent. `salt` tells
     apart calls that are alike on purpose. `call` is the key of the call that this is an attempt at: another attempt may
-    ask a fallback, or leave room for a longer answer. With `reject_if_busy` a model without room says so at once,
-    instead of letting the request wait. `effort` is how much a model that thinks is to think.
+    ask a fallback, or leave room for a longer answer. `attempt` counts those that were made before. With
+    `reject_if_busy` a model without room says so at once, instead of letting the request wait. `effort` is how much a
+    model that thinks is to think.
     """
 
     model: ModelSpec
@@ -220,6 +222,7 @@ class ModelRequest:
     call: str = ""
     reject_if_busy: bool = False
     effort: Effort | None = None
+    attempt: int = 0
 
     def call_key(self) -> str:
         """The key of the call that this request belongs to."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -96,7 +96,9 @@ class MetricsPoint:
 class Deployment:
     """What ops allow: calls at once, attempts and seconds for each call, seconds of computing for each cell.
 
-    With `quoted_evidence` a note counts only as far as it quotes its chunk word for word, for readers that invent.
+    A call that is told to come back later is asked again for `patience_seconds`, or until the run's deadline where it
+    has one; that uses up no attempts. With `quoted_evidence` a note counts only as far as it quotes its chunk word for
+    word, for readers that invent.
     """
 
     max_concurrency: int = 24
@@ -105,6 +107,7 @@ class Deployment:
     call_timeout_seconds: float = 120.0
     backoff_seconds: float = 0.25
     max_backoff_seconds: float = 20.0
+    patience_seconds: float = 900.0
     max_cell_seconds: float = 120.0
     quoted_evidence: bool = False
 
@@ -129,6 +132,29 @@ class Provider:
     body: Mapping[str, object] = field(default_factory=dict)
     output_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     streams: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How many calls a model takes of an account in any window of so many seconds."""
+
+    calls: int
+    seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class PaceRequest:
+    """What a run wants of a model's pace: calls that wait, and further ones ahead of need.
+
+    `unused` earlier grants are given back; `refused`: the model has said that its rate was passed, and to come back
+    after `retry_after` seconds, 0 where it named none.
+    """
+
+    waiting: int = 0
+    ahead: int = 0
+    unused: int = 0
+    refused: bool = False
+    retry_after: float = 0.0
 
 
 class DeltaSink(Protocol):
@@ -235,6 +261,29 @@ class Accounts(Protocol):
     async def close(self, owner: str, run: str, total: float) -> None: ...
 
     async def state(self, owner: str) -> Mapping[str, object]: ...
+
+
+class Pace(Protocol):
+    """Shares each model's rate among the runs of a deployment; raises `StorageUnavailable`.
+
+    `take` waits for leave to send, and gives the number of calls that may be sent at once: 0 where it is to be asked
+    again. `leave` says that a run has ended, and `enter` whether one that can be put off may begin.
+    """
+
+    async def take(self, model: str, rate: Rate, owner: str, run: str, request: PaceRequest) -> int: ...
+
+    async def leave(self, model: str, rate: Rate, owner: str, run: str, unused: int) -> None: ...
+
+    async def enter(self, model: str, rate: Rate, owner: str, run: str) -> bool: ...
+
+
+class Keys(Protocol):
+    """The keys that are kept in the deployment, beside those of its secret; raises `StorageUnavailable`.
+
+    `known` gives name and digest of each that admits now, at most 30 seconds old; 2 with `recheck`.
+    """
+
+    async def known(self, *, recheck: bool = False) -> Sequence[tuple[str, str]]: ...
 
 
 class RateLimiter(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from rlm_worker.budget.account import AccountLimits
 from rlm_worker.models.catalog import Catalog
 from rlm_worker.models.overrides import with_overrides
 from rlm_worker.models.providers import providers_of
+from rlm_worker.pace.rates import VARIABLE, Rates
 from rlm_worker.wire.batches import MAX_BATCH_ITEMS
 from rlm_worker.wire.requests import RunConfig
 from rlm_worker.wire.results import Limits
@@ -29,6 +31,8 @@ _DEFAULT_VARS = {
     "CONTEXT_CHUNK_SIZE": "chunk_size",
 }
 _GATEWAY = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
+# Who calls a local deployment that has no keys.
+LOCAL_OWNER = "local"
 _ORIGIN = re.compile(r"^https?://[a-z0-9.-]+(:\d{1,5})?$|^http://\[::1\](:\d{1,5})?$")
 
 
@@ -40,6 +44,7 @@ class Settings:
     deployment: Deployment
     catalog: Catalog
     keys: str = field(default="", repr=False)
+    admin_keys: str = field(default="", repr=False)
     local: bool = False
     has_sandbox: bool = False
     max_body_bytes: int = _MAX_BODY_BYTES
@@ -51,9 +56,11 @@ class Settings:
     batch_retry_seconds: float = 10.0
     batch_stall_seconds: float = 900.0
     account_limits: AccountLimits = field(default_factory=AccountLimits)
+    deployment_daily_usd: float | None = None
     cors_origins: tuple[str, ...] = ()
     providers: Mapping[str, Provider] = field(default_factory=dict)
     ai_gateway: str = ""
+    rates: Rates = field(default_factory=Rates)
 
     @property
     def retention_seconds(self) -> float:
@@ -66,13 +73,16 @@ class Settings:
         numbers = _Numbers(read)
         providers = providers_of(read("PROVIDERS") or "{}", lambda name: bool(read(name)))
         gateway = _ai_gateway(read("AI_GATEWAY") or "")
+        catalog = _catalog(read, providers, gateway)
         return cls(
             defaults=_defaults(numbers),
             deployment=_deployment(numbers),
-            catalog=_catalog(read, providers, gateway),
+            catalog=catalog,
             providers=providers,
             ai_gateway=gateway,
+            rates=Rates.parse(read(VARIABLE) or "", numbers.number("MODEL_RATE_SECONDS", 60.0), catalog.id_of),
             keys=read("RLM_API_KEYS") or "",
+            admin_keys=read("RLM_ADMIN_KEYS") or "",
             local=read("RLM_LOCAL") == "1",
             has_sandbox=read("RLM_LOADER") is not None,
             max_body_bytes=numbers.whole("MAX_BODY_BYTES", _MAX_BODY_BYTES),
@@ -83,7 +93,8 @@ class Settings:
             session_ttl_days=numbers.number("SESSION_TTL_DAYS", 7.0),
             batch_retry_seconds=numbers.number("BATCH_RETRY_SECONDS", 10.0),
             batch_stall_seconds=numbers.number("BATCH_STALL_SECONDS", 900.0),
-            account_limits=_account_limits(numbers, read),
+            account_limits=_account_limits(numbers),
+            deployment_daily_usd=numbers.limit("DEPLOYMENT_DAILY_USD", 0),
             cors_origins=allowed_origins(read("CORS_ORIGINS") or ""),
         )
 
@@ -112,10 +123,8 @@ def _defaults(numbers: _Numbers) -> RunConfig:
         raise NotConfigured(f"the var {var}: {first['msg']}") from None
 
 
-def _account_limits(numbers: _Numbers, read: Callable[[str], str | None]) -> AccountLimits:
-    """Limits of each key; zero means none. Without keys there is nobody to hold to them."""
-    if not (read("RLM_API_KEYS") or "").strip():
-        return AccountLimits()
+def _account_limits(numbers: _Numbers) -> AccountLimits:
+    """Limits of each key; zero means none."""
     daily, runs = numbers.limit("KEY_DAILY_USD", 25.0), numbers.limit("KEY_CONCURRENT_RUNS", 64)
     return AccountLimits(daily, None if runs is None else max(1, int(runs)))
 
@@ -128,6 +137,7 @@ def _deployment(numbers: _Numbers) -> Deployment:
         call_timeout_seconds=numbers.number("MODEL_TIMEOUT_SECONDS", 120.0),
         max_cell_seconds=numbers.number("MAX_CELL_SECONDS", 120.0),
         backoff_seconds=numbers.number("MODEL_BACKOFF_SECONDS", 0.25),
+        patience_seconds=numbers.limit("MODEL_PATIENCE_SECONDS", 900.0) or 0.0,
         quoted_evidence=numbers.flag("QUOTED_EVIDENCE"),
     )
 
@@ -149,8 +159,9 @@ class _Numbers:
         return value
 
     def limit(self, name: str, default: float) -> float | None:
-        """A limit that zero switches off."""
-        return None if (self.read(name) or "").strip() == "0" else self.number(name, default)
+        """A limit that zero switches off, as the default may."""
+        text = (self.read(name) or "").strip() or f"{default:g}"
+        return None if text == "0" else self.number(name, default)
 
     def whole(self, name: str, default: int) -> int:
         value = self.number(name, default)
@@ -165,8 +176,27 @@ class _Numbers:
         return text == "1"
 
 
-def public_limits(settings: Settings) -> Limits:
+def known_vars(given: Mapping[str, str] | None = None) -> frozenset[str]:
+    """The names that `from_vars` reads, secrets and bindings that are told by their presence included.
+
+    What is `given` may bring in others, such as the secrets that it names.
+    """
+    read: set[str] = set()
+
+    for values in ({}, given or {}):
+
+        def note(name: str, values: Mapping[str, str] = values) -> str | None:
+            read.add(name)
+            return values.get(name)
+
+        with suppress(NotConfigured):  # the Worker itself says what is wrong with a value
+            Settings.from_vars(note)
+    return frozenset(read)
+
+
+def public_limits(settings: Settings, owner: str) -> Limits:
     """The limits that a caller with a key may see."""
+    held = AccountLimits() if settings.local and owner == LOCAL_OWNER else settings.account_limits
     return Limits(
         max_body_bytes=settings.max_body_bytes,
         max_context_bytes=settings.max_context_bytes,
@@ -174,8 +204,8 @@ def public_limits(settings: Settings) -> Limits:
         max_batch_items=settings.max_batch_items,
         body_idle_seconds=settings.body_idle_seconds,
         session_ttl_days=settings.session_ttl_days,
-        key_daily_usd=settings.account_limits.daily_usd,
-        key_concurrent_runs=settings.account_limits.concurrent_runs,
+        key_daily_usd=held.daily_usd,
+        key_concurrent_runs=held.concurrent_runs,
         defaults=settings.defaults,
     )
 

@@ -10,14 +10,35 @@ from dataclasses import dataclass, field, replace
 from rlm_worker.budget.account import Account, AccountLimits
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.models.catalog import Catalog
+from rlm_worker.pace.client import Party, RunPace, Unpaced
+from rlm_worker.pace.keeper import PaceKeeper
+from rlm_worker.pace.rates import Rates
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.sandbox.repl import Repl, Setup
 
 from .errors import NotFound, SandboxForgot, SandboxLost, StorageUnavailable
 from .messages import CallUsage, ModelReply, ModelRequest
-from .ports import Cell, DeltaSink, Deployment, EventKind, MetricsPoint, Model, SandboxRepl
+from .ports import (
+    Cell,
+    Clock,
+    DeltaSink,
+    Deployment,
+    EventKind,
+    MetricsPoint,
+    Model,
+    PaceRequest,
+    Rate,
+    SandboxRepl,
+)
 
 Answer = Callable[[ModelRequest], ModelReply | Awaitable[ModelReply]]
+# What a Durable Object's SQLite takes: Cloudflare's documentation of its limits.
+_SQLITE_LIMITS = {
+    sqlite3.SQLITE_LIMIT_LENGTH: 2_000_000,
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
+    sqlite3.SQLITE_LIMIT_COLUMN: 100,
+    sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER: 100,
+}
 
 
 @dataclass(slots=True)
@@ -124,10 +145,12 @@ class ManualClock:
 
 
 class SqliteDatabase:
-    """SQLite in memory, or in a file that outlives the object as a Durable Object's storage does."""
+    """SQLite in memory, or in a file that outlives the object; limited as a Durable Object's storage is."""
 
     def __init__(self, path: str = ":memory:") -> None:
         self.connection = sqlite3.connect(path, isolation_level=None)
+        for limit, most in _SQLITE_LIMITS.items():
+            self.connection.setlimit(limit, most)
 
     def execute(self, statement: str, *values: Cell) -> list[tuple[Cell, ...]]:
         return [tuple(row) for row in self.connection.execute(statement, values).fetchall()]
@@ -141,7 +164,7 @@ class SqliteDatabase:
 
 @dataclass(slots=True)
 class MemoryAccounts:
-    """The accounts of all keys; while `failing` none can be reached for booking."""
+    """The accounts of all keys; while `failing` none that is open can be reached."""
 
     limits: AccountLimits
     clock: ManualClock
@@ -152,6 +175,8 @@ class MemoryAccounts:
         return self._of(owner).open(run, usd, self.clock.now(), resumed=resumed)
 
     async def extend(self, owner: str, run: str, total: float) -> float:
+        if self.failing:
+            raise StorageUnavailable("the key's account cannot be reached")
         return self._of(owner).extend(run, total, self.clock.now())
 
     async def close(self, owner: str, run: str, total: float) -> None:
@@ -166,11 +191,58 @@ class MemoryAccounts:
         return self._books.setdefault(owner, Account(SqliteDatabase(), self.limits))
 
 
+@dataclass(slots=True)
+class MemoryKeys:
+    """The keys of a deployment: name and digest of each; while `failing` they cannot be read."""
+
+    entries: list[tuple[str, str]] = field(default_factory=list)
+    failing: bool = False
+    asked: list[bool] = field(default_factory=list)
+
+    async def known(self, *, recheck: bool = False) -> list[tuple[str, str]]:
+        self.asked.append(recheck)
+        if self.failing:
+            raise StorageUnavailable("the list of keys cannot be reached")
+        return self.entries
+
+
 class RateLimiterDisabled:
     """The `RateLimiter` of a deployment that has none: whoever asks may go on."""
 
     async def allows(self, owner: str) -> bool:
         return True
+
+
+@dataclass(slots=True)
+class MemoryPace:
+    """The paces of all models; keeps the questions. While `failing` none can be reached."""
+
+    clock: Clock
+    failing: bool = False
+    asked: list[PaceRequest] = field(default_factory=list)
+    left: list[tuple[str, int]] = field(default_factory=list)
+    keepers: dict[str, PaceKeeper] = field(default_factory=dict)
+
+    async def take(self, model: str, rate: Rate, owner: str, run: str, request: PaceRequest) -> int:
+        self.asked.append(request)
+        return await self._of(model).take((owner, run), rate, request)
+
+    async def leave(self, model: str, rate: Rate, owner: str, run: str, unused: int) -> None:
+        self.left.append((run, unused))
+        self._of(model).leave((owner, run), rate, unused)
+
+    async def enter(self, model: str, rate: Rate, owner: str, run: str) -> bool:
+        return self._of(model).enter((owner, run), rate)
+
+    def _of(self, model: str) -> PaceKeeper:
+        if self.failing:
+            raise StorageUnavailable("the model's pace cannot be reached")
+        return self.keepers.setdefault(model, PaceKeeper(SqliteDatabase(), self.clock))
+
+
+def unpaced(clock: Clock) -> RunPace:
+    """The pace of a run whose deployment has none."""
+    return RunPace(Party(Unpaced(), Rates(), clock, "tester", "run"))
 
 
 def memory_ports(model: Model, *, deployment: Deployment | None = None, catalog: Catalog | None = None) -> RunPorts:

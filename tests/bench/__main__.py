@@ -1,11 +1,12 @@
-"""`python -m tests.bench [NAME…]` prints the tables: all of them, or those that are named."""
+"""`python -m tests.bench [NAME…] [--minute SECONDS]` prints the tables: all of them, or those that are named."""
 
 from __future__ import annotations
 
+import argparse
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 
 from scripts.local.paths import local_paths
@@ -28,21 +29,37 @@ def _tables(name: str) -> Callable[[], None]:
     return show
 
 
+def pace(minute: float = 60.0) -> None:
+    """Takes a quarter of an hour where a minute lasts as long as it does on the platform."""
+    for table in import_module("tests.bench.pace").tables(minute):
+        print(table, flush=True)
+
+
+_TABLES = ("in_workerd", "orchestration", "scaling", "fan_out", "cache_hit", "repl", "quotes")
 BENCHES: dict[str, Callable[[], None]] = {
     "chunking": chunking,
-    **{name: _tables(name) for name in ("in_workerd", "orchestration", "scaling", "fan_out", "cache_hit", "repl")},
+    "pace": pace,
+    **{name: _tables(name) for name in _TABLES},
 }
 
 
-def main(names: Sequence[str]) -> int:
-    unknown = [name for name in names if name not in BENCHES]
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="bench", description="Measures, and prints the tables.")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--minute", type=float, default=60.0, help="seconds of the minute in which `pace` counts")
+    wanted = parser.parse_args(arguments)
+    return _run(wanted.names, {**BENCHES, "pace": lambda: pace(wanted.minute)})
+
+
+def _run(names: Sequence[str], benches: Mapping[str, Callable[[], None]]) -> int:
+    unknown = [name for name in names if name not in benches]
     if unknown:
-        print(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHES)}", file=sys.stderr)
+        print(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(benches)}", file=sys.stderr)
         return 2
     print(f"Python {platform.python_version()} on {platform.machine()}; all figures from this machine and this run")
     with termination_raises():
-        for name in names or BENCHES:
-            BENCHES[name]()
+        for name in names or benches:
+            benches[name]()
     return 0
 
 

@@ -75,7 +75,7 @@ def deployed(model_url: str, *, on_disk: bool = False, **variables: str) -> Iter
     memory = _MEMORY if _MEMORY.is_dir() and not on_disk else None
     with (
         tempfile.TemporaryDirectory(prefix="rlm-bench-", dir=memory) as state,
-        DevProcess(Path(state), ai=model_url, variables=variables) as process,
+        DevProcess(Path(state), ai=model_url, variables=variables, inspector=False) as process,
         httpx.Client(base_url=process.url, timeout=_SECONDS) as http,
     ):
         yield Deployed(process, http)

@@ -31,12 +31,39 @@ def retried(events: list[tuple[str, object]]) -> list[tuple[str, object]]:
     return [*events[:at], *broken_off, *events[at:]]
 
 
+CITATIONS = [
+    {
+        "type": "char_location",
+        "citedText": "Forty-two, said Deep Thought, with infinite majesty and calm, and nobody who had waited spoke.",
+        "documentIndex": 0,
+        "documentTitle": "documents/a very long folder/a.txt",
+        "startCharIndex": 1_204,
+        "endCharIndex": 1_297,
+        "verified": True,
+        "match": "exact",
+        "answerStart": 0,
+        "answerEnd": 12,
+    },
+    {
+        "type": "char_location",
+        "citedText": "six by nine",
+        "documentIndex": 1,
+        "startCharIndex": 7,
+        "endCharIndex": 18,
+        "verified": False,
+        "match": "approximate",
+    },
+]
+
+
 def run_result(session_id: str, query: str) -> dict[str, object]:
     tokens = {"inputTokens": 48_000, "outputTokens": 400}
     usage = {"model": "@cf/meta/llama-3.1-8b", "calls": 4, **tokens, "costUsd": 0.0004}
     return {
         "success": True,
         "answer": f"The answer to “{query}” is **42**.",
+        "citations": CITATIONS,
+        "unlocated": [{"quote": '"so long, and thanks for all the fish"', "reason": "not_found"}],
         "iterations": 1,
         "subCalls": 4,
         "cachedSubCalls": 0,

@@ -57,6 +57,14 @@ def test_answer_alone_on_stdout(shell: Shell) -> None:
     ]
 
 
+def test_sources_shown(shell: Shell) -> None:
+    said = shell("ask", "what?", "docs").stderr
+
+    assert "  …ts/a very long folder/a.txt @ 1,204  Forty-two, said Deep Thought" in said
+    assert "  document 2 @ 7                        six by nine (not word for word)" in said
+    assert 'warning: not found in the text: "so long, and thanks for all the fish"' in said
+
+
 def test_quiet_says_nothing(shell: Shell) -> None:
     asked = shell("ask", "-q", "what?", "docs")
 
@@ -122,7 +130,7 @@ def test_second_answer_announced(shell: Shell) -> None:
     asked = shell("ask", "q", "docs")
 
     assert asked.stdout == "The answer to “q” is **42**.\n"
-    assert "writing the answer\nwriting the answer anew\n$0.0009" in asked.stderr
+    assert "writing the answer\nwriting the answer anew\nSources" in asked.stderr
 
 
 def test_json_is_the_result(shell: Shell) -> None:

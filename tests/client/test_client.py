@@ -28,7 +28,7 @@ from rlm_client import (
     run_rlm,
 )
 from rlm_client._events import ServerSentEvent, run_event
-from tests.client.fake_worker import KEY, FakeWorker, Fault
+from tests.client.fake_worker import KEY, FakeWorker, Fault, error_fault
 
 
 def test_run_reads_result(client: RLMClient, worker: FakeWorker) -> None:
@@ -42,6 +42,19 @@ def test_run_reads_result(client: RLMClient, worker: FakeWorker) -> None:
         "query": "what?",
         "config": {"strategy": "map_reduce", "chunkSize": 1_000},
     }
+
+
+def test_citations_typed(client: RLMClient) -> None:
+    result = client.run("a long text", "what?")
+
+    first, second = result.citations
+    assert (first.document_title, first.start_char_index, first.verified) == (
+        "documents/a very long folder/a.txt",
+        1_204,
+        True,
+    )
+    assert (second.document_title, second.match, second.answer_start) == (None, "approximate", None)
+    assert [lost.reason for lost in result.unlocated] == ["not_found"]
 
 
 def test_function_asks_once(worker: FakeWorker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +284,41 @@ def test_long_context_uploaded(worker: FakeWorker) -> None:
         assert client.stream("x" * 11, "q").result is None
 
     assert worker.paths() == ["PUT /contexts", "POST /rlm"]
-    assert worker.received[0].body.decode() == '--- document "say \\"hi\\""\n' + "A" * 20 + "\n\nplain"
+    lines = [json.loads(line) for line in worker.received[0].body.splitlines()]
+    assert lines == [{"name": 'say "hi"', "text": "A" * 20}, {"text": "plain"}]
+    assert worker.received[0].headers["Content-Type"] == "application/x-ndjson"
+
+
+def test_long_document_takes_lines(worker: FakeWorker) -> None:
+    text = "\U0001f600é\n" * 200_000
+    with RLMClient(worker.url, KEY, inline_limit=10) as client:
+        client.run([Document("a", text), Document("b", "")], "q")
+    lines = [json.loads(line) for line in worker.received[0].body.splitlines()]
+    assert [line.get("continues", False) for line in lines] == [False, True, True, False]
+    assert "".join(line["text"] for line in lines[:3]) == text
+
+
+@pytest.mark.parametrize("way", ["run", "submit", "stream"])
+def test_refused_body_is_uploaded(way: str, client: RLMClient, worker: FakeWorker) -> None:
+    """A deployment that takes less than the client thinks is served all the same."""
+    worker.faults.append(error_fault(413, "payload_too_large"))
+    answer = getattr(client, way)("text", "q")
+    if way == "stream":
+        list(answer)
+    assert worker.paths()[:3] == ["POST /rlm", "PUT /contexts", "POST /rlm"]
+    assert "contextId" in worker.received[2].json()
+
+
+def test_long_batch_item_uploaded(worker: FakeWorker) -> None:
+    with RLMClient(worker.url, KEY, inline_limit=10) as client:
+        client.batch([RunRequest("a" * 20, "q"), {"context": ["b" * 20], "query": "q"}, {"context": [1], "query": "q"}])
+    *uploads, sent = worker.received
+    assert [upload.path for upload in uploads] == ["/contexts"] * 2
+    assert [sorted(item) for item in json.loads(sent.body)] == [
+        ["contextId", "query"],
+        ["contextId", "query"],
+        ["context", "query"],
+    ]
 
 
 def test_batch_in_input_order(client: RLMClient, worker: FakeWorker) -> None:

@@ -91,7 +91,7 @@ async def run_load(folder: Path, *, minutes: float, callers: int, seed: int = 7)
     variables |= {"MODEL_TIMEOUT_SECONDS": str(_TIMEOUT_SECONDS)}
     with ScriptedModel() as model:
         model.rules, model.latency, model.faults = [cashier.rule], 0.02, cashier.faults()
-        with DevProcess(folder, ai=model.url, variables=variables) as worker:
+        with DevProcess(folder, ai=model.url, variables=variables, inspector=False) as worker:
             return await _loaded(worker, model, cashier, secrets, seconds=minutes * 60, seed=seed)
 
 

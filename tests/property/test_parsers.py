@@ -9,11 +9,11 @@ from contextlib import suppress
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rlm_worker.api.auth import LOCAL_OWNER, owner_of
+from rlm_worker.api.auth import owner_of
 from rlm_worker.errors import NotConfigured, RequestError, RLMError
 from rlm_worker.http import check_json_bytes
 from rlm_worker.openai.schemas import parse_chat
-from rlm_worker.settings import allowed_origins
+from rlm_worker.settings import LOCAL_OWNER, allowed_origins
 from rlm_worker.text.context import ContextManifest, gather_documents
 from rlm_worker.wire.requests import RunRequest, parse_request
 

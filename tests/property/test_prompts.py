@@ -90,3 +90,13 @@ def test_rules_do_not_come_from_context(text: str) -> None:
     plain = direct_messages(QUERY, (Piece(0, None, 0, "x"),))
     assert messages[0].content.replace(marker_of(messages), "") == plain[0].content.replace(marker_of(plain), "")
     assert [message.role for message in messages] == ["system", "user"]
+
+
+@given(TEXTS.filter(bool), TEXTS)
+def test_instructions_stand_behind_rules(instructions: str, text: str) -> None:
+    """The caller's instructions are among the rules, word for word; what is read stays where it is."""
+    pieces = (Piece(0, None, 0, text),)
+    plain, told = direct_messages(QUERY, pieces), direct_messages(QUERY, pieces, instructions)
+    assert told[0].content.startswith(plain[0].content)
+    assert told[0].content.endswith(instructions)
+    assert told[1] == plain[1]

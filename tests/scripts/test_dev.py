@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from scripts.local.commands.dev import unknown_variable
 from scripts.local.errors import LocalError
 from scripts.local.paths import local_paths
 from scripts.local.providers.anthropic_api import AnthropicServer
@@ -58,7 +59,7 @@ def is_alive(pid: int) -> bool:
 
 
 def run_dev(*options: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(local_paths().root)}
+    environment = {**os.environ, "PYTHONPATH": local_paths().python_path}
     command = [sys.executable, "-P", "-m", "scripts.local.commands.dev", *options]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
@@ -165,6 +166,31 @@ def test_provider_option(model: ScriptedModel, tmp_path: Path) -> None:
             result = httpx.post(f"{process.url}/rlm", json=asked, timeout=60).json()
         assert result["answer"] == "8123456"
         assert result["costUsd"] == pytest.approx(server.charged())
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("KEY_DAYLY_USD", "KEY_DAILY_USD"),
+        ("max_sub_calls", "MAX_SUB_CALLS"),
+        ("RLM_API_KEY", "RLM_API_KEYS"),
+        ("QUITE_ELSE", "README"),
+    ],
+)
+def test_unknown_var_is_refused(given: str, told: str) -> None:
+    ended = run_dev(f"--var={given}=1")
+    assert ended.returncode == 2
+    assert told in " ".join(ended.stderr.split())
+
+
+def test_every_var_is_known() -> None:
+    variables = {
+        "CORS_ORIGINS": "no origin",
+        "RLM_ADMIN_KEYS": "",
+        "DEPLOYMENT_DAILY_USD": "1",
+        "RLM_LOCAL_BUNDLE": "1",
+    }
+    assert not [name for name in variables if unknown_variable(name, variables)]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 
 from rlm_worker.models.prices import MODELS
 from rlm_worker.settings import Settings
-from scripts.cloud.models import main, pins
-from scripts.cloud.price_table import price_table
+from scripts.cloud.catalog.models import main, pins
+from scripts.cloud.catalog.price_table import price_table
 
 TOKEN = "token-of-an-account"
 SCOUT = "@cf/meta/llama-4-scout-17b-16e-instruct"

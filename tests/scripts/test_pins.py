@@ -7,11 +7,13 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
+from scripts.local.commands.check import withdrawn_pins
 from scripts.local.paths import local_paths
 from scripts.local.setup.pins import LARGE, SMALL, node_packages, python_packages
 
@@ -62,6 +64,33 @@ def test_wheel_holds_client_only(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as content:
         folders = {name.split("/")[0] for name in content.namelist()}
     assert {folder for folder in folders if not folder.endswith(".dist-info")} == {"rlm_client"}
+
+
+def registry(**answers: str) -> Callable[[Sequence[str]], object]:
+    """A registry that knows `name_field`."""
+    return lambda asked: answers.get(f"{asked[0].partition('@')[0]}_{asked[1]}", "")
+
+
+def test_newer_runtime_is_a_note(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not withdrawn_pins(local_paths(), registry(wrangler_version="99.0.0", pyodide_version="999.0.0"))
+    said = capsys.readouterr().err
+    assert re.search(r"^note: wrangler [\d.]+ is behind 99\.0\.0", said, re.MULTILINE)
+
+
+def test_current_runtime_needs_no_word(capsys: pytest.CaptureFixture[str]) -> None:
+    newest = {f"{name}_version": version for name, version in (pin.split("@") for pin in node_packages(ROOT))}
+    assert not withdrawn_pins(local_paths(), registry(**newest))
+    assert not capsys.readouterr().err
+
+
+def test_silent_registry_is_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not withdrawn_pins(local_paths(), registry())
+    assert "no npm registry answered" in capsys.readouterr().err
+
+
+def test_withdrawn_runtime_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert withdrawn_pins(local_paths(), registry(wrangler_version="99.0.0", wrangler_deprecated="security"))
+    assert "withdrawn by its makers (security): pin 99.0.0" in capsys.readouterr().err
 
 
 def test_no_registry_is_named() -> None:

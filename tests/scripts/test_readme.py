@@ -142,7 +142,7 @@ def test_every_var_is_named_with_its_default() -> None:
         names = re.findall(r"`(\w+)`", variables)
         defaults = default.split(", ") if len(names) > 1 else [default] * len(names)
         named |= dict(zip(names, defaults, strict=True))
-    assert read - {"RLM_API_KEYS", "RLM_LOCAL", "RLM_LOCAL_MODELS", "RLM_LOADER"} == set(named)
+    assert read - {"RLM_API_KEYS", "RLM_ADMIN_KEYS", "RLM_LOCAL", "RLM_LOCAL_MODELS", "RLM_LOADER"} == set(named)
     numbers = {name: default for name, default in named.items() if re.fullmatch(r"[\d.]+", default)}
     told = Settings.from_vars({**numbers, "RLM_API_KEYS": "x:y"}.get)
     silent = Settings.from_vars({"RLM_API_KEYS": "x:y"}.get)

@@ -10,6 +10,7 @@ import pytest
 
 from scripts.local.paths import LocalPaths, local_paths
 from scripts.local.runtime.run_config import Upstream, Upstreams, write_run_config
+from scripts.local.runtime.worker_modules import entry_file, worker_modules
 
 DEVELOPMENT = {"python_workers_development", "experimental", "disable_python_dedicated_snapshot"}
 DEPLOYED = tomllib.loads((local_paths().root / "wrangler.toml").read_text(encoding="utf-8"))
@@ -58,3 +59,9 @@ def test_client_stays_outside(tmp_path: Path) -> None:
     assert isinstance(modules, list)
     assert modules[0] == "entry.py"
     assert not [name for name in modules if name.startswith("rlm_client/")]
+
+
+def test_limits_stand_in_front(tmp_path: Path) -> None:
+    config = derived(tmp_path)
+    assert config["platform"] == str(local_paths().platform)
+    assert not [name for name in worker_modules(entry_file(local_paths().root)) if "strict" in name]

@@ -12,6 +12,7 @@ import pytest
 from scripts.local.scripted.calls import Reply, count_tokens
 from scripts.local.scripted.faults import Fault
 from scripts.local.scripted.model import ScriptedModel
+from scripts.local.scripted.rate import Rate, RateCounter, Window
 from scripts.local.scripted.rules import counter, echo, fixed, for_model, needle, sequence, when
 
 CLIENT = httpx.Client(timeout=30)
@@ -146,6 +147,30 @@ def test_capacity_refuses(model: ScriptedModel) -> None:
         statuses = sorted(response.status_code for response in pool.map(lambda _: ask(model, "?"), range(5)))
     assert statuses.count(429) == 3
     assert statuses.count(200) == 2
+
+
+def test_rate_refuses(model: ScriptedModel) -> None:
+    model.rate = Rate(calls=2, seconds=600)
+    asked: list[dict[str, object]] = [{"model": name, "messages": []} for name in ("one", "one", "one", "other")]
+    responses = [CLIENT.post(f"{model.url}/chat/completions", json=body) for body in asked]
+    assert [response.status_code for response in responses] == [200, 200, 429, 200]
+    assert responses[2].json()["error"]["message"] == "3021: rate limiting: inference request per min rate reached"
+
+
+@pytest.mark.parametrize(("window", "taken"), [("sliding", [True, True, False]), ("fixed", [True, True, True])])
+def test_window_of_a_rate(window: Window, taken: list[bool]) -> None:
+    """Two calls at the end of one minute, and one at the beginning of the next."""
+    counter = RateCounter(Rate(calls=2, seconds=60, window=window))
+    assert [counter.takes("model", now) for now in (59.0, 59.5, 60.0)] == taken
+
+
+def test_rate_by_control(model: ScriptedModel) -> None:
+    control = model.url.replace("/v1", "/control")
+    assert httpx.post(control, json={"rate": {"calls": 1, "seconds": 60, "window": "fixed"}}).status_code == 200
+    assert model.rate == Rate(1, 60, "fixed")
+    assert httpx.post(control, json={"rate": {"calls": 0}}).status_code == 422
+    assert httpx.post(control, json={"rate": None}).status_code == 200
+    assert model.rate is None
 
 
 def through_binding(model: ScriptedModel, *, reject_if_busy: bool) -> int:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from scripts.local.errors import LocalError
-from scripts.local.paths import LocalPaths
+from scripts.local.paths import LocalPaths, local_paths
 from scripts.local.processes import run_logged
+from scripts.local.setup.prepare import steps_for
 from scripts.local.setup.steps import Step, ensure, is_done
 
 
@@ -93,3 +94,16 @@ def test_failed_command_leaves_no_process(paths: LocalPaths, tmp_path: Path) -> 
         run_logged(["sh", "-c", f"(sleep 1; touch {marker}) & exit 1"], paths.logs / "part.log")
     run_logged(["sleep", "1.3"], paths.logs / "wait.log")
     assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        ("keys", ["tools"]),
+        ("usage", ["tools", "wrangler"]),
+        ("deploy", ["tools", "wrangler", "python modules"]),
+        ("dev", ["tools", "wrangler", "python modules", "Pyodide bundle", "Python snapshot"]),
+    ],
+)
+def test_command_prepares_what_it_needs(command: str, names: list[str]) -> None:
+    assert [step.name for step in steps_for(local_paths(), command, [])] == names

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.cloud.deploy import place_python_modules, upload
+from scripts.cloud.config import target
+from scripts.cloud.deploy import bundle
 from scripts.local.paths import local_paths
 from scripts.local.runtime.worker_modules import entry_file, worker_modules
 from tests.unit.test_layers import imports
@@ -19,8 +20,7 @@ SRC = PATHS.root / "src"
 def uploaded(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """What `wrangler deploy`, as scripts/deploy calls it, uploads beside what is vendored."""
     folder = tmp_path_factory.mktemp("upload")
-    place_python_modules(PATHS)
-    assert upload(PATHS, "--dry-run", f"--outdir={folder}", quiet=True) == 0
+    bundle(PATHS, target(PATHS.root), f"--outdir={folder}")
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*.py")}
     return {name for name in names if not name.startswith("python_modules/")}
 

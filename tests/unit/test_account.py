@@ -148,3 +148,43 @@ def test_no_cap_grants_freely() -> None:
     books = account(daily=None, runs=None)
     assert books.open("a", 1_000.0, NOON) == 1_000.0
     assert books.extend("a", 5_000.0, NOON) >= 5_000.0
+
+
+def test_own_limit_stands_before_default() -> None:
+    database = SqliteDatabase()
+    books = account(daily=1.0, database=database)
+    books.limit_daily(0.3)
+    assert books.open("a", 1.0, NOON) == 0.3
+    assert account(daily=1.0, database=database).state(NOON)["dailyUsd"] == 0.3
+    books.limit_daily(0)
+    assert books.state(NOON)["dailyUsd"] is None
+    books.limit_daily(None)
+    assert books.state(NOON)["dailyUsd"] == 1.0
+
+
+def test_lowered_cap_lowers_grants() -> None:
+    """Who asks is told what is left; what it may have spent already stays covered."""
+    books = account(daily=1.0, runs=None)
+    books.open("a", 0.9, NOON)
+    books.limit_daily(0.5)
+    assert books.extend("a", 0.0, NOON) == 0.9
+    assert books.extend("a", 0.4, NOON + 1) == 0.5
+    assert books.extend("a", 0.6, NOON + 2) == 0.5
+    books.close("a", 0.4, NOON + 3)
+    assert books.open("b", 0.9, NOON + 4) == pytest.approx(0.1)
+
+
+def test_spent_grant_outlives_lower_cap() -> None:
+    books = account(daily=1.0, runs=None)
+    books.open("a", 0.9, NOON)
+    books.limit_daily(0.5)
+    assert books.extend("a", 0.8, NOON) == 0.5
+    with pytest.raises(RateLimited):
+        books.open("b", 0.1, NOON)
+
+
+def test_refusal_names_whose() -> None:
+    books = Account(SqliteDatabase(), AccountLimits(0.1), "this deployment")
+    books.open("a", 0.1, NOON)
+    with pytest.raises(RateLimited, match="for this deployment"):
+        books.open("b", 0.1, NOON)

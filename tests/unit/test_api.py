@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from rlm_worker.api.admin import AdminRoutes
 from rlm_worker.api.app import Api, find_operation
 from rlm_worker.api.operations import OPERATIONS
 from rlm_worker.budget.funding import Unlimited
 from rlm_worker.errors import MethodNotAllowed, NotFound
 from rlm_worker.sessions.runner import Runner
-from rlm_worker.testing import ManualClock, MemoryCache, MemoryMetrics, MemoryStore, RateLimiterDisabled
+from rlm_worker.testing import ManualClock, MemoryCache, MemoryKeys, MemoryMetrics, MemoryStore, RateLimiterDisabled
 from tests.unit.conftest import settings
 
 SESSION = "0123456789abcdef" * 2
@@ -30,7 +31,14 @@ class NoProbes:
 
 def an_api() -> Api:
     runner = Runner(settings(), NoObjects(), MemoryStore(), MemoryCache(), MemoryMetrics(), ManualClock())
-    return Api(runner, accounts=Unlimited(), limiter=RateLimiterDisabled(), probes=NoProbes())
+    return Api(
+        runner,
+        accounts=Unlimited(),
+        limiter=RateLimiterDisabled(),
+        probes=NoProbes(),
+        keys=MemoryKeys(),
+        admin=AdminRoutes(NoObjects(), NoObjects(), runner.settings),
+    )
 
 
 def test_every_operation_has_handler() -> None:

@@ -20,7 +20,15 @@ from rlm_worker.models.catalog import Catalog
 from rlm_worker.models.stack import ModelStack
 from rlm_worker.ports import DeltaSink, Deployment
 from rlm_worker.runs.run import RunPorts
-from rlm_worker.testing import FunctionModel, ManualClock, MemoryAccounts, SqliteDatabase, memory_ports, reply_of
+from rlm_worker.testing import (
+    FunctionModel,
+    ManualClock,
+    MemoryAccounts,
+    SqliteDatabase,
+    memory_ports,
+    reply_of,
+    unpaced,
+)
 from rlm_worker.wire.results import RunResult
 from tests.unit.test_funding import accounts
 from tests.unit.test_map_reduce import RealClock, finder, haystack
@@ -324,7 +332,7 @@ async def test_repeated_answer_is_streamed() -> None:
 
     model, clock = FunctionModel(slow), ManualClock()
     journal, ledger = SessionJournal(SqliteDatabase()), Ledger(UsageLimits(), clock.now)
-    stack = ModelStack(model, journal, clock, Catalog.standard(), Deployment(), ledger)
+    stack = ModelStack(model, journal, clock, Catalog.standard(), Deployment(), ledger, unpaced(clock))
     calls = stack.build(Funds(ledger, Grant(Unlimited(), "tester", "run", UNLIMITED_USD)))
     root = Catalog.standard().find("llama-3.1-70b")
     assert root is not None

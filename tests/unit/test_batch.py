@@ -56,6 +56,8 @@ class Platform:
     async def call(self, session_id: str, method: str, *arguments: object) -> object:
         if session_id == "gone":
             raise NotFound("there is no such session")
+        if session_id == "broken":
+            raise StorageUnavailable("no session today")
         await asyncio.sleep(0)
         self.removed.append(session_id)
         self.calls.append((method, *arguments))
@@ -177,6 +179,20 @@ async def test_deletion_goes_on_after_crash() -> None:
     assert sorted(world.platform.removed) == ["one", "two"]
     assert world.platform.calls == [("leave", "ada", "b")] * 2
     assert not world.platform.database.execute("SELECT name FROM sqlite_master WHERE name = 'items'")
+
+
+async def test_failed_deletion_comes_again() -> None:
+    """The platform drops an alarm whose handler has failed six times: the next one is set before anything can fail."""
+    world = World()
+    keeper, platform = await sealed(world, 1), world.platform
+    keeper.batch.take(0, world.clock.now())
+    keeper.batch.started(0, "broken")
+    keeper.batch.leave()
+    before = len(platform.alarms)
+    with pytest.raises(StorageUnavailable):
+        await keeper.on_alarm()
+    assert len(platform.alarms) > before
+    assert keeper.batch.status == "deleting"
 
 
 async def test_deletion_spares_what_comes_after() -> None:

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Iterable
 
 import pytest
 
-from rlm_worker.batches.input import BatchInput, LineCutter
+from rlm_worker.batches.input import BatchInput
 from rlm_worker.batches.items import BatchEntry
 from rlm_worker.errors import MalformedBody, PayloadTooLarge
 from rlm_worker.http import HttpRequest
+from rlm_worker.json_scan import LineCutter
 from tests.unit.conftest import settings
 
 ITEM = {"context": "text", "query": "q"}

@@ -8,8 +8,14 @@ from dataclasses import replace
 import pytest
 
 from rlm_worker.budget.account import AccountLimits
-from rlm_worker.messages import ModelReply, ModelRequest
+from rlm_worker.budget.funding import UNLIMITED_USD, Funded, Funds, Grant, Unlimited
+from rlm_worker.budget.ledger import Ledger, UsageLimits
+from rlm_worker.budget.shared import Exempt
+from rlm_worker.errors import RateLimited, StorageUnavailable
+from rlm_worker.messages import Message, ModelReply, ModelRequest
+from rlm_worker.models.catalog import Catalog
 from rlm_worker.sessions.session import Session
+from rlm_worker.settings import LOCAL_OWNER
 from rlm_worker.strategies.execute import execute
 from rlm_worker.testing import FunctionModel, ManualClock, MemoryAccounts, SqliteDatabase, memory_ports
 from rlm_worker.text.context import InlineReader, gather_documents
@@ -137,6 +143,75 @@ async def test_unreachable_account_books_later() -> None:
     await session.on_alarm()
     state = await purse.state("tester")
     assert (state["runs"], state["spentTodayUsd"]) == (0, pytest.approx(result.cost_usd))
+
+
+async def funded_call(purse: MemoryAccounts, clock: ManualClock, granted: float, at: float) -> Funded:
+    grant = Grant(purse, "tester", "run", granted, at=at)
+    return Funded(FunctionModel(answering), Funds(Ledger(UsageLimits(), clock.now), grant, clock.now), Worst())
+
+
+class Worst:
+    """Every attempt may cost ten cents."""
+
+    def worst_usd(self, request: ModelRequest) -> float:
+        return 0.1
+
+
+def a_request() -> ModelRequest:
+    model = Catalog.standard().find("llama-3.1-8b")
+    assert model is not None
+    return ModelRequest(model, (Message("user", "why?"),), 10)
+
+
+async def test_fresh_grant_asks_nobody() -> None:
+    purse = accounts(0.05)
+    await (await funded_call(purse, purse.clock, UNLIMITED_USD, purse.clock.now())).complete(a_request())
+    assert (await purse.state("tester"))["runs"] == 0
+
+
+async def test_cap_that_comes_later_holds() -> None:
+    """A run that began while there was no limit asks within a minute, and is held to what is left."""
+    purse = accounts(0.05)
+    begun = purse.clock.now()
+    purse.clock.time += 61
+    with pytest.raises(RateLimited):
+        await (await funded_call(purse, purse.clock, UNLIMITED_USD, begun)).complete(a_request())
+    rich = accounts(5.0)
+    rich.clock.time += 61
+    await (await funded_call(rich, rich.clock, UNLIMITED_USD, begun)).complete(a_request())
+    assert (await rich.state("tester"))["grantedUsd"] == pytest.approx(0.1)
+
+
+async def test_lost_run_spends_todays_dollars() -> None:
+    """One that was out of contact beyond its lease spends nothing that the new day has given to others."""
+    purse = accounts(1.0)
+    granted = await purse.open("tester", "run", 0.9)
+    funded = await funded_call(purse, purse.clock, granted, purse.clock.now())
+    purse.clock.time += 86_400
+    await purse.open("tester", "another", 0.95)
+    with pytest.raises(RateLimited):
+        await funded.complete(a_request())
+
+
+async def test_local_caller_is_exempt() -> None:
+    """Who works on a local deployment without a key is held to nothing; a key that is made there is."""
+    held = Exempt(accounts(0.05), Unlimited(), LOCAL_OWNER)
+    assert await held.open(LOCAL_OWNER, "run", 1.0) == UNLIMITED_USD
+    assert await held.open("ann", "run", 1.0) == 0.05
+    assert not await held.state(LOCAL_OWNER)
+
+
+async def test_short_silence_is_bridged() -> None:
+    """Where the account cannot be reached a grant holds for as long as its lease surely does."""
+    purse = accounts(1.0)
+    granted = await purse.open("tester", "run", 0.9)
+    funded = await funded_call(purse, purse.clock, granted, purse.clock.now())
+    purse.failing = True
+    purse.clock.time += 100
+    await funded.complete(a_request())
+    purse.clock.time += 20
+    with pytest.raises(StorageUnavailable):
+        await funded.complete(a_request())
 
 
 def _session(model: FunctionModel, purse: MemoryAccounts, storage: Storage | None = None) -> Session:

@@ -18,7 +18,7 @@ from rlm_worker.text.chunks import Chunk, ChunkBudget, Piece, further_head
 from rlm_worker.text.context import ChunkStream, InlineReader, gather_documents, read_chunk
 from rlm_worker.wire.results import RunResult
 from tests.unit.test_map_reduce import finder, haystack
-from tests.unit.test_session import Storage, a_job, answering, open_session
+from tests.unit.test_session import Storage, a_job, answering, open_session, trajectory_calls
 
 RunOn = Callable[..., Awaitable[RunResult]]
 # The first version's tables, as sessions hold them that it has written.
@@ -80,7 +80,7 @@ async def test_trajectory_shows_overlap() -> None:
     await session.start(await a_job(chunkOverlap=300), context_stored=True)
     await session.wait()
     sent = {request.messages[-1].content for request in model.requests}
-    assert {row["prompt"][-1]["content"] for row in (await session.trajectory())["calls"]} == sent  # type: ignore[attr-defined]
+    assert {row["prompt"][-1]["content"] for row in await trajectory_calls(session)} == sent
 
 
 async def test_trajectory_shows_halves() -> None:
@@ -96,7 +96,7 @@ async def test_trajectory_shows_halves() -> None:
     session = open_session(Storage(SqliteDatabase()), FunctionModel(narrow))
     await session.start(await a_job(chunkOverlap=300), context_stored=True)
     await session.wait()
-    assert {row["prompt"][-1]["content"] for row in (await session.trajectory())["calls"]} == sent  # type: ignore[attr-defined]
+    assert {row["prompt"][-1]["content"] for row in await trajectory_calls(session)} == sent
 
 
 async def test_ranked_chunks_overlap(run_on: RunOn) -> None:

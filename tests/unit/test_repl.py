@@ -408,3 +408,12 @@ async def test_interrupted_cell_is_judged(run_on: RunOn, silent: float, waiting:
     result = await run_on(ports, CONTEXT, "q", strategy="repl")
     assert result.answer == ("5" if again else "gone")
     assert ("will not be run again" in played.feedback(1)) is not again
+
+
+async def test_explored_places_are_cited(run_on: RunOn) -> None:
+    texts = [("a.txt", "The grass is green. " * 40), ("b.txt", "Far away. The code of Bergen is 48213. Good night.")]
+    played = Played(cell("print(context['b.txt'])\nFINAL('It is 48213.')"))
+    result = await run_on(played.ports(), texts, "Which code has Bergen?", strategy="repl")
+    (citation,) = result.citations
+    assert (citation.document_title, citation.cited_text) == ("b.txt", "The code of Bergen is 48213.")
+    assert texts[1][1][citation.start_char_index : citation.end_char_index] == citation.cited_text

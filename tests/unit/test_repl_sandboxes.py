@@ -222,10 +222,10 @@ async def test_key_pays_for_sandbox() -> None:
     result = await session.wait()
     assert result.sandboxes == 1
     assert (await purse.state(job.owner))["spentTodayUsd"] == pytest.approx(result.cost_usd)
-    told = await session.trajectory()
-    rows = [row for part in ("calls", "failedAttempts", "sandboxes") for row in told[part]]  # type: ignore[attr-defined]
+    told = json.loads("".join([text async for text in session.trajectory("json")]))
+    rows = [row for part in ("calls", "failedAttempts", "sandboxes") for row in told[part]]
     assert sum(row["costUsd"] for row in rows) == pytest.approx(result.cost_usd)
-    assert [row["parent"] for row in told["sandboxes"]] == [None]  # type: ignore[attr-defined]
+    assert [row["parent"] for row in told["sandboxes"]] == [None]
     assert json.dumps(told).find(played.sandbox.names[0]) == -1, "the name lets in who knows it"
 
 

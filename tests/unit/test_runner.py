@@ -10,7 +10,7 @@ from rlm_worker.errors import Conflict
 from rlm_worker.log import RequestRecord
 from rlm_worker.runs.job import Job
 from rlm_worker.sessions.prepare import prepare_job
-from rlm_worker.sessions.runner import Runner
+from rlm_worker.sessions.runner import Content, Runner
 from rlm_worker.testing import ManualClock, MemoryCache, MemoryMetrics, MemoryStore
 from rlm_worker.wire.requests import RunRequest, parse_request
 from tests.unit.conftest import settings
@@ -68,19 +68,20 @@ async def test_refused_body_leaves_nothing() -> None:
 
     session.call = begun_meanwhile  # type: ignore[method-assign]
     with pytest.raises(Conflict):
-        await runner.outcome(second, content, waits=False)
+        await runner.outcome(second, Content(content), waits=False)
     assert set(store.objects) == {first.context_key}
 
 
 @pytest.mark.parametrize("names", [("a.txt", "b.txt"), (None, "a.txt")])
 async def test_stored_name_is_part_of_question(names: tuple[str | None, str | None]) -> None:
     """The same bytes under another name are another document: a model sees the name."""
-    from rlm_worker.sessions.contexts import store_context
+    from rlm_worker.sessions.uploads import Upload, UploadLimits, store_context
     from tests.unit.test_stored_contexts import pieces
 
     store, clock, digests = MemoryStore(), ManualClock(), set()
     for name in names:
-        stored = await store_context(pieces(b"The sky is blue."), "ada", store, clock, limit=100, name=name)
+        upload = Upload(pieces(b"The sky is blue."), UploadLimits(100, 1), name)
+        stored = await store_context(upload, "ada", store, clock)
         request = parse_request(json.dumps({"contextId": stored.context_id, "query": "why?"}))
         job, _ = await prepare_job(request, "ada", settings(), store, None, now=clock.now())
         digests.add(job.digest)

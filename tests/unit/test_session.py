@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ from rlm_worker.testing import (
     memory_ports,
     reply_of,
 )
-from rlm_worker.wire.results import RunResult
+from rlm_worker.wire.results import RunResult, Trajectory
 from tests.unit.conftest import job_for
 
 TEXT = "".join(f"{number}. The grass is green and the sky is blue. " for number in range(2_000))
@@ -81,6 +82,13 @@ def open_session(
 
 async def a_job(query: str = "what colour is the sky?", **config: object) -> Job:
     return await job_for([(None, TEXT)], query, {"chunkSize": 4_000, **config}, 1_700_000_000.0)
+
+
+async def trajectory_calls(session: Session) -> list[dict[str, Any]]:
+    """The calls of a session as its owner reads them."""
+    written = "".join([text async for text in session.trajectory("json")])
+    found = Trajectory.model_validate_json(written)
+    return [call.model_dump(by_alias=True) for call in found.calls]
 
 
 def answering(request: ModelRequest) -> ModelReply:
@@ -370,7 +378,7 @@ async def test_trajectory_shows_prompts(storage: Storage) -> None:
     session = open_session(storage, model)
     await session.start(await a_job(), context_stored=True)
     result = await session.wait()
-    found = await session.trajectory()
+    found = json.loads("".join([text async for text in session.trajectory("json")]))
     rows = found["calls"]
     assert isinstance(rows, list)
     assert found["failedAttempts"] == []

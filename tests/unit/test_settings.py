@@ -13,7 +13,7 @@ from rlm_worker.messages import CallUsage, Message, ModelRequest, ModelSpec, Pri
 from rlm_worker.models import prices
 from rlm_worker.models.catalog import Catalog
 from rlm_worker.settings import Settings
-from scripts.cloud.price_table import price_table
+from scripts.cloud.catalog.price_table import price_table
 
 LLAMA = "@cf/meta/llama-3.2-1b-instruct"
 NEW = {"window": 9_000, "input_price": 1.1, "output_price": 2.2}

@@ -10,14 +10,16 @@ from rlm_worker.journal.session import SessionJournal
 from rlm_worker.models.catalog import Catalog
 from rlm_worker.models.stack import ModelStack
 from rlm_worker.ports import Deployment
-from rlm_worker.testing import FunctionModel, ManualClock, SqliteDatabase, reply_of
+from rlm_worker.testing import FunctionModel, ManualClock, SqliteDatabase, reply_of, unpaced
 
 
 def test_order_is_as_written() -> None:
     clock = ManualClock()
     adapter = FunctionModel(lambda request: reply_of(request, ""))
     ledger = Ledger(UsageLimits(), clock.now)
-    stack = ModelStack(adapter, SessionJournal(SqliteDatabase()), clock, Catalog.standard(), Deployment(), ledger)
+    stack = ModelStack(
+        adapter, SessionJournal(SqliteDatabase()), clock, Catalog.standard(), Deployment(), ledger, unpaced(clock)
+    )
     model: object = stack.build(Funds(ledger, Grant(Unlimited(), "tester", "run", UNLIMITED_USD)))
     order: list[str] = []
     while model is not adapter:

@@ -13,14 +13,14 @@ from rlm_worker.sessions.contexts import (
     delete_context,
     lease_key,
     oldest_kept,
-    store_context,
     stored_context_key,
     stored_manifest,
 )
 from rlm_worker.sessions.prepare import prepare_job
+from rlm_worker.sessions.uploads import Upload, UploadLimits, store_context
 from rlm_worker.settings import Settings
 from rlm_worker.testing import ManualClock, MemoryStore
-from rlm_worker.text.context import ContextManifest, DocumentInfo
+from rlm_worker.text.context import ContextManifest, DocumentInfo, Documents
 from rlm_worker.wire.requests import parse_request
 from tests.unit.conftest import settings
 
@@ -33,7 +33,8 @@ async def pieces(*texts: bytes) -> AsyncIterator[bytes]:
 
 
 async def put(store: MemoryStore, clock: ManualClock) -> str:
-    stored = await store_context(pieces(b"The sky ", b"is blue."), "ada", store, clock, limit=100, name=None)
+    upload = Upload(pieces(b"The sky ", b"is blue."), UploadLimits(100, 1))
+    stored = await store_context(upload, "ada", store, clock)
     return stored.context_id
 
 
@@ -93,6 +94,6 @@ async def test_retention_is_in_days() -> None:
 async def test_undated_context_stays() -> None:
     """One from before contexts were dated is left to the bucket's own rules."""
     store = MemoryStore()
-    manifest = ContextManifest((DocumentInfo(None, 1, 1),), "0" * 64)
+    manifest = ContextManifest(Documents([DocumentInfo(None, 1, 1)]), "0" * 64)
     await store.write("contexts/o/ctx.json", pieces(manifest.to_json().encode()))
     assert await stored_manifest("contexts/o/ctx", store, kept_since=1e12) == manifest

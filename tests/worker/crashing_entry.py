@@ -12,8 +12,10 @@ from rlm_worker.adapters.sandbox import DynamicWorkers
 from rlm_worker.durable_objects.session_object import SessionSlot, open_session
 
 SandboxHost = entry.SandboxHost
+RLMKeys = entry.RLMKeys
 RLMAccount = entry.RLMAccount
 RLMBatch = entry.RLMBatch
+RLMPace = entry.RLMPace
 
 
 class Default(entry.Default):

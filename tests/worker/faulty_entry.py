@@ -21,7 +21,9 @@ from rlm_worker.durable_objects.batch_object import open_batch
 from rlm_worker.durable_objects.session_object import SessionSlot, open_session
 
 SandboxHost = entry.SandboxHost
-NAMESPACES = frozenset({"RLM_SESSIONS", "RLM_ACCOUNTS", "RLM_BATCHES"})
+RLMPace = entry.RLMPace
+RLMKeys = entry.RLMKeys
+NAMESPACES = frozenset({"RLM_SESSIONS", "RLM_ACCOUNTS", "RLM_BATCHES", "RLM_PACE", "RLM_KEYS"})
 FAULTS: dict[str, dict[str, Any]] = {}
 # Longer than the deployment of tests/worker/test_faults.py waits for a model.
 SLOW_SECONDS = 1.5

@@ -13,13 +13,15 @@ from pathlib import Path
 # What workerd and miniflare keep for themselves, beside what the Worker has stored.
 _ALARMS, _OBJECTS, _UPLOADS, _ENTRIES = "_cf_ALARM", "_mf_objects", "_mf_multipart_uploads", "_mf_entries"
 _OWN = (_ALARMS, "_cf_METADATA", "sqlite_sequence")
+# How many calls a model was sent in each second of the last minute: the deployment's, and nobody's own.
+_SHARED = "RLMPace"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
     """Names of R2 objects, R2 uploads that were not completed, KV keys, Durable Objects with an alarm, and their rows.
 
-    `rows` has the number of rows of every table that has some: class, object, table.
+    `rows` has the number of rows of every table that has some, but those of `RLMPace`: class, object, table.
     """
 
     objects: frozenset[str]
@@ -79,8 +81,11 @@ def _names(folder: Path, table: str, column: str, *, where: str = "TRUE") -> fro
 
 def _rows(folder: Path) -> Iterator[tuple[tuple[str, str, str], int]]:
     for database in databases(folder):
+        name = database.parent.name.rpartition("-")[2]
+        if name == _SHARED:
+            continue
         with opened(database) as connection:
             for table in set(_tables(connection)) - set(_OWN):
                 (count,) = connection.execute(f'SELECT COUNT(*) FROM "{table}"').fetchone()
                 if count:
-                    yield (database.parent.name.rpartition("-")[2], database.stem, table), int(count)
+                    yield (name, database.stem, table), int(count)

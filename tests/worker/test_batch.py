@@ -19,7 +19,13 @@ from tests.worker.conftest import StartWorker
 pytestmark = pytest.mark.worker
 ROOT = "@cf/meta/llama-3.3-70b-instruct-fp8-fast"
 # One attempt at a model for each attempt of the queue, and no pause between these.
-EAGER = {"BATCH_RETRY_SECONDS": "0.1", "MODEL_ATTEMPTS": "1", "KEY_CONCURRENT_RUNS": "0", "KEY_DAILY_USD": "0"}
+EAGER = {
+    "BATCH_RETRY_SECONDS": "0.1",
+    "MODEL_ATTEMPTS": "1",
+    "MODEL_PATIENCE_SECONDS": "0",
+    "KEY_CONCURRENT_RUNS": "0",
+    "KEY_DAILY_USD": "0",
+}
 State = dict[str, object]
 
 

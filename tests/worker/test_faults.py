@@ -45,10 +45,13 @@ PROMISES = [
     Promise("RLM_RATE_LIMITER", {}),
     Promise("RLM_BATCH_QUEUE", {}),
     Promise("RLM_LOADER", {}),
+    Promise("RLM_PACE", {}),
+    Promise("RLM_PACE", {}, large=True),
     Promise("RLM_CONTEXT_STORAGE", {}),
     Promise("RLM_CONTEXT_STORAGE", {"absent": DOWN, "throwing": DOWN, "wrong": DOWN}, large=True, uses=(1, 2, 3, 4)),
     Promise("RLM_SESSIONS", {"absent": DOWN, "throwing": DOWN, "wrong": DOWN}),
     Promise("RLM_SESSIONS", {"absent": DOWN, "throwing": DOWN, "wrong": DOWN}, large=True),
+    Promise("RLM_KEYS", {}),
     Promise("RLM_ACCOUNTS", {"absent": DOWN, "throwing": DOWN, "wrong": DOWN}),
     Promise(
         "AI",
@@ -223,7 +226,15 @@ def test_corrupt_cache_is_a_miss(client: httpx.Client, scripted: ScriptedModel) 
 
 
 def test_deep_health_names_culprit(client: httpx.Client) -> None:
-    for binding in ("AI", "RLM_CACHE", "RLM_CONTEXT_STORAGE", "RLM_SESSIONS", "RLM_ANALYTICS", "RLM_ACCOUNTS"):
+    for binding in (
+        "AI",
+        "RLM_CACHE",
+        "RLM_CONTEXT_STORAGE",
+        "RLM_SESSIONS",
+        "RLM_ANALYTICS",
+        "RLM_ACCOUNTS",
+        "RLM_PACE",
+    ):
         client.put("/faults", json={binding: {"mode": "absent"}})
         answer = client.get("/health?deep=1")
         assert (answer.status_code, answer.json()["failing"]) == (503, [binding])

@@ -91,11 +91,14 @@ def test_messages_become_documents(client: openai.OpenAI, scripted: ScriptedMode
             },
         ],
     )
-    prompt = scripted.calls[-1].call.user
-    names = ["message 1 (system)", "message 2 (user, ada), part 1", "message 2 (user, ada), part 2"]
+    call = scripted.calls[-1].call
+    prompt = call.user
+    names = ["message 2 (user, ada), part 1", "message 2 (user, ada), part 2"]
     for name in [*names, "message 3 (assistant)", "message 4 (user), part 1"]:
         assert f'"{name}"' in prompt
     assert prompt.startswith("Question: Which numbers?")
+    assert "librarian" not in prompt
+    assert call.system.endswith("You are a librarian.")
 
 
 def test_lone_message_is_context(client: openai.OpenAI, scripted: ScriptedModel) -> None:
@@ -122,7 +125,8 @@ def test_stream_brings_deltas(client: openai.OpenAI, scripted: ScriptedModel) ->
     chunks = list(stream)
     assert chunks[0].choices[0].delta.role == "assistant"
     assert said(chunks) == NEEDLE.format(key="stream", value=99)
-    assert len([chunk for chunk in chunks if chunk.choices and chunk.choices[0].delta.content]) >= 8
+    # What comes within 100 ms is one chunk, and this model says all at once; the first word waits for nothing.
+    assert len([chunk for chunk in chunks if chunk.choices and chunk.choices[0].delta.content]) >= 2
     assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "stop"
     assert chunks[-1].choices == []
     assert chunks[-1].usage is not None

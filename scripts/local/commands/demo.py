@@ -57,7 +57,7 @@ def _demonstrate(paths: LocalPaths, console: Console, documents: list[Document],
     console.print(f"[bold]Models[/]    {describe(small, large)}")
     shutil.rmtree(paths.state / "demo", ignore_errors=True)
     started = time.monotonic()
-    with DevProcess(paths.state / "demo", ai="local", port=port, paths=paths) as worker:
+    with DevProcess(paths.state / "demo", ai="local", port=port, paths=paths, inspector=False) as worker:
         console.print(f"[bold]Worker[/]    {worker.url}, ready in {time.monotonic() - started:.1f} s\n")
         result = _ask(console, worker, documents)
         show_result(console, result)

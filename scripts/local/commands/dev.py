@@ -5,18 +5,25 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 import click
 
+from rlm_worker.settings import known_vars
 from scripts.local.errors import LocalError
 from scripts.local.models.answering import merged
 from scripts.local.models.backend import AIServer, AISide, ai_side
 from scripts.local.models.provider_options import provider_variables
 from scripts.local.paths import LocalPaths, local_paths
+from scripts.local.platform.switches import STRICT_VARIABLE, SWITCHES
 from scripts.local.processes import say, termination_raises
 from scripts.local.runtime.deployment import deployment, free_port
+from scripts.local.runtime.run_config import FRONT_VARIABLE
 from scripts.local.runtime.watchdog import CELL_SECONDS, watch
+
+# What the Worker reads elsewhere than in its settings.
+_BESIDE_SETTINGS = frozenset({"RLM_LOCAL_BUNDLE", STRICT_VARIABLE, *(switch.variable for switch in SWITCHES)})
 
 
 def _check_ai(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -29,7 +36,22 @@ def _check_variables(_context: click.Context, _parameter: click.Parameter, value
     pairs = [value.partition("=") for value in values]
     if not all(name and equals for name, equals, _ in pairs):
         raise click.BadParameter("NAME=VALUE is the form")
-    return {name: value for name, _, value in pairs}
+    variables = {name: value for name, _, value in pairs}
+    for name in variables:
+        if (problem := unknown_variable(name, variables)) is not None:
+            raise click.BadParameter(problem)
+    return variables
+
+
+def unknown_variable(name: str, variables: Mapping[str, str]) -> str | None:
+    """What to say of a var that the Worker does not read; None where it does, or a test's front may."""
+    if os.environ.get(FRONT_VARIABLE):
+        return None
+    known = known_vars(variables) | _BESIDE_SETTINGS
+    if name in known:
+        return None
+    nearest = get_close_matches(name.upper(), sorted(known), n=1, cutoff=0.6)
+    return f"the Worker reads no {name}" + (f": is {nearest[0]} meant?" if nearest else "; the README lists the vars")
 
 
 def _check_key(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str:

@@ -34,9 +34,10 @@ _POLL_SECONDS = 0.05
 class Deployment:
     """The Worker, served at `url`; `run` blocks until it ends or this process is told to."""
 
-    def __init__(self, process: subprocess.Popen[bytes], state: Path, url: str) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], state: Path, url: str, inspector: str = "") -> None:
         self._process = process
         self._state = state
+        self._inspector = inspector
         self.url = url
 
     def wait(self, seconds: float) -> int | None:
@@ -55,7 +56,13 @@ class Deployment:
 
     def announce(self, extra: Mapping[str, object]) -> None:
         """Leaves what tests and tools need to know in `state`/dev.json."""
-        record = {"pid": os.getpid(), "runner": self._process.pid, "url": self.url, **extra}
+        record = {
+            "pid": os.getpid(),
+            "runner": self._process.pid,
+            "url": self.url,
+            "inspector": self._inspector,
+            **extra,
+        }
         (self._state / "dev.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
@@ -70,7 +77,7 @@ def deployment(
         config = write_run_config(paths, state, port=port, upstreams=upstreams, variables=variables)
         process = _start_runner(paths, state, config, lock)
         try:
-            running = Deployment(process, state, _ready_url(process))
+            running = Deployment(process, state, *_ready_urls(process))
             _wait_for_health(process, running.url)
             yield running
         finally:
@@ -101,12 +108,14 @@ def _start_runner(paths: LocalPaths, state: Path, config: Path, lock: IO[str]) -
     )
 
 
-def _ready_url(process: subprocess.Popen[bytes]) -> str:
+def _ready_urls(process: subprocess.Popen[bytes]) -> tuple[str, str]:
+    """Where the Worker is served, and where its isolates can be inspected, if they can."""
     assert process.stdout is not None
     for line in process.stdout:
-        word, _, url = line.decode().strip().partition(" ")
+        word, *addresses = line.decode().split()
         if word == "ready":
-            return url
+            url, *inspector = addresses
+            return url, f"http://{inspector[0]}" if inspector else ""
         sys.stderr.buffer.write(line)
     raise LocalError("the Worker did not start", hint="its output above says why")
 

@@ -20,7 +20,7 @@ import httpx
 from scripts.local.errors import LocalError
 from scripts.local.paths import LocalPaths, local_paths
 from scripts.local.processes import end_group, signal_group, start_group
-from scripts.local.runtime.run_config import FRONT_VARIABLE
+from scripts.local.runtime.run_config import FRONT_VARIABLE, INSPECTOR_VARIABLE
 
 _READY_SECONDS = 120.0
 _POLL_SECONDS = 0.02
@@ -40,6 +40,7 @@ class DevProcess:
         front: Path | None = None,
         options: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        inspector: bool = True,
     ) -> None:
         self.state = state
         self.log_file = state / "dev.log"
@@ -47,7 +48,11 @@ class DevProcess:
         self._variables = dict(variables or {})
         self._port = port
         self._options = list(options)
-        self._environment = {**(environment or {}), **({FRONT_VARIABLE: str(front)} if front else {})}
+        self._environment = {
+            **(environment or {}),
+            **({FRONT_VARIABLE: str(front)} if front else {}),
+            **({INSPECTOR_VARIABLE: "1"} if inspector else {}),
+        }
         self._paths = paths or local_paths()
         self._process: subprocess.Popen[bytes] | None = None
         self._url = ""

@@ -10,14 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.local.paths import LocalPaths
+from scripts.local.platform.switches import STRICT_VARIABLE
 from scripts.local.runtime.worker_modules import entry_file, worker_modules
 from scripts.local.setup.components import node_environment, uses_official_bundle
 from scripts.local.setup.snapshot import BASELINE_FLAG, SNAPSHOT_NAME
 
 # `experimental` lets Dynamic Workers carry development flags; the local bundle needs the first, its snapshot the last.
 _LOCAL_FLAGS = ("python_workers_development", "experimental", BASELINE_FLAG)
+# What stands in for an account's models takes as many calls a minute as it can.
+_NO_RATE = {"MODEL_CALLS_PER_MINUTE": "60000"}
 # A module that tests put before the Worker's own entry: it imports that and may change what it is given.
 FRONT_VARIABLE = "RLM_FRONT_MODULE"
+# "1": workerd lets its isolates be inspected, at a port of this machine that it chooses.
+INSPECTOR_VARIABLE = "RLM_INSPECTOR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ def write_run_config(
         "name": deployed["name"],
         "main": Path(front).name if front else main.name,
         "front": front,
+        "platform": None if variables.get(STRICT_VARIABLE) == "0" else str(paths.platform),
         "source": str(main.parent),
         "modules": worker_modules(main),
         "wranglerToml": str(paths.root / "wrangler.toml"),
@@ -70,8 +76,9 @@ def write_run_config(
         "cache": str(paths.own / "cache"),
         "state": str(state),
         "port": port,
+        "inspector": os.environ.get(INSPECTOR_VARIABLE) == "1",
         "upstreams": upstreams.as_json() if upstreams else None,
-        "vars": {**_local_variables(paths), **variables},
+        "vars": {**_local_variables(paths), **(_NO_RATE if upstreams else {}), **variables},
     }
     target = state / "run.json"
     target.touch(mode=0o600)  # it holds the keys that the environment gave

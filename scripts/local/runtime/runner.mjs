@@ -1,6 +1,7 @@
 // Runs the Worker and the stand-in for the AI binding in one workerd, through miniflare: `node runner.mjs RUN.json`.
 // The bindings are what wrangler itself reads out of wrangler.toml; what only this machine needs comes from RUN.json
-// (scripts/local/runtime/run_config.py). Prints `ready URL` on stdout; the Worker's log goes to stderr. Ends when stdin does.
+// (scripts/local/runtime/run_config.py). Prints `ready URL` on stdout, with
+// the address of workerd's inspector behind it where that is wanted; the Worker's log goes to stderr. Ends when stdin does.
 
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
@@ -32,7 +33,8 @@ const ABORT_FLAGS = ["enable_abortsignal_rpc"];
 
 try {
   miniflare = new Miniflare(convertV4MiniflareOptions(await instance()));
-  console.log(`ready ${(await miniflare.ready).origin}`);
+  const inspector = run.inspector ? ` ${(await miniflare.getInspectorURL()).host}` : "";
+  console.log(`ready ${(await miniflare.ready).origin}${inspector}`);
 } catch (error) {
   console.error(error.message);
   await end(1);
@@ -42,6 +44,7 @@ async function instance() {
   return {
     host: "127.0.0.1",
     port: run.port,
+    ...(run.inspector ? { inspectorPort: 0 } : {}),
     cf: false,
     log: new Log(LogLevel.WARN),
     logRequests: false,
@@ -97,10 +100,17 @@ async function deployed() {
   return workerOptions;
 }
 
-// The first module is the entry.
+// The first module is the entry: the platform's limits, before what a test puts before the Worker's own.
 function ownModules() {
   const front = run.front ? [pythonModule(run.main, run.front)] : [];
-  return [...front, ...run.modules.map((name) => pythonModule(name, join(run.source, name)))];
+  return [...strictModules(), ...front, ...run.modules.map((name) => pythonModule(name, join(run.source, name)))];
+}
+
+function strictModules() {
+  if (!run.platform) return [];
+  const main = `import ${run.main.replace(/\.py$/, "")} as worker\nfrom strict_platform.front import enforced\n\nglobals().update(enforced(worker))\n`;
+  const own = files(run.platform).map((name) => pythonModule(`strict_platform/${name}`, join(run.platform, name)));
+  return [{ type: "PythonModule", path: "/worker/strict_main.py", contents: main }, ...own];
 }
 
 function vendoredModules() {

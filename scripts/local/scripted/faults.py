@@ -31,7 +31,7 @@ SAYS = {
     3007: (408, "Request timeout"),
     3008: (408, "Request was aborted"),
     3010: (400, "Invalid or incomplete input for the model"),
-    3021: (429, "Rate limit exceeded"),
+    3021: (429, "rate limiting: inference request per min rate reached"),
     3023: (403, "Service unavailable for account"),
     3036: (429, _QUOTA),
     3040: (429, "Capacity temporarily exceeded, please try again."),

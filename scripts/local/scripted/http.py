@@ -12,6 +12,7 @@ from aiohttp import web
 
 from scripts.local.scripted.calls import CallEntry, ChatCall, Reply, count_tokens, cut_to_tokens, digest_of
 from scripts.local.scripted.faults import Fault, fault_from_json
+from scripts.local.scripted.rate import rate_from_json
 from scripts.local.scripted.rules import nothing_found, rule_from_json
 from scripts.local.scripted.script import Script
 
@@ -194,12 +195,16 @@ class _Control:
         rules, faults = wanted.get("rules"), wanted.get("faults")
         new_rules = [rule_from_json(spec) for spec in rules] if isinstance(rules, list) else None
         new_faults = [fault_from_json(spec) for spec in faults] if isinstance(faults, list) else None
+        rate = wanted.get("rate")
+        new_rate = rate_from_json(rate) if isinstance(rate, dict) else None
         if wanted.get("reset"):
             self._script.reset()
         if new_rules is not None:
             self._script.rules = new_rules
         if new_faults is not None:
             self._script.faults = new_faults
+        if "rate" in wanted:
+            self._script.rate = new_rate
         for name in {"latency", "capacity", "window", "queue_seconds"} & wanted.keys():
             setattr(self._script, name, wanted[name])
 

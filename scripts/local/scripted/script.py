@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from scripts.local.scripted.calls import CallEntry, ChatCall
 from scripts.local.scripted.faults import Fault, FaultPlan
+from scripts.local.scripted.rate import Rate, RateCounter
 from scripts.local.scripted.rules import Rule, needle
 
 _LOOK_SECONDS = 0.005
@@ -22,9 +23,9 @@ _TOO_LONG = (
 class Script:
     """Every attribute may be set while it is played.
 
-    `latency` is in seconds. Beyond `capacity` calls at once the answer is 3040 or, for a call that may be queued, 3046
-    after `queue_seconds`. A prompt that with its `max_tokens` is longer than `window` tokens gets 3010. `answers_as`
-    is the model's name in answers, where it is not the one asked.
+    `latency` is in seconds. Beyond `rate` the answer is 3021; beyond `capacity` calls at once it is 3040 or, for a call
+    that may be queued, 3046 after `queue_seconds`. A prompt that with its `max_tokens` is longer than `window` tokens
+    gets 3010. `answers_as` is the model's name in answers, where it is not the one asked.
     """
 
     def __init__(self) -> None:
@@ -43,6 +44,7 @@ class Script:
         self.queue_seconds = 10.0
         self._queue: list[CallEntry] = []
         self.window: int | None = None
+        self._rates: RateCounter | None = None
         self._plan = FaultPlan()
         self._attempts: Counter[str] = Counter()
         self.in_flight = 0
@@ -57,6 +59,15 @@ class Script:
     @faults.setter
     def faults(self, faults: Sequence[Fault]) -> None:
         self._plan = FaultPlan(tuple(faults))
+
+    @property
+    def rate(self) -> Rate | None:
+        """What all callers together may ask in a while; counted anew from when it is set."""
+        return self._rates.rate if self._rates is not None else None
+
+    @rate.setter
+    def rate(self, rate: Rate | None) -> None:
+        self._rates = RateCounter(rate) if rate is not None else None
 
     @property
     def answered(self) -> list[CallEntry]:
@@ -146,6 +157,8 @@ class Script:
     def _refusal(self, call: ChatCall, *, queued: bool) -> Fault | None:
         if self.capacity is not None and self.in_flight > self.capacity and not queued:
             return Fault(3040)
+        if self._rates is not None and not self._rates.takes(call.model, time.time()):
+            return Fault(3021)
         tokens = call.prompt_tokens + (call.max_tokens or 0)
         if self.window is not None and tokens > self.window:
             return Fault(3010, says=f"AiError: {_TOO_LONG.format(tokens=tokens, window=self.window)}")

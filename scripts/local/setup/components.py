@@ -112,11 +112,11 @@ def _install_node_packages(paths: LocalPaths) -> str:
     for name in ("package.json", ".npmrc"):
         shutil.copyfile(paths.root / name, paths.npm / name)
     options = ["install", "--prefix", paths.npm, "--no-audit", "--no-fund", "--fetch-retries=1"]
-    run_first([[*npm, *options] for npm in _npms(paths)], paths.logs / "wrangler.log", env=_npm_environment(paths))
+    run_first([[*npm, *options] for npm in npms(paths)], paths.logs / "wrangler.log", env=npm_environment(paths))
     return f"{', '.join(node_packages(paths.root))}, {_size(paths.npm)}"
 
 
-def _npms(paths: LocalPaths) -> list[list[object]]:
+def npms(paths: LocalPaths) -> list[list[object]]:
     """The machine's npm first, for it knows the machine's registry and certificates; then the one beside our Node."""
     ours = node(paths).parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     found = shutil.which("npm")
@@ -124,7 +124,7 @@ def _npms(paths: LocalPaths) -> list[list[object]]:
     return [[found], beside] if found else [beside]
 
 
-def _npm_environment(paths: LocalPaths) -> dict[str, str]:
+def npm_environment(paths: LocalPaths) -> dict[str, str]:
     return {**install_environment(paths), "NODE_USE_SYSTEM_CA": "1"}
 
 

@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from scripts.local.errors import LocalError
 from scripts.local.paths import LocalPaths, local_paths
 from scripts.local.processes import say, termination_raises
-from scripts.local.setup.components import runtime_steps, tools_step
+from scripts.local.setup.components import modules_step, runtime_steps, tools_step, wrangler_step
 from scripts.local.setup.steps import Step, ensure
 from scripts.local.setup.weights import weights_steps
 
-# These talk to no Worker on this machine.
-_NEEDS_TOOLS_ONLY = frozenset({"check", "models", "usage"})
-# These ask what is published, or speak to an account; all others are this machine's affair.
-_CLOUD = frozenset({"deploy", "models", "usage"})
+# What runs no Worker on this machine needs less than the rest.
+_NEEDS: Mapping[str, tuple[Callable[[LocalPaths], Step], ...]] = {
+    "check": (tools_step,),
+    "keys": (tools_step,),
+    "models": (tools_step,),
+    "usage": (tools_step, wrangler_step),
+    "wrangler": (tools_step, wrangler_step),
+    "deploy": (tools_step, wrangler_step, modules_step),
+}
+# These speak to an account; all others are this machine's affair.
+_CLOUD = frozenset({"deploy", "keys", "usage", "wrangler"})
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,13 +50,15 @@ def main(arguments: Sequence[str]) -> int:
 
 def steps_for(paths: LocalPaths, command: str, options: Sequence[str]) -> list[Step]:
     """The steps that a command needs; `setup --models` fetches the language models too."""
-    if command in _NEEDS_TOOLS_ONLY:
-        return [tools_step(paths)]
+    if command in _NEEDS:
+        return [step(paths) for step in _NEEDS[command]]
     models = weights_steps(paths) if command == "setup" and "--models" in options else []
     return [*runtime_steps(paths), *models]
 
 
 def _module_of(command: str) -> str:
+    if command == "models":
+        return "scripts.cloud.catalog.models"
     return f"scripts.cloud.{command}" if command in _CLOUD else f"scripts.local.commands.{command}"
 
 

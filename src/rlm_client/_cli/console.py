@@ -13,10 +13,13 @@ from rich.markdown import Markdown
 from rich.padding import Padding
 from rich.text import Text
 
-from rlm_client._models import BatchStatus, RLMResult
+from rlm_client._models import BatchStatus, Citation, RLMResult
 
 PIPE_WIDTH = 240
 """Columns of a pipe: it has no window, and a table that breaks its lines is of no use to the next program."""
+
+MAX_SOURCES, MAX_NAME = 12, 28
+"""Places that are shown below an answer, and characters of a document's name there."""
 
 
 def output() -> Console:
@@ -41,6 +44,7 @@ def print_result(result: RLMResult, *, as_json: bool, quiet: bool) -> None:
     elif result.answer is not None:
         _print_answer(result.answer)
     if not quiet:
+        _print_sources(result, as_json=as_json)
         _print_numbers(result)
 
 
@@ -113,6 +117,32 @@ def _print_answer(answer: str) -> None:
         print(answer)  # noqa: T201 - byte for byte
 
 
+def _print_sources(result: RLMResult, *, as_json: bool) -> None:
+    """Print where the answer stands, a line each, and what it quotes that stands nowhere."""
+    console = notes()
+    shown = [] if as_json else result.citations[:MAX_SOURCES]
+    places = [_place(citation) for citation in shown]
+    width = max(map(len, places), default=0)
+    if places:
+        console.print(Text("Sources (document @ character)", style="dim"))
+    for citation, place in zip(shown, places, strict=True):
+        doubt = "" if citation.verified else " (not word for word)"
+        quote = clipped(citation.cited_text, max(20, min(console.width, 120) - width - len(doubt) - 5))
+        console.print(Text.assemble((f"  {place:<{width}}  ", "bold"), quote, (doubt, "yellow")), soft_wrap=True)
+    if rest := len(result.citations) - len(shown) if shown else 0:
+        console.print(Text(f"  and {count(rest, 'more place', 'more places')}; --json shows all", style="dim"))
+    for lost in result.unlocated:
+        quote = clipped(lost.quote.strip("\"'\u201c\u201d`"), 60)
+        console.print(Text(f'warning: not found in the text: "{quote}"', style="yellow"), soft_wrap=True)
+
+
+def _place(citation: Citation) -> str:
+    """Return a document's name and the character there, as `report.md @ 1,204`."""
+    name = citation.document_title or f"document {citation.document_index + 1}"
+    shown = name if len(name) <= MAX_NAME else "…" + name[1 - MAX_NAME :]
+    return f"{shown} @ {citation.start_char_index:,}"
+
+
 def _print_numbers(result: RLMResult) -> None:
     """Print what a run took, and whatever there is to warn of."""
     console = notes()
@@ -149,6 +179,7 @@ def _reservations(result: RLMResult) -> list[str]:
     return [
         f"read {(result.coverage or 0) * 100:.1f} % of the context" if partial else "",
         "ended early by a limit" if result.truncated else "",
+        "incomplete: ask again for the rest" if result.incomplete else "",
     ]
 
 

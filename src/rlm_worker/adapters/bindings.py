@@ -8,6 +8,10 @@ from typing import Any
 
 from pyodide.ffi import JsException
 
+from rlm_worker.errors import InvocationSpent
+
+# What the platform says to the first subrequest that is one too many.
+_SPENT = "Too many subrequests"
 _MAX_MESSAGE_CHARACTERS = 300
 
 
@@ -30,6 +34,12 @@ def first_line(error: Exception | str) -> str:
     """What an error says, without the stack that JavaScript puts below; 300 characters at most."""
     nothing = "no message" if isinstance(error, str) else type(error).__name__
     return (str(error).strip().splitlines() or [nothing])[0][:_MAX_MESSAGE_CHARACTERS]
+
+
+def look_for_end(error: Exception) -> None:
+    """Raises `InvocationSpent` where that is what an error means: nothing that is asked now will be answered."""
+    if _SPENT in str(error):
+        raise InvocationSpent("this invocation has made all the subrequests that it may") from None
 
 
 class SystemClock:

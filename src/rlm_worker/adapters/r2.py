@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -13,8 +14,8 @@ from rlm_worker.errors import NotFound, StorageUnavailable
 from .bindings import binding
 from .retry import with_retries
 
-# Multipart uploads want equal parts of at least 5 MiB; only the last may be smaller.
-_PART_BYTES = 8 * 1024 * 1024
+# Multipart uploads want equal parts of at least 5 MiB, 10,000 at most; only the last may be smaller.
+_PART_BYTES = 5 * 1024 * 1024
 _DELETE_BATCH = 1_000
 
 
@@ -27,13 +28,23 @@ class R2Store:
     async def write(self, key: str, pieces: AsyncIterator[bytes]) -> None:
         """Stores the pieces as one object; holds one part of it at a time."""
         parts = _equal_parts(pieces)
-        first = await anext(parts, b"")
-        second = await anext(parts, None)
+        part, is_all = await anext(parts)
         bucket = self._bucket()
-        if second is None:
-            await with_retries("R2 write failed", lambda: bucket.put(key, first))
-        else:
-            await _upload(bucket, key, first, second, parts)
+        if is_all:
+            await with_retries("R2 write failed", functools.partial(bucket.put, key, part))
+            return
+        upload = await with_retries("R2 write failed", lambda: bucket.createMultipartUpload(key))
+        try:
+            done = [await _part(upload, 1, part)]
+            part = b""  # not held while the next one is gathered
+            async for part, _ in parts:
+                done.append(await _part(upload, len(done) + 1, part))
+                part = b""  # noqa: PLW2901 - the same
+            await with_retries("R2 write failed", lambda: upload.complete(done))
+        except BaseException:
+            with suppress(JsException, OSError):
+                await upload.abort()
+            raise
 
     async def read(self, key: str, start: int, length: int) -> bytes:
         """`length` bytes from `start` on, fewer only where the object ends."""
@@ -74,19 +85,6 @@ class R2Store:
         return bucket
 
 
-async def _upload(bucket: Any, key: str, first: bytes, second: bytes, rest: AsyncIterator[bytes]) -> None:
-    upload = await with_retries("R2 write failed", lambda: bucket.createMultipartUpload(key))
-    try:
-        done = [await _part(upload, 1, first), await _part(upload, 2, second)]
-        async for part in rest:
-            done.append(await _part(upload, len(done) + 1, part))
-        await with_retries("R2 write failed", lambda: upload.complete(done))
-    except BaseException:
-        with suppress(JsException, OSError):
-            await upload.abort()
-        raise
-
-
 async def _part(upload: Any, number: int, content: bytes) -> dict[str, object]:
     async def ask() -> dict[str, object]:
         part = await upload.uploadPart(number, content)
@@ -95,12 +93,20 @@ async def _part(upload: Any, number: int, content: bytes) -> dict[str, object]:
     return await with_retries("R2 write failed", ask)
 
 
-async def _equal_parts(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _equal_parts(pieces: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, bool]]:
+    """The bytes in parts of one size, and whether a part is the last one."""
     held = bytearray()
     async for piece in pieces:
-        held += piece
-        while len(held) >= _PART_BYTES:
-            yield bytes(held[:_PART_BYTES])
-            del held[:_PART_BYTES]
-    if held:
-        yield bytes(held)
+        rest = memoryview(piece)
+        while len(held) + len(rest) > _PART_BYTES:
+            taken = _PART_BYTES - len(held)
+            held += rest[:taken]
+            rest = rest[taken:]
+            part = bytes(held)
+            held.clear()
+            yield part, False
+            del part
+        held += rest
+    part = bytes(held)
+    held.clear()
+    yield part, True

@@ -10,7 +10,7 @@ from pyodide.ffi import JsException
 
 from rlm_worker.errors import StorageUnavailable
 
-from .bindings import first_line
+from .bindings import first_line, look_for_end
 
 Value = TypeVar("Value")
 
@@ -32,5 +32,6 @@ async def with_retries(what: str, ask: Callable[[], Awaitable[Value]]) -> Value:
         except TimeoutError:
             message = f"no answer in {_ANSWER_SECONDS:g} s"
         except (JsException, OSError, AttributeError, TypeError, ValueError) as error:
+            look_for_end(error)
             message = first_line(error)  # the last three: it answered with something else than it should
     raise StorageUnavailable(f"{what}: {message}")

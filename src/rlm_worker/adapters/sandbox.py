@@ -23,7 +23,7 @@ from rlm_worker.errors import SandboxForgot, SandboxLost, StorageUnavailable
 from rlm_worker.ports import SandboxRepl
 from rlm_worker.sandbox import FORGOTTEN
 
-from .bindings import binding, variable
+from .bindings import binding, look_for_end, variable
 
 # Room for the REPL and a few megabytes of text, and well below the 128 MB that an isolate may have.
 _MEMORY_BYTES = 96 * 1024 * 1024
@@ -38,6 +38,7 @@ _MODULES = ("__init__", "entry", "guard", "output", "repl", "text", "tools", "va
 _START_SECONDS = 10
 _OPEN_SECONDS = 60.0
 _CLOSED_SECONDS = 0.2
+MAX_CALL_CHARACTERS = 4_000_000
 
 Call = Callable[[str], Awaitable[str]]
 
@@ -128,6 +129,7 @@ class _Isolate:
         try:
             return await getattr(self._entrypoint, method)(*arguments)
         except (JsException, OSError) as error:
+            look_for_end(error)
             if FORGOTTEN in str(error):
                 raise SandboxForgot("the platform restarted it") from None
             raise SandboxLost(_loss_reason(str(error))) from None
@@ -142,6 +144,8 @@ class HostMethods:
     async def call(self, request: object) -> str:
         if not isinstance(request, str):
             return json.dumps({"error": "a request is text"})
+        if len(request) > MAX_CALL_CHARACTERS:  # nothing that long goes any further: the session would refuse it
+            return json.dumps({"error": f"one question may have {MAX_CALL_CHARACTERS:,} characters at most"})
         props = self.ctx.props
         session = self.env.RLM_SESSIONS.getByName(props.session)
         return str(await session.sandbox_call(props.token, request))

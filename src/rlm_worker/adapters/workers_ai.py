@@ -18,6 +18,7 @@ from rlm_worker.errors import ModelError
 from rlm_worker.messages import ModelReply, ModelRequest, UnusableReply
 from rlm_worker.ports import DeltaSink
 
+from .bindings import look_for_end
 from .providers.ai_binding import AIBinding, as_python
 from .providers.answers import Answer, mapping, string
 from .providers.chat_shape import chat_usage, first_choice
@@ -45,6 +46,7 @@ class WorkersAI:
                 return await read_stream(found, self._shape, answer)
             return self._whole(as_python(found), answer)
         except (JsException, OSError) as error:
+            look_for_end(error)
             raise as_model_error(str(error)) from None
         except asyncio.CancelledError:
             abort.abort()  # nobody waits for the answer any more: the model need not write it

@@ -12,9 +12,10 @@ from rlm_worker.errors import MethodNotAllowed, NotFound, RLMError
 from rlm_worker.http import Call, Handler, HttpRequest, HttpResponse
 from rlm_worker.log import RequestLog, RequestRecord, places
 from rlm_worker.openai.routes import OpenAIRoutes
-from rlm_worker.ports import Accounts, ObjectStubs, RateLimiter
+from rlm_worker.ports import Accounts, Keys, ObjectStubs, RateLimiter
 from rlm_worker.sessions.runner import Runner
 
+from .admin import AdminRoutes
 from .auth import Gate
 from .cors import cors_headers, preflight
 from .operations import OPERATIONS, Operation
@@ -35,17 +36,20 @@ class Api:
         accounts: Accounts,
         limiter: RateLimiter,
         probes: Probes,
+        keys: Keys,
+        admin: AdminRoutes,
         batches: ObjectStubs | None = None,
         log: RequestLog | None = None,
     ) -> None:
         self._settings = runner.settings
         self._clock = runner.clock
-        self._gate = Gate(runner.settings, limiter, accounts)
+        self._gate = Gate(runner.settings, limiter, accounts, keys)
         self._log = log or RequestLog()
         self._handlers: Mapping[str, Handler] = {
             **RunRoutes(runner, self._gate, probes).handlers(),
-            **BatchRoutes(batches, runner.settings).handlers(),
+            **BatchRoutes(batches, runner.settings, runner.room).handlers(),
             **OpenAIRoutes(runner).handlers(),
+            **admin.handlers(),
         }
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
@@ -71,9 +75,11 @@ class Api:
     async def _owner(self, operation: Operation, request: HttpRequest, record: RequestRecord) -> str:
         """Whose key a request carries; without one it comes no further than to routes that are open."""
         if operation.access == "open":
-            return self._gate.known_owner(request)
+            return await self._gate.known_owner(request)
         if operation.access == "key":
-            return self._gate.owner(request, record)
+            return await self._gate.owner(request, record)
+        if operation.access == "admin":
+            return await self._gate.admin(request, record)
         return await self._gate.paying_owner(request, record)
 
     def _finished(self, request: HttpRequest, response: HttpResponse, record: RequestRecord) -> HttpResponse:

@@ -16,9 +16,20 @@ from rlm_worker.openai.schemas import (
     ModelList,
     OpenAIError,
 )
+from rlm_worker.sessions.uploads import DocumentLine
 from rlm_worker.wire.batches import BatchAccepted, BatchBody, BatchLine, BatchState
+from rlm_worker.wire.keys import KEY_NAME, Budget, KeyBudget, KeyEntry, KeyListing, NewKey
 from rlm_worker.wire.requests import RunRequest
-from rlm_worker.wire.results import Accepted, ErrorAnswer, Health, RunResult, SessionState, StoredContext, Trajectory
+from rlm_worker.wire.results import (
+    Accepted,
+    ErrorAnswer,
+    Health,
+    RunResult,
+    SessionState,
+    StoredContext,
+    Trajectory,
+    TrajectoryLine,
+)
 
 Content = Mapping[str, tuple[type[BaseModel], ...]]
 
@@ -43,6 +54,7 @@ _SENTENCES: Mapping[int, str] = {
 }
 _PLAIN_ERRORS = (401, 404, 500, 503)
 _BODY_ERRORS = (400, 401, 413, 415, 422, 429, 500, 503)
+_ADMIN_ERRORS = (401, 429, 500, 503)
 _RUN_ERRORS = (400, 401, 409, 413, 415, 422, 429, 500, 502, 503)
 
 
@@ -69,8 +81,9 @@ class Parameter:
     pattern: str = ""
 
 
-# Who may call: anybody, who has a key, or who has one and asks no more often than it may, because it costs money.
-Access = Literal["open", "key", "paid"]
+# Who may call: anybody, who has a key, who has one and asks no more often than it may, because it costs money, or who
+# has the admin key. What only the latter may is no part of the contract with callers.
+Access = Literal["open", "key", "paid", "admin"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +115,8 @@ _KEY = Parameter("header", "Idempotency-Key", "names the run: the same key again
 _SESSION = Parameter("path", "id", "the session's id", "[0-9a-f]{32}")
 _BATCH = Parameter("path", "id", "the batch's id", "[0-9a-f]{32}")
 _CONTEXT = Parameter("path", "id", "the contextId", "ctx_[0-9a-f]{32}")
+_DIGEST = Parameter("path", "id", "the beginning of a key's digest", "[0-9a-f]{8,64}")
+_NAME = Parameter("path", "id", "a key's name", KEY_NAME)
 _MODEL = Parameter("path", "id", "an id, an alias, or a composite such as root+sub", ".+")
 _LAST = Parameter("header", "Last-Event-ID", "events up to this id are left out")
 
@@ -152,8 +167,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET",
         "/session/{id}/trajectory",
         "sessionTrajectory",
-        "Every model call of a run, prompts included.",
-        (Reply(200, {_JSON: (Trajectory,)}), *_errors(_PLAIN_ERRORS)),
+        "Every model call of a run, prompts included: one object, or by `Accept` a line for each call.",
+        (Reply(200, {_JSON: (Trajectory,), _LINES: (TrajectoryLine,)}), *_errors(_PLAIN_ERRORS)),
         parameters=(_SESSION,),
     ),
     Operation(
@@ -168,9 +183,9 @@ OPERATIONS: tuple[Operation, ...] = (
         "PUT",
         "/contexts",
         "storeContext",
-        "Store a text of any length; POST /rlm takes its contextId.",
+        "Store a text of any length, or documents, one a line; POST /rlm takes its contextId.",
         (Reply(201, {_JSON: (StoredContext,)}), *_errors(_BODY_ERRORS)),
-        {"text/plain": ()},
+        {"text/plain": (), _LINES: (DocumentLine,)},
         (Parameter("query", "name", "the document's name"),),
         access="paid",
     ),
@@ -253,6 +268,42 @@ OPERATIONS: tuple[Operation, ...] = (
         (Reply(200, {_JSON: (Health,)}), *_errors((401, 429, 500)), Reply(503, {_JSON: (Health, ErrorAnswer)})),
         parameters=(Parameter("query", "deep", "1 to use every binding once"),),
         access="open",
+    ),
+    Operation(
+        "GET",
+        "/admin/keys",
+        "listKeys",
+        "The keys that the deployment keeps, and what was spent today.",
+        (Reply(200, {_JSON: (KeyListing,)}), *_errors(_ADMIN_ERRORS)),
+        access="admin",
+    ),
+    Operation(
+        "POST",
+        "/admin/keys",
+        "addKey",
+        "Admit a key by its digest, beside those that its name has where it rotates.",
+        (Reply(201, {_JSON: (KeyEntry,)}), *_errors((*_ADMIN_ERRORS, 400, 409, 413, 415, 422))),
+        {_JSON: (NewKey,)},
+        access="admin",
+    ),
+    Operation(
+        "DELETE",
+        "/admin/keys/{id}",
+        "revokeKey",
+        "End a key.",
+        (Reply(200, {_JSON: (KeyEntry,)}), *_errors((*_ADMIN_ERRORS, 404, 409))),
+        parameters=(_DIGEST,),
+        access="admin",
+    ),
+    Operation(
+        "PUT",
+        "/admin/budgets/{id}",
+        "setBudget",
+        "What the keys of a name may spend in a day.",
+        (Reply(200, {_JSON: (KeyBudget,)}), *_errors((*_ADMIN_ERRORS, 400, 413, 415, 422))),
+        {_JSON: (Budget,)},
+        parameters=(_NAME,),
+        access="admin",
     ),
     Operation("GET", "/openapi.json", "openapi", "This document.", (Reply(200, {_JSON: ()}),), access="open"),
 )

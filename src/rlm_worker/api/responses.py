@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlm_worker.errors import MethodNotAllowed, RateLimited, RLMError, Unauthenticated, error_class
+from rlm_worker.errors import MethodNotAllowed, Overloaded, RateLimited, RLMError, Unauthenticated, error_class
 from rlm_worker.http import HttpRequest, HttpResponse, encode_event, event_stream
 from rlm_worker.openai.errors import openai_error_response
 from rlm_worker.wire.events import SessionEvent
@@ -14,7 +14,7 @@ def error_response(error: RLMError) -> HttpResponse:
     headers: dict[str, str] = {}
     if isinstance(error, MethodNotAllowed):
         headers["allow"] = ", ".join(error.allowed)
-    if isinstance(error, RateLimited):
+    if isinstance(error, RateLimited | Overloaded):
         headers["retry-after"] = str(error.retry_after)
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = "Bearer"

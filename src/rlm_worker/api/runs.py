@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from rlm_worker import __version__
 from rlm_worker.errors import FieldProblem, InvalidRequest
-from rlm_worker.http import Call, Handler, HttpRequest, HttpResponse, event_stream, in_time, read_json, require_text
-from rlm_worker.sessions.contexts import checked_name, delete_context, oldest_kept, store_context, stored_context_key
+from rlm_worker.http import (
+    NDJSON,
+    Call,
+    Handler,
+    HttpRequest,
+    HttpResponse,
+    announced_bytes,
+    are_lines,
+    event_stream,
+    in_time,
+    read_json,
+    require_text,
+)
+from rlm_worker.sessions.bodies import needed_bytes, read_run
+from rlm_worker.sessions.contexts import checked_name, delete_context, oldest_kept, stored_context_key
 from rlm_worker.sessions.runner import Runner
+from rlm_worker.sessions.uploads import Upload, UploadLimits, store_context
+from rlm_worker.sessions.uploads import needed_bytes as room_for_upload
 from rlm_worker.settings import public_limits
-from rlm_worker.wire.requests import RunRequest, parse_request
+from rlm_worker.wire.requests import RunRequest
 from rlm_worker.wire.results import Health, RunResult
 
 from .auth import Gate
@@ -54,14 +69,24 @@ class RunRoutes:
 
     async def run(self, call: Call) -> HttpResponse:
         settings = self.runner.settings
-        body = await read_json(call.request, settings.max_body_bytes, settings.body_idle_seconds)
-        wanted = _as_asked(call.request, parse_request(body, settings.defaults))
-        del body
-        key = call.request.headers.get("idempotency-key")
-        job, result = await self.runner.ask(wanted, call.owner, key, call.record)
+        limit = settings.max_body_bytes
+        held = await self.runner.room.take(needed_bytes(min(limit, announced_bytes(call.request.headers, limit))))
+        try:
+            request = replace(call.request, body=held.kept(call.request.body))
+            body = await read_json(request, limit, settings.body_idle_seconds)
+            wanted, texts = read_run(body, settings.defaults)
+            del body
+            wanted = _as_asked(call.request, wanted)
+            streams, background = wanted.stream, wanted.background
+            key = call.request.headers.get("idempotency-key")
+            asking = self.runner.ask(wanted, call.owner, key, call.record, texts=texts, held=held)
+            del wanted
+            job, result = await asking
+        finally:
+            held.close()
         if result is not None:
-            return result_stream(result) if wanted.stream else result_response(result)
-        if wanted.background:
+            return result_stream(result) if streams else result_response(result)
+        if background:
             return accepted_response(job.session_id)
         return event_stream(await self.runner.sessions.stream(job.session_id, "events", job.owner, 0))
 
@@ -83,19 +108,30 @@ class RunRoutes:
         return event_stream(stream)
 
     async def trajectory(self, call: Call) -> HttpResponse:
-        return HttpResponse.of_json(200, await self._ask_session(call, "trajectory"))
+        session_id = call.record.session_id = call.parameters["id"]
+        lines = NDJSON in call.request.headers.get("accept", "")
+        stream = await self.runner.sessions.stream(session_id, "trajectory", call.owner, lines)
+        return HttpResponse(200, stream, {"content-type": f"{NDJSON}; charset=utf-8" if lines else "application/json"})
 
     async def delete_session(self, call: Call) -> HttpResponse:
         await self._ask_session(call, "remove")
         return HttpResponse(204, b"")
 
     async def store_context(self, call: Call) -> HttpResponse:
-        require_text(call.request.headers)
         settings, runner = self.runner.settings, self.runner
+        lines = are_lines(call.request.headers)
+        if not lines:
+            require_text(call.request.headers)
         name = checked_name(call.request.query.get("name"))
-        body = in_time(call.request.body, settings.body_idle_seconds)
-        limit = settings.max_context_bytes
-        stored = await store_context(body, call.owner, runner.store, runner.clock, limit=limit, name=name)
+        size = announced_bytes(call.request.headers, settings.max_context_bytes)
+        held = await runner.room.take(room_for_upload(size, lines=lines))
+        try:
+            body = in_time(call.request.body, settings.body_idle_seconds)
+            limits = UploadLimits(settings.max_context_bytes, settings.max_documents)
+            upload = Upload(held.kept(body), limits, name)
+            stored = await store_context(upload, call.owner, runner.store, runner.clock, lines=lines)
+        finally:
+            held.close()
         return HttpResponse.of_json_text(201, stored.to_json())
 
     async def delete_context(self, call: Call) -> HttpResponse:
@@ -107,8 +143,8 @@ class RunRoutes:
     async def health(self, call: Call) -> HttpResponse:
         known = Health(version=__version__)
         if call.owner:
-            account = await self.gate.account(call.owner)
-            known = known.model_copy(update={"limits": public_limits(self.runner.settings), "account": account})
+            limits = public_limits(self.runner.settings, call.owner)
+            known = known.model_copy(update={"limits": limits, "account": await self.gate.account(call.owner)})
         if call.request.query.get("deep") in ("1", "true"):
             await self.gate.paying_owner(call.request, call.record)  # probes cost money, and what they say is for ops
             known = _examined(known, await self.probes.check())

@@ -97,6 +97,10 @@ class Batch:
         """Notes that the queue did not take these."""
         self._move(numbers, "waiting", now, only_from=("queued",))
 
+    def characters(self, number: int) -> int:
+        """How long an item is, for a consumer that has to make room before it takes it."""
+        return self._items.characters(number)
+
     def take(self, number: int, now: float) -> TakenItem | None:
         """The item, for a consumer to work on; None where there is nothing left to do."""
         if self.status != "running" or not (attempt := self._items.begin(number)):
@@ -129,10 +133,10 @@ class Batch:
         return self._keep(number, "completed" if success else "failed", cost, result, now)
 
     def give_up(self, number: int, now: float) -> None:
-        """Ends an item that the queue has given up; its last failure is its result."""
+        """Ends an item that the queue has given up; what its last attempt has brought is its result."""
         if self.status == "running" and self._items.is_open(number):
-            self._items.give_up(number)
-            self._move([number], "failed", now)
+            answered = self._items.give_up(number)
+            self._move([number], "completed" if answered else "failed", now)
 
     def revive(self, now: float, stall_seconds: float) -> None:
         """Lets items wait again of which nothing has been heard for too long; a second consumer joins the first's run.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
 from rlm_worker.errors import InvalidRequest, MalformedBody, PayloadTooLarge, RLMError
 from rlm_worker.http import HttpRequest, in_time, read_body
-from rlm_worker.json_scan import array_items, check_depth
+from rlm_worker.json_scan import LineCutter, array_items, check_depth
+from rlm_worker.memory import MIB
 from rlm_worker.models.catalog import Catalog
 from rlm_worker.settings import Settings
 from rlm_worker.wire.requests import RunRequest, parse_request
@@ -17,8 +18,11 @@ from rlm_worker.wire.results import ErrorAnswer
 from .items import BatchEntry
 
 # The platform takes no larger body; lines pass one by one, an array is held whole.
-_MAX_BYTES = 100_000_000
-_GROUP_ITEMS, _GROUP_CHARACTERS = 100, 2_000_000
+MAX_BYTES = 100_000_000
+_GROUP_ITEMS, _GROUP_CHARACTERS = 100, 1_000_000
+# An item is kept in its batch until it runs, ten at once in an isolate: what is long is put first.
+MAX_ITEM_BYTES = MIB // 2
+_ADVICE = "store a large context with PUT /contexts and send its contextId"
 
 
 @dataclass(slots=True)
@@ -62,11 +66,16 @@ class BatchInput:
         self._digest.update(len(text).to_bytes(8, "big") + text)
 
 
+def item_limit(settings: Settings) -> int:
+    """How many bytes an item may have."""
+    return min(settings.max_body_bytes, MAX_ITEM_BYTES)
+
+
 def checked(text: bytes, settings: Settings) -> BatchEntry:
     """An item as it is kept: what is wrong with it is its own affair."""
     try:
-        if len(text) > settings.max_body_bytes:
-            raise PayloadTooLarge(settings.max_body_bytes, "bytes in a request")
+        if len(text) > (limit := item_limit(settings)):
+            raise PayloadTooLarge(limit, "bytes in a request of a batch", _ADVICE)
         check_depth(text)
         _check_models(parse_request(text, settings.defaults), settings.catalog)
         return BatchEntry(body=text.decode())
@@ -91,7 +100,7 @@ async def _items(request: HttpRequest, settings: Settings) -> AsyncIterator[byte
     pieces = in_time(request.body, settings.body_idle_seconds)
     head, blanks = await _first_words(pieces, settings.max_body_bytes)
     if head[:1] != b"[":
-        async for line in _lines(_joined(head, pieces), blanks, settings.max_body_bytes):
+        async for line in _lines(_joined(head, pieces), blanks, item_limit(settings)):
             yield line
         return
     whole = replace(request, body=_joined(head, pieces))
@@ -125,44 +134,13 @@ async def _lines(pieces: AsyncIterator[bytes], before: int, line_limit: int) -> 
     cutter, size = LineCutter(line_limit), before
     async for piece in pieces:
         size += len(piece)
-        if size > _MAX_BYTES:
-            raise PayloadTooLarge(_MAX_BYTES, "bytes")
+        if size > MAX_BYTES:
+            raise PayloadTooLarge(MAX_BYTES, "bytes")
         for line in cutter.feed(piece):
             yield line
     line = cutter.rest()
     if line := line if len(line) > line_limit else line.rstrip():
         yield line
-
-
-class LineCutter:
-    """Cuts bytes that arrive in pieces into lines; blank ones are left out.
-
-    Of a line beyond `limit` it keeps one byte more: it is still too long for whoever takes it, and little is held.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._line = bytearray()
-
-    def feed(self, piece: bytes) -> Iterator[bytes]:
-        """The lines that end in a piece."""
-        start = 0
-        while (end := piece.find(b"\n", start)) >= 0:
-            self._keep(piece, start, end)
-            if line := self.rest():
-                yield line
-            start = end + 1
-        self._keep(piece, start, len(piece))
-
-    def rest(self) -> bytes:
-        """The line so far, which the next byte does not belong to."""
-        line, self._line = bytes(self._line), bytearray()
-        return line
-
-    def _keep(self, piece: bytes, start: int, end: int) -> None:
-        """Blanks at the beginning of a line are dropped as they come, not collected."""
-        part = memoryview(piece)[start:end] if self._line else piece[start:end].lstrip()
-        self._line += part[: self._limit + 1 - len(self._line)]
 
 
 def _check_utf8(item: bytes, number: int) -> None:

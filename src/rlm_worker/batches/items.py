@@ -17,11 +17,11 @@ from .tables import BatchTables
 
 # An item that was taken so often without an end has something wrong with it.
 MAX_ATTEMPTS = 30
-_PAGE = 100
 _OPEN = ("waiting", "queued", "running")
 # What the wire calls them.
 _SHOWN = {"waiting": "queued", "rejected": "failed"}
 _ENDED = frozenset({"completed", "failed", "rejected"})
+_NO_RESULT = '{"success": false}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,11 @@ class BatchItems:
         """Takes an attempt back that came to nothing through no fault of the item's."""
         self._tables.execute("UPDATE items SET attempts = MAX(0, attempts - 1) WHERE number = ?", number)
 
+    def characters(self, number: int) -> int:
+        """How long an item is."""
+        query = "SELECT TOTAL(LENGTH(text)) FROM texts WHERE number = ? AND kind = 'body'"
+        return int(self._tables.number(query, number))
+
     def body(self, number: int) -> str:
         return self._tables.text(number, "body")
 
@@ -88,11 +93,13 @@ class BatchItems:
         self._tables.set_text(number, "result", result)
         self._tables.execute("UPDATE items SET cost = MAX(cost, ?) WHERE number = ?", cost, number)
 
-    def give_up(self, number: int) -> None:
-        """Sees to it that an item that is tried no more has a result: its last failure, or that there is none."""
-        if not self._tables.text(number, "result"):
+    def give_up(self, number: int) -> bool:
+        """Sees to it that an item that is tried no more has a result, its last one: whether that is an answer."""
+        if not (last := self._tables.text(number, "result")):
             error = RLMError("the item could not be run, however often it was tried")
-            self._tables.set_text(number, "result", ErrorAnswer.of(error).to_json())
+            last = ErrorAnswer.of(error).to_json()
+            self._tables.set_text(number, "result", last)
+        return bool(json.loads(last).get("success"))
 
     def revive(self, status: str, before: float) -> None:
         """Lets items of that status wait again of which nothing has been heard since `before`."""
@@ -122,13 +129,16 @@ class BatchItems:
         )
 
     def lines(self) -> Iterator[str]:
-        """The results as lines of JSON, in the order of the input; of items that have not ended, where they stand."""
+        """The results as lines of JSON, in the order of the input; of items that have not ended, where they stand.
+
+        One line at a time is held, whatever changes meanwhile.
+        """
         after = -1
         while rows := self._tables.execute(
-            "SELECT number, status FROM items WHERE number > ? ORDER BY number LIMIT ?", after, _PAGE
+            "SELECT number, status FROM items WHERE number > ? ORDER BY number LIMIT 1", after
         ):
-            yield "".join(self._line(int(number or 0), str(status)) for number, status in rows)
-            after = int(rows[-1][0] or 0)
+            after = int(rows[0][0] or 0)
+            yield self._line(after, str(rows[0][1]))
 
     def sessions(self, most: int) -> list[str]:
         """Some sessions that are to be removed, those that run first."""
@@ -145,6 +155,6 @@ class BatchItems:
             self._tables.execute("UPDATE items SET session = '' WHERE session = ?", session)
 
     def _line(self, number: int, status: str) -> str:
+        """A result's fields beside its item's place; the result is JSON already, and may be long."""
         kept = self._tables.text(number, "result") if status in _ENDED else ""
-        result = json.loads(kept) if kept else {"success": False}
-        return json.dumps({"index": number, "status": _SHOWN.get(status, status), **result}, ensure_ascii=False) + "\n"
+        return f'{{"index": {number}, "status": "{_SHOWN.get(status, status)}", {(kept or _NO_RESULT)[1:]}\n'

@@ -96,7 +96,6 @@ class BatchKeeper:
         """
         self.batch.check_owner(owner)
         self.batch.leave()
-        await self._alarm.set(self._clock.now() + self._stall_seconds)
         await self._remove(_REQUEST_SECONDS)
 
     async def on_alarm(self) -> None:
@@ -105,6 +104,7 @@ class BatchKeeper:
         if status == "deleting":
             await self._remove(_ALARM_SECONDS)
         elif status == "receiving":
+            await self._alarm.set(now + self._stall_seconds)
             await self._erase()
         elif status == "running" and not self.batch.unfinished and now >= self._expires_at():
             self.batch.leave()
@@ -136,6 +136,8 @@ class BatchKeeper:
         """Removes sessions, those that run first, and at last the batch; the alarm does what takes longer."""
         async with self._removing:
             if self.batch.status == "deleting":  # or somebody else has done it, and begun anew
+                # Set first: the platform drops an alarm whose handler has failed six times.
+                await self._alarm.set(self._clock.now() + self._stall_seconds)
                 await self._remove_parts(self._clock.now() + seconds)
 
     async def _remove_parts(self, until: float) -> None:

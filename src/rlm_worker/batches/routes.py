@@ -10,14 +10,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from rlm_worker.errors import BindingMissing, Conflict, RLMError, UnsupportedMediaType
-from rlm_worker.http import Call, Handler, HttpRequest, HttpResponse
+from rlm_worker.http import NDJSON, Call, Handler, HttpRequest, HttpResponse, announced_bytes
+from rlm_worker.memory import MIB, SHARED, MemoryBudget
 from rlm_worker.ports import ObjectStubs
 from rlm_worker.sessions.prepare import check_idempotency_key
 from rlm_worker.settings import Settings
 from rlm_worker.wire.batches import BatchAccepted
 
-from .input import BatchInput
+from .input import MAX_BYTES, BatchInput
 
+# What a group of items takes on its way into the batch, in its forms.
+_GROUPS_BYTES = 8 * MIB
 _MEDIA = ("application/json", "application/x-ndjson", "application/jsonl", "application/json-lines", "text/plain")
 
 
@@ -27,6 +30,7 @@ class BatchRoutes:
 
     batches: ObjectStubs | None
     settings: Settings
+    room: MemoryBudget = SHARED
 
     def handlers(self) -> Mapping[str, Handler]:
         """By the names of their operations."""
@@ -42,14 +46,19 @@ class BatchRoutes:
         batch_id = _batch_id(call.owner, call.request.headers.get("idempotency-key"))
         call.record.batch_id = batch_id
         _require_media(call.request)
-        return await _submitted(batches, batch_id, call.owner, BatchInput(call.request, self.settings))
+        # An array is held whole, of lines a group of them.
+        held = await self.room.take(min(self.settings.max_body_bytes, _size(call.request)) + _GROUPS_BYTES)
+        try:
+            return await _submitted(batches, batch_id, call.owner, BatchInput(call.request, self.settings))
+        finally:
+            held.close()
 
     async def status(self, call: Call) -> HttpResponse:
         return HttpResponse.of_json(200, await self._batches().call(_named(call), "status", call.owner))
 
     async def results(self, call: Call) -> HttpResponse:
         stream = await self._batches().stream(_named(call), "results", call.owner)
-        return HttpResponse(200, stream, {"content-type": "application/x-ndjson; charset=utf-8"})
+        return HttpResponse(200, stream, {"content-type": f"{NDJSON}; charset=utf-8"})
 
     async def delete(self, call: Call) -> HttpResponse:
         await self._batches().call(_named(call), "remove", call.owner)
@@ -89,6 +98,10 @@ async def _submitted(batches: ObjectStubs, batch_id: str, owner: str, given: Bat
         raise Conflict("this Idempotency-Key was used for a different batch")
     accepted = BatchAccepted.model_validate(known)
     return HttpResponse.of_json_text(202, accepted.to_json(), {"location": f"/rlm/batch/{batch_id}"})
+
+
+def _size(request: HttpRequest) -> int:
+    return announced_bytes(request.headers, MAX_BYTES)
 
 
 def _batch_id(owner: str, idempotency_key: str | None) -> str:

@@ -14,7 +14,8 @@ _SCHEMA = (
         "CREATE TABLE IF NOT EXISTS items (number INTEGER PRIMARY KEY, status TEXT NOT NULL, attempts INTEGER NOT NULL,"
         " session TEXT NOT NULL, cost REAL NOT NULL, updated REAL NOT NULL)"
     ),
-    "CREATE INDEX IF NOT EXISTS by_status ON items (status)",
+    # Of what is still to be done: an item that has ended costs no further row, and is looked for by its number.
+    "CREATE INDEX IF NOT EXISTS open_items ON items (status) WHERE status IN ('waiting', 'queued', 'running')",
     (
         "CREATE TABLE IF NOT EXISTS texts (number INTEGER NOT NULL, kind TEXT NOT NULL, part INTEGER NOT NULL,"
         " text TEXT NOT NULL, PRIMARY KEY (number, kind, part))"

@@ -1,4 +1,4 @@
-"""What one API key may spend in a day and run at once, counted exactly.
+"""What one API key, or a whole deployment, may spend in a day and run at once, counted exactly.
 
 Dollars are handed out before they are spent: a run holds a grant, and what is spent today plus all open grants never
 passes the cap. A run that ends books what it really cost. One that is never heard of again keeps its slot until its
@@ -31,7 +31,11 @@ _SCHEMA = (
     # Runs whose lease ran out and that were not closed: the dollars of their grants that were booked for that.
     """CREATE TABLE IF NOT EXISTS presumed (run TEXT NOT NULL, day INTEGER NOT NULL, usd REAL NOT NULL,
         PRIMARY KEY (run, day))""",
+    # What ops have set for this key alone: one row at most.
+    "CREATE TABLE IF NOT EXISTS own_limit (one INTEGER PRIMARY KEY CHECK (one = 1), daily_usd REAL NOT NULL)",
 )
+# Sums of dollars are floating point numbers.
+_DUST_USD = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +44,6 @@ class AccountLimits:
 
     daily_usd: float | None = None
     concurrent_runs: int | None = None
-
-    @property
-    def any(self) -> bool:
-        return self.daily_usd is not None or self.concurrent_runs is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,27 @@ class _Lease:
 
 
 class Account:
-    """The books of one key; every method is one transaction."""
+    """The books of one key, or of all (`whose` stands in refusals); every method is one transaction."""
 
-    def __init__(self, database: Database, limits: AccountLimits) -> None:
+    def __init__(self, database: Database, limits: AccountLimits, whose: str = "this key") -> None:
         self._database = database
-        self._limits = limits
-        self._cap = _NO_CAP if limits.daily_usd is None else limits.daily_usd
+        self._defaults = limits
+        self._whose = whose
         for statement in _SCHEMA:
             database.execute(statement)
+        self._limits = self._own_limits()
+
+    @property
+    def _cap(self) -> float:
+        return _NO_CAP if self._limits.daily_usd is None else self._limits.daily_usd
+
+    def limit_daily(self, usd: float | None) -> None:
+        """Sets what may be spent in a day, 0 for no limit; None goes back to what holds for every key."""
+        if usd is None:
+            self._database.execute("DELETE FROM own_limit")
+        else:
+            self._database.execute("INSERT OR REPLACE INTO own_limit VALUES (1, ?)", usd)
+        self._limits = self._own_limits()
 
     def open(self, run: str, usd: float, now: float, *, resumed: bool = False) -> float:
         """Takes a slot for a run and up to `usd` dollars; gives the dollars that it may have spent in all.
@@ -86,7 +99,9 @@ class Account:
         """Raises a run's grant so that it may have spent `total` dollars, if the day allows; gives what it may.
 
         A run that goes on keeps its slot by asking, one whose lease ran out takes it again. One that was closed, or
-        never opened, stays so.
+        never opened, stays so. Whoever asks for a `total` above zero has spent no more than that, and from then on
+        spends no more than it is given, which is less than before where the day has less left: after a cap was lowered,
+        or after a lease that ran out on another day. With zero only the lease is renewed.
         """
         self._expire(now)
         lease = self._lease(run)
@@ -95,8 +110,12 @@ class Account:
                 return lease.granted
             lease = self._revived(lease, now)
         allowed = self._allowed(lease, now)
-        if total <= lease.granted or total > allowed:
+        if total <= 0 or (total <= lease.granted <= allowed + _DUST_USD):
             return self._keep(lease, lease.granted, now + LEASE_SECONDS)
+        if total > allowed + _DUST_USD or lease.granted > allowed:
+            # What it may have spent already stays covered; what it may still spend does not grow.
+            self._keep(lease, min(lease.granted, max(total, allowed)), now + LEASE_SECONDS)
+            return min(lease.granted, max(0.0, allowed))
         granted = min(allowed, max(total, lease.granted + self._cap / _SLICES))
         return self._keep(lease, granted, now + LEASE_SECONDS)
 
@@ -119,14 +138,21 @@ class Account:
         )
         return state.model_dump(by_alias=True)
 
+    def _own_limits(self) -> AccountLimits:
+        """What holds for every key, with the dollars that ops have set for this one where they have."""
+        rows = self._database.execute("SELECT daily_usd FROM own_limit")
+        if not rows:
+            return self._defaults
+        return AccountLimits(float(rows[0][0] or 0) or None, self._defaults.concurrent_runs)
+
     def _check_slot(self) -> None:
         most = self._limits.concurrent_runs
         if most is not None and self._open_runs() >= most:
-            raise RateLimited(f"concurrent run limit reached for this key ({most})", _SLOT_RETRY_SECONDS)
+            raise RateLimited(f"concurrent run limit reached for {self._whose} ({most})", _SLOT_RETRY_SECONDS)
 
     def _nothing_left(self, now: float) -> RateLimited:
         midnight = int(_SECONDS_PER_DAY - now % _SECONDS_PER_DAY) + 1
-        return RateLimited(f"daily spending limit reached for this key (${self._limits.daily_usd:g})", midnight)
+        return RateLimited(f"daily spending limit reached for {self._whose} (${self._limits.daily_usd:g})", midnight)
 
     def _allowed(self, lease: _Lease, now: float) -> float:
         """What a run may have spent in all, if it takes everything that nobody else has."""

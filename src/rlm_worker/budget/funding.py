@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from rlm_worker.errors import RateLimited, RLMError, UsageLimitExceeded
+from rlm_worker.errors import RateLimited, RLMError, StorageUnavailable, UsageLimitExceeded
 from rlm_worker.messages import ModelReply, ModelRequest
 from rlm_worker.ports import Accounts, DeltaSink, Model
 
+from .account import FIRST_LEASE_SECONDS
 from .changes import Change
 from .ledger import Ledger
 
@@ -18,7 +20,13 @@ from .ledger import Ledger
 FIRST_GRANT_USD = 0.02
 UNLIMITED_USD = 1e12
 _RETRY_SECONDS = 3_600
+# Which of the two it is only the accounts know, and either may be mended by ops.
+_LIMIT = "KEY_DAILY_USD or DEPLOYMENT_DAILY_USD"
 _SETTLE_SECONDS = 5.0
+# A grant is asked about again after so long, before the next attempt: a cap may have been set or lowered, a lease may
+# have run out. Where the account cannot be reached the grant holds for as long as its lease surely does.
+_CONFIRM_SECONDS = 60.0
+_SURELY_LEASED_SECONDS = FIRST_LEASE_SECONDS - 10.0
 
 
 class Unlimited:
@@ -44,7 +52,7 @@ class Unlimited:
 class Grant:
     """Whose money a run spends: the key's account, and the dollars granted when the run began.
 
-    `earlier_usd` was spent by this run without being in its ledger.
+    `earlier_usd` was spent by this run without being in its ledger; `at` is when it was granted, in clock seconds.
     """
 
     accounts: Accounts
@@ -52,6 +60,7 @@ class Grant:
     run: str
     usd: float
     earlier_usd: float = 0.0
+    at: float = float("inf")
 
 
 class CallPricing(Protocol):
@@ -63,18 +72,16 @@ class CallPricing(Protocol):
 class Funds:
     """What the key's account has granted to a run, and what of it is under way or held for later."""
 
-    def __init__(self, ledger: Ledger, grant: Grant) -> None:
+    def __init__(self, ledger: Ledger, grant: Grant, now: Callable[[], float] = lambda: 0.0) -> None:
         self._ledger = ledger
         self._grant = grant
         self._granted = grant.usd
+        self._now = now
+        self._confirmed_at = grant.at
         self._under_way: list[float] = []
         self._held = 0.0
         self._asking = asyncio.Lock()
         self._change = Change()
-
-    @property
-    def unlimited(self) -> bool:
-        return self._granted >= UNLIMITED_USD
 
     async def reserve(self, worst: float) -> None:
         """Waits until the account covers an attempt's worst case; `release` gives it back."""
@@ -95,14 +102,34 @@ class Funds:
         self._change.notify()
 
     async def _cover(self, usd: float) -> None:
-        if not self._fits(usd):
+        if self._age() > _CONFIRM_SECONDS or not self._fits(usd):
             async with self._asking:  # one asks for all: the account grants a total
+                if self._age() > _CONFIRM_SECONDS:
+                    await self._confirm(usd)
                 await self._make_room(usd)
+
+    def _age(self) -> float:
+        return self._now() - self._confirmed_at
+
+    async def _confirm(self, worst: float) -> None:
+        """Hears what the grant is now; one that nobody knows of was given while there was no limit."""
+        grant, asked_at = self._grant, self._now()
+        try:
+            if self._granted >= UNLIMITED_USD:
+                total = self._total(worst)
+                self._granted = await grant.accounts.open(grant.owner, grant.run, total, resumed=True)
+            else:
+                self._granted = await grant.accounts.extend(grant.owner, grant.run, self._total(worst))
+            self._confirmed_at = asked_at
+        except StorageUnavailable:
+            if self._age() > _SURELY_LEASED_SECONDS:
+                raise
 
     async def _make_room(self, worst: float) -> None:
         while not self._fits(worst):
-            grant = self._grant
+            grant, asked_at = self._grant, self._now()
             self._granted = await grant.accounts.extend(grant.owner, grant.run, self._total(worst))
+            self._confirmed_at = asked_at
             if self._fits(worst):
                 return
             if not self._under_way:
@@ -119,9 +146,9 @@ class Funds:
         """A run that has spent nothing is refused by its key's limit; any other ends with what it has."""
         if not self._spent():
             return RateLimited(
-                "daily spending limit reached for this key: what is left does not cover one call", _RETRY_SECONDS
+                f"daily spending limit reached ({_LIMIT}): what is left does not cover one call", _RETRY_SECONDS
             )
-        return UsageLimitExceeded("KEY_DAILY_USD", round(self._granted, 8), round(self._spent(), 8))
+        return UsageLimitExceeded(_LIMIT, round(self._granted, 8), round(self._spent(), 8))
 
     def _spent(self) -> float:
         return self._ledger.settled_usd + self._grant.earlier_usd
@@ -136,8 +163,6 @@ class Funded:
     pricing: CallPricing
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
-        if self.funds.unlimited:
-            return await self.model.complete(request, deltas)
         worst = self.pricing.worst_usd(request)
         await self.funds.reserve(worst)
         try:

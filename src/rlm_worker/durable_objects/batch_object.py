@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
-
-import js
-from pyodide.ffi import JsException
 
 from rlm_worker.adapters.bindings import SystemClock, variable
 from rlm_worker.adapters.queue import BatchQueue
@@ -17,7 +15,7 @@ from rlm_worker.settings import Settings
 
 from .rpc import answered, answered_now, sessions
 from .storage import DurableAlarm, DurableEraser, DurableSQL
-from .streams import Streaming
+from .streams import Streaming, write_all
 
 
 def open_batch(context: Any, env: Any) -> BatchKeeper:
@@ -63,6 +61,9 @@ class BatchMethods(Streaming):
 
         return await answered_now(state)
 
+    async def characters(self, number: int) -> str:
+        return await answered_now(lambda: self._keeper.batch.characters(int(number)))
+
     async def take(self, number: int) -> str:
         def taken() -> object:
             item = self._keeper.batch.take(int(number), _now())
@@ -91,16 +92,11 @@ class BatchMethods(Streaming):
         refused = await answered_now(lambda: self._keeper.batch.check_owner(owner))
         if "error" in json.loads(refused):
             return refused
-        return self._streamed(self._write_lines)
+        return self._streamed(lambda writer: write_all(writer, self._lines()))
 
-    async def _write_lines(self, writer: Any) -> None:
-        encoder = js.TextEncoder.new()
-        try:
-            for page in self._keeper.batch.lines():
-                await writer.write(encoder.encode(page))
-            await writer.close()
-        except JsException:
-            return  # the reader has gone
+    async def _lines(self) -> AsyncIterator[str]:
+        for line in self._keeper.batch.lines():
+            yield line
 
 
 def _now() -> float:

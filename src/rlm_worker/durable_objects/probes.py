@@ -11,12 +11,14 @@ from rlm_worker.adapters.bindings import binding, first_line
 from rlm_worker.adapters.providers.ai_binding import AIBinding
 from rlm_worker.adapters.r2 import R2Store
 from rlm_worker.adapters.workers_ai import WorkersAI
+from rlm_worker.keys.registry import REGISTRY
 from rlm_worker.messages import Message, ModelRequest
 from rlm_worker.models.catalog import Catalog
-from rlm_worker.ports import pieces
+from rlm_worker.ports import Rate, pieces
 
 from .account_object import AccountStubs
-from .rpc import sessions
+from .pace_object import PaceStubs
+from .rpc import key_registry, sessions
 
 _PROBE_MODEL = "llama-3.1-8b"
 
@@ -37,6 +39,8 @@ class BindingProbes:
             "RLM_CACHE": self._kv,
             "RLM_ANALYTICS": self._analytics,
             "RLM_ACCOUNTS": self._accounts,
+            "RLM_KEYS": self._keys,
+            "RLM_PACE": self._pace,
         }
         return {name: await self._problem(name, check) for name, check in checks.items()}
 
@@ -69,11 +73,17 @@ class BindingProbes:
         key, value = f"probe:{uuid.uuid4().hex}", json.dumps("probe")
         kv = binding(self._env, "RLM_CACHE")
         await kv.put(key, value, {"expirationTtl": 60})  # type: ignore[union-attr] # checked by _problem
+        # Left to expire: a key that was just written takes no second write, deletion included, for a second.
         await kv.get(key)  # type: ignore[union-attr]
-        await kv.delete(key)  # type: ignore[union-attr]
 
     async def _accounts(self) -> None:
         await AccountStubs(self._env).state("probe")
+
+    async def _keys(self) -> None:
+        await key_registry(self._env).call(REGISTRY, "active_keys")
+
+    async def _pace(self) -> None:
+        await PaceStubs(self._env).leave("probe", Rate(1), "probe", "probe", 0)
 
     async def _analytics(self) -> None:
         if not callable(getattr(binding(self._env, "RLM_ANALYTICS"), "writeDataPoint", None)):

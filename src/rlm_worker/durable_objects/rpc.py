@@ -8,21 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from pyodide.ffi import JsException
 
-from rlm_worker.adapters.bindings import binding, first_line
-from rlm_worker.errors import RLMError, StorageUnavailable
+from rlm_worker.adapters.bindings import binding, first_line, look_for_end
+from rlm_worker.errors import AnswerTooLarge, RLMError, StorageUnavailable
 from rlm_worker.wire.results import ErrorBody
 
 _PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
-# Accounts are asked while a caller waits for nothing else.
+# Accounts and paces are asked while a caller waits for nothing else.
 _SHORT_PAUSES = (0.05, 0.2, 0.5)
 _WORKED_SECONDS = 0.03
-_MAX_CALLS = 50
+# A run that ends its host is given up after 20 deaths (`sessions/lives.py`): who waits for it hears of that.
+_MAX_CALLS = 25
+# What an object, or the platform on its behalf, says when something had no room: it would say so again. Workerd's
+# texts for a value over RPC, its own memory, JavaScript's, Python's and SQLite's; the object itself is there again.
+_NO_ROOM = re.compile(
+    r"limited to 32 ?MiB|exceeded (its|the)? ?memory limit|out of memory|too (large|big)|MemoryError"
+    r"|DataCloneError.*size|allocation fail|array length",
+    re.IGNORECASE,
+)
 
 
 class Stubs:
@@ -57,7 +66,10 @@ class Stubs:
                 answer = await getattr(namespace.getByName(name), method)(*arguments)
                 return _opened(answer) if isinstance(answer, str) else getattr(answer, "_binding", answer)
             except (JsException, OSError, ValueError) as error:
+                look_for_end(error)
                 message = first_line(error)
+                if no_room := _NO_ROOM.search(str(error)):  # in a defect of Python's that is the last line
+                    raise AnswerTooLarge(f"{self._what} had no room for this ({no_room[0]}): {message}") from None
             # An object that had worked for a while before it was moved or restarted is there again at once.
             failures = 0 if time.time() - began > _WORKED_SECONDS else failures + 1
             if failures > len(self._pauses):
@@ -95,6 +107,16 @@ def batches_of(env: Any) -> Stubs | None:
 def accounts(env: Any) -> Stubs:
     """The accounts of keys."""
     return Stubs(env, "RLM_ACCOUNTS", "the key's account", _SHORT_PAUSES)
+
+
+def paces(env: Any) -> Stubs:
+    """The paces of models."""
+    return Stubs(env, "RLM_PACE", "the model's pace", _SHORT_PAUSES)
+
+
+def key_registry(env: Any) -> Stubs:
+    """The list of keys."""
+    return Stubs(env, "RLM_KEYS", "the list of keys", _SHORT_PAUSES)
 
 
 async def answered(work: Callable[[], Awaitable[object]]) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import js
 from pyodide.ffi import JsException
 
 from rlm_worker.adapters.analytics import AnalyticsEngine
@@ -19,17 +18,20 @@ from rlm_worker.adapters.r2 import R2Store
 from rlm_worker.adapters.sandbox import DynamicWorkers
 from rlm_worker.http import HEARTBEAT, encode_event
 from rlm_worker.journal.session import SessionJournal
+from rlm_worker.models.refusals import LoggedRefusals
 from rlm_worker.openai.stream import ChatHead, ChatStream
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.sessions.session import Session
+from rlm_worker.sessions.trajectory import TrajectoryForm
 from rlm_worker.settings import Settings
 from rlm_worker.wire.results import RunResult
 
 from .account_object import accounts_of
+from .pace_object import pace_of
 from .rpc import answered, answered_now
 from .storage import DurableAlarm, DurableEraser, DurableSQL
-from .streams import Streaming
+from .streams import Streaming, write_all, write_text
 
 _HEARTBEAT_SECONDS = 15.0
 
@@ -40,7 +42,7 @@ def open_session(context: Any, env: Any, sandbox: DynamicWorkers) -> Session:
 
     def ports(journal: SessionJournal) -> RunPorts:
         return RunPorts(
-            model=AnyModel(env, settings.providers, settings.ai_gateway),
+            model=LoggedRefusals(AnyModel(env, settings.providers, settings.ai_gateway)),
             journal=journal,
             events=journal,
             cache=KVCache(env),
@@ -48,6 +50,8 @@ def open_session(context: Any, env: Any, sandbox: DynamicWorkers) -> Session:
             catalog=settings.catalog,
             deployment=settings.deployment,
             accounts=accounts_of(env, settings),
+            pace=pace_of(env),
+            rates=settings.rates,
             sandbox=sandbox if sandbox.available else None,
             cells=journal.cells(SystemClock().now),
         )
@@ -150,8 +154,15 @@ class SessionMethods(Streaming):
 
         return await self._answered(result, owner)
 
-    async def trajectory(self, owner: str) -> str:
-        return await self._answered(lambda session: session.trajectory(), owner)
+    async def trajectory(self, owner: str, lines: bool) -> Any:
+        """A stream of JSON, or of lines; or an envelope, where there is nothing to stream."""
+        if refused := await self._refused(owner):
+            return refused
+        return self._streamed(lambda writer: self._write_trajectory(writer, "lines" if lines else "json"))
+
+    async def _write_trajectory(self, writer: Any, form: TrajectoryForm) -> None:
+        with self._slot.use() as session:
+            await write_all(writer, session.trajectory(form))
 
     async def remove(self, owner: str) -> str:
         return await self._answered(lambda session: session.delete(), owner)
@@ -180,23 +191,28 @@ class SessionMethods(Streaming):
         return await answered(answer)
 
     async def _followed(self, owner: str, after: int, encode: Callable[[int, str, str], str]) -> Any:
+        if refused := await self._refused(owner):
+            return refused
+        return self._streamed(lambda writer: self._write_events(writer, after, encode))
+
+    async def _refused(self, owner: str) -> str:
+        """The envelope with what keeps an owner from a session; empty where nothing does."""
+
         async def nothing(_: Session) -> object:
             return None
 
-        refused = await self._answered(nothing, owner)
-        if "error" in json.loads(refused):
-            return refused
-        return self._streamed(lambda writer: self._write_events(writer, after, encode))
+        answer = await self._answered(nothing, owner)
+        return answer if "error" in json.loads(answer) else ""
 
     async def _write_events(self, writer: Any, after: int, encode: Callable[[int, str, str], str]) -> None:
         """Writes events as they come; ends when the run does or when the reader has gone.
 
         In a run that has nothing to tell for a while, only a heartbeat finds out that nobody reads any more.
         """
-        encoder = js.TextEncoder.new()
         with self._slot.use() as session:
-            writing = asyncio.create_task(_write(session, writer, encoder, after, encode))
-            beating = asyncio.create_task(_beat(writer, encoder))
+            turn = asyncio.Lock()  # a long event is written in pieces, and nothing stands between them
+            writing = asyncio.create_task(_write(session, writer, turn, after, encode))
+            beating = asyncio.create_task(_beat(writer, turn))
             try:
                 ended, _ = await asyncio.wait({writing, beating}, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -210,14 +226,15 @@ class SessionMethods(Streaming):
 
 
 async def _write(
-    session: Session, writer: Any, encoder: Any, after: int, encode: Callable[[int, str, str], str]
+    session: Session, writer: Any, turn: asyncio.Lock, after: int, encode: Callable[[int, str, str], str]
 ) -> None:
     async for number, kind, data in session.follow(after):
-        if text := encode(number, kind, data):
-            await writer.write(encoder.encode(text))
+        async with turn:
+            await write_text(writer, encode(number, kind, data))
 
 
-async def _beat(writer: Any, encoder: Any) -> None:
+async def _beat(writer: Any, turn: asyncio.Lock) -> None:
     while True:
         await asyncio.sleep(_HEARTBEAT_SECONDS)
-        await writer.write(encoder.encode(HEARTBEAT))
+        async with turn:
+            await write_text(writer, HEARTBEAT)

@@ -13,23 +13,28 @@ from typing import Literal
 
 from rlm_worker.ports import Interval
 
+from .facts import Facts
+
 Value = str | int | float | None
 CellState = Literal["started", "finished", "lost"]
 
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS cells (
         path TEXT NOT NULL, number INTEGER NOT NULL, code TEXT NOT NULL, state TEXT NOT NULL, starts INTEGER NOT NULL,
-        active_at REAL NOT NULL, waiting INTEGER NOT NULL, outcome TEXT, PRIMARY KEY (path, number))""",
+        active_at REAL NOT NULL, waiting INTEGER NOT NULL, outcome TEXT, PRIMARY KEY (path, number)) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS asked (
         path TEXT NOT NULL, number INTEGER NOT NULL, digest TEXT NOT NULL, answer TEXT NOT NULL,
-        PRIMARY KEY (path, number, digest))""",
+        PRIMARY KEY (path, number, digest)) WITHOUT ROWID""",
     # A sandbox is billed for each day (UTC) on which it is used.
     """CREATE TABLE IF NOT EXISTS sandboxes (
         name TEXT NOT NULL, day INTEGER NOT NULL, path TEXT NOT NULL, opened_at REAL NOT NULL, cost_usd REAL NOT NULL,
-        PRIMARY KEY (name, day))""",
+        PRIMARY KEY (name, day)) WITHOUT ROWID""",
 )
 TABLES = ("cells", "asked", "sandboxes")
 _SECONDS_PER_DAY = 86_400
+# The facts that hold what is too long for a row, by path and number.
+_CODE, _OUTCOME, _ASKED = "code ", "outcome ", "asked "
+TEXTS = (_CODE, _OUTCOME, _ASKED)
 _COLUMNS = "number, code, state, starts, active_at, waiting, outcome"
 
 
@@ -81,27 +86,33 @@ class CellTable:
     """The cells of all REPLs of a session, in its SQLite."""
 
     def __init__(
-        self, read: Callable[..., list[tuple[Value, ...]]], write: Callable[..., None], now: Callable[[], float]
+        self,
+        read: Callable[..., list[tuple[Value, ...]]],
+        write: Callable[..., None],
+        facts: Facts,
+        now: Callable[[], float],
     ) -> None:
         self._read = read
         self._write = write
+        self._facts = facts
         self._now = now
 
     def cells(self, path: str) -> list[CellRecord]:
         """The cells of one REPL, in order."""
         rows = self._read(f"SELECT {_COLUMNS} FROM cells WHERE path = ? ORDER BY number", path)  # noqa: S608 - a constant
-        return [_record(row) for row in rows]
+        return [self._record(path, row) for row in rows]
 
     def cell(self, path: str, number: int) -> CellRecord | None:
         rows = self._read(f"SELECT {_COLUMNS} FROM cells WHERE path = ? AND number = ?", path, number)  # noqa: S608
-        return _record(rows[0]) if rows else None
+        return self._record(path, rows[0]) if rows else None
 
     def start(self, path: str, number: int, code: str) -> None:
         """Notes, before it runs, that a cell runs."""
+        kept = self._facts.fitting(f"{_CODE}{_place(path, number)}", code)
         self._write(
             "INSERT INTO cells VALUES (?, ?, ?, 'started', 1, ?, 0, NULL) ON CONFLICT (path, number) DO UPDATE SET"
             " starts = starts + 1, active_at = excluded.active_at, waiting = 0",
-            *(path, number, code, self._now()),
+            *(path, number, kept, self._now()),
         )
 
     def wait(self, path: str, number: int, *, waiting: bool) -> None:
@@ -114,9 +125,10 @@ class CellTable:
     def finish(self, path: str, number: int, outcome: CellOutcome) -> None:
         """Notes what came of a cell; one whose isolate was lost is never run again."""
         state = "lost" if outcome.lost else "finished"
+        kept = self._facts.fitting(f"{_OUTCOME}{_place(path, number)}", outcome.to_json())
         self._write(
             "UPDATE cells SET state = ?, outcome = ?, waiting = 0 WHERE path = ? AND number = ?",
-            *(state, outcome.to_json(), path, number),
+            *(state, kept, path, number),
         )
 
     def is_paid(self, name: str) -> bool:
@@ -136,20 +148,28 @@ class CellTable:
     def answer(self, path: str, number: int, digest: str) -> str | None:
         """What a cell was answered when it asked this before."""
         rows = self._read("SELECT answer FROM asked WHERE path = ? AND number = ? AND digest = ?", path, number, digest)
-        return str(rows[0][0]) if rows else None
+        if not rows:
+            return None
+        return str(rows[0][0]) or self._facts.get(f"{_ASKED}{_place(path, number)} {digest}")
 
     def keep_answer(self, path: str, number: int, digest: str, answer: str) -> None:
-        self._write("INSERT OR REPLACE INTO asked VALUES (?, ?, ?, ?)", path, number, digest, answer)
+        kept = self._facts.fitting(f"{_ASKED}{_place(path, number)} {digest}", answer)
+        self._write("INSERT OR REPLACE INTO asked VALUES (?, ?, ?, ?)", path, number, digest, kept)
+
+    def _record(self, path: str, row: tuple[Value, ...]) -> CellRecord:
+        number, code, state, starts, active_at, waiting, outcome = row
+        place = _place(path, int(number or 0))
+        told = None if outcome is None else str(outcome) or self._facts.get(f"{_OUTCOME}{place}")
+        return CellRecord(
+            number=int(number or 0),
+            code=str(code) or self._facts.get(f"{_CODE}{place}") or "",
+            state=str(state),  # type: ignore[arg-type] # written by this class
+            starts=int(starts or 0),
+            active_at=float(active_at or 0),
+            waiting=bool(waiting),
+            outcome=CellOutcome.from_json(told) if told else None,
+        )
 
 
-def _record(row: tuple[Value, ...]) -> CellRecord:
-    number, code, state, starts, active_at, waiting, outcome = row
-    return CellRecord(
-        number=int(number or 0),
-        code=str(code),
-        state=str(state),  # type: ignore[arg-type] # written by this class
-        starts=int(starts or 0),
-        active_at=float(active_at or 0),
-        waiting=bool(waiting),
-        outcome=CellOutcome.from_json(str(outcome)) if outcome else None,
-    )
+def _place(path: str, number: int) -> str:
+    return f"{path}#{number}"

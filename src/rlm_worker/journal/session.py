@@ -20,11 +20,14 @@ from rlm_worker.ports import (
 )
 
 from . import cells as repl_journal
+from . import facts as fact_journal
 
+# Each index is one more row that is written and billed, for every row of its table: what tells calls and events apart
+# is held in memory instead, and read once in a life. Tables of earlier versions keep their indexes.
 _SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    *fact_journal.SCHEMA,
     """CREATE TABLE IF NOT EXISTS calls (
-        number INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, role TEXT NOT NULL, kind TEXT NOT NULL,
+        number INTEGER PRIMARY KEY, key TEXT NOT NULL, role TEXT NOT NULL, kind TEXT NOT NULL,
         model TEXT NOT NULL, messages TEXT, text TEXT NOT NULL, input_tokens INTEGER NOT NULL,
         output_tokens INTEGER NOT NULL, estimated INTEGER NOT NULL, cost_usd REAL NOT NULL, started_at REAL NOT NULL,
         duration_ms INTEGER NOT NULL, span TEXT, parent TEXT NOT NULL, finish_reason TEXT NOT NULL DEFAULT '',
@@ -34,7 +37,7 @@ _SCHEMA = (
         number INTEGER PRIMARY KEY, start INTEGER, stop INTEGER, byte_start INTEGER, byte_stop INTEGER,
         overlap_bytes INTEGER NOT NULL DEFAULT 0)""",
     """CREATE TABLE IF NOT EXISTS events (
-        id INTEGER PRIMARY KEY, kind TEXT NOT NULL, data TEXT NOT NULL, identity TEXT UNIQUE)""",
+        id INTEGER PRIMARY KEY, kind TEXT NOT NULL, data TEXT NOT NULL, identity TEXT)""",
     # Attempts that were billed and brought no answer; `call` is the key that the answer, if one came, has in `calls`.
     """CREATE TABLE IF NOT EXISTS attempts (
         number INTEGER PRIMARY KEY, call TEXT NOT NULL, role TEXT NOT NULL, model TEXT NOT NULL,
@@ -57,8 +60,8 @@ _CALL_COLUMNS = (
 )
 _USAGE_COLUMNS = "input_tokens, output_tokens, estimated, cached_tokens, reasoning_tokens, cost_usd"
 _ATTEMPT_COLUMNS = f"call, role, model, {_USAGE_COLUMNS}, at_most_usd, reason"
-# The facts that hold prompts too long for a row, each under its call's key.
-_PROMPTS = "prompt "
+# The facts that hold texts too long for a row: of calls by their key, of events by their id.
+_PROMPTS, _REPLIES, _EVENTS = "prompt ", "reply ", "event "
 
 
 class SessionJournal:
@@ -66,8 +69,12 @@ class SessionJournal:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._facts = fact_journal.Facts(self._read, self._write)
         self._watchers: set[Callable[[], None]] = set()
-        self._keys: set[str] | None = None
+        # The numbers of calls by their keys, and what each event was about: see the schema.
+        self._numbers: dict[str, int] | None = None
+        self._identities: set[str] | None = None
+        self._generation = 0
         tables = {str(name): str(sql) for name, sql in database.execute("SELECT name, sql FROM sqlite_master")}
         self._created = "facts" in tables
         if self._created and any(column not in tables.get(table, "") for table, column, _ in _ADDED_COLUMNS):
@@ -78,35 +85,39 @@ class SessionJournal:
     # Facts: small named values, such as the job and the result.
 
     def fact(self, name: str) -> str | None:
-        parts = self._read("SELECT value FROM facts WHERE name GLOB ? ORDER BY name", f"{name}.[0-9]*")
-        return "".join(str(value) for (value,) in parts) if parts else None
+        return self._facts.get(name)
 
     def set_fact(self, name: str, value: str) -> None:
-        self._write("DELETE FROM facts WHERE name GLOB ?", f"{name}.[0-9]*")
-        for number, start in enumerate(range(0, max(1, len(value)), MAX_TEXT_CHARACTERS)):
-            part = value[start : start + MAX_TEXT_CHARACTERS]
-            self._write("INSERT INTO facts VALUES (?, ?)", f"{name}.{number:06}", part)
+        self._facts.set(name, value)
 
     # Calls: the `Journal` port.
 
     def recall(self, key: str) -> CallRecord | None:
         # Nearly every call of a run is new: what is not there should not cost a query.
-        if self._keys is None:
-            self._keys = {str(known) for (known,) in self._read("SELECT key FROM calls")}
-        if key not in self._keys:
+        number = self._known_numbers().get(key)
+        if number is None:
             return None
-        rows = self._read(f"SELECT {_CALL_COLUMNS} FROM calls WHERE key = ?", key)  # noqa: S608 - a constant
+        rows = self._read(f"SELECT {_CALL_COLUMNS} FROM calls WHERE number = ?", number)  # noqa: S608 - a constant
         return self._call(rows[0]) if rows else None
 
     def record(self, call: CallRecord) -> None:
+        numbers = self._known_numbers()
+        if call.key in numbers:
+            return
         messages = _prompt(call)
-        if messages is not None and len(messages) > MAX_TEXT_CHARACTERS:
-            self.set_fact(f"{_PROMPTS}{call.key}", messages)
-            messages = None
-        places = ", ".join("?" * _CALL_COLUMNS.count(",") + "?")
-        self._write(f"INSERT OR IGNORE INTO calls ({_CALL_COLUMNS}) VALUES ({places})", *_call_row(call, messages))  # noqa: S608
-        if self._keys is not None:
-            self._keys.add(call.key)
+        if messages is not None:
+            messages = self._facts.fitting(f"{_PROMPTS}{call.key}", messages) or None
+        text = self._facts.fitting(f"{_REPLIES}{call.key}", call.text)
+        number = max(numbers.values(), default=0) + 1
+        places = ", ".join("?" * (_CALL_COLUMNS.count(",") + 2))
+        row = _call_row(call, messages, text)
+        self._write(f"INSERT INTO calls (number, {_CALL_COLUMNS}) VALUES ({places})", number, *row)  # noqa: S608
+        numbers[call.key] = number
+
+    def _known_numbers(self) -> dict[str, int]:
+        if self._numbers is None:
+            self._numbers = {str(key): _int(number) for key, number in self._read("SELECT key, number FROM calls")}
+        return self._numbers
 
     def book(self, attempt: FailedAttempt) -> None:
         usage = attempt.usage
@@ -148,21 +159,27 @@ class SessionJournal:
 
     def sandboxes(self) -> list[SandboxPayment]:
         """Each day of each sandbox that was paid, in their order."""
-        rows = self._read("SELECT path, opened_at, cost_usd FROM sandboxes ORDER BY opened_at, rowid")
+        rows = self._read("SELECT path, opened_at, cost_usd FROM sandboxes ORDER BY opened_at, path, name")
         return [SandboxPayment(str(path), float(at or 0), float(cost or 0)) for path, at, cost in rows]
 
     def cut_off_usd(self) -> float:
         """What the first version has noted of calls that were given up under way, in US dollars."""
         return float(self.fact("cut_off_usd") or 0)
 
-    def calls(self) -> list[CallRecord]:
-        """Every call, in the order in which they were finished."""
-        rows = self._read(f"SELECT {_CALL_COLUMNS} FROM calls ORDER BY number")  # noqa: S608 - a constant
-        return [self._call(row) for row in rows]
+    def calls(self) -> Iterator[CallRecord]:
+        """Every call, in the order in which they were finished; one at a time is held, whatever is added meanwhile."""
+        after = 0
+        query = f"SELECT number, {_CALL_COLUMNS} FROM calls WHERE number > ? ORDER BY number LIMIT 1"  # noqa: S608
+        while rows := self._read(query, after):
+            number, *row = rows[0]
+            after = _int(number)
+            yield self._call(tuple(row))
 
     def _call(self, row: tuple[Cell, ...]) -> CallRecord:
-        """A call as it was recorded; a long prompt lies elsewhere, that of a chunk nowhere."""
+        """A call as it was recorded; a long prompt and a long reply lie elsewhere, the prompt of a chunk nowhere."""
         call = _call(row)
+        if not call.text and (text := self.fact(f"{_REPLIES}{call.key}")):
+            call = replace(call, text=text)
         if call.messages or call.span is not None:
             return call
         return replace(call, messages=_messages(self.fact(f"{_PROMPTS}{call.key}")))
@@ -180,34 +197,67 @@ class SessionJournal:
 
     def cells(self, now: Callable[[], float]) -> repl_journal.CellTable:
         """The cells of the session's REPLs."""
-        return repl_journal.CellTable(self._read, self._write, now)
+        return repl_journal.CellTable(self._read, self._write, self._facts, now)
 
     # Events: the `EventSink` port, and reading them back.
 
     def emit(self, kind: EventKind, data: Mapping[str, object]) -> None:
         """Appends an event; what a resumed run says again about the same thing is not repeated."""
-        text = json.dumps(data, ensure_ascii=False)
-        identity = _identity(kind, data)
-        self._write("INSERT OR IGNORE INTO events (kind, data, identity) VALUES (?, ?, ?)", kind, text, identity)
-        for wake in tuple(self._watchers):
-            wake()
+        if self._is_new(kind, data):
+            self._append(kind, data)
+        self._wake()
 
-    def events_after(self, number: int) -> list[tuple[int, str, str]]:
-        """Events with a greater id: id, kind, JSON."""
-        rows = self._read("SELECT id, kind, data FROM events WHERE id > ? ORDER BY id LIMIT 500", number)
-        return [(_int(number), str(kind), str(data)) for number, kind, data in rows]
+    def events_after(self, number: int) -> Iterator[tuple[int, str, str]]:
+        """Events with a greater id: id, kind, JSON; one at a time is held, whatever is added meanwhile."""
+        while rows := self._read("SELECT id, kind, data FROM events WHERE id > ? ORDER BY id LIMIT 1", number):
+            number, kind, data = _int(rows[0][0]), str(rows[0][1]), str(rows[0][2])
+            yield number, kind, data or self.fact(f"{_EVENTS}{number}") or "{}"
 
     def last_event(self, kind: EventKind) -> dict[str, object]:
         """What the newest event of a kind says; empty where there is none."""
-        rows = self._read("SELECT data FROM events WHERE kind = ? ORDER BY id DESC LIMIT 1", kind)
-        return dict(json.loads(str(rows[0][0]))) if rows else {}
+        rows = self._read("SELECT id, data FROM events WHERE kind = ? ORDER BY id DESC LIMIT 1", kind)
+        return dict(json.loads(str(rows[0][1]) or self.fact(f"{_EVENTS}{rows[0][0]}") or "{}")) if rows else {}
 
     def begin_events(self, kind: EventKind, data: Mapping[str, object]) -> None:
         """Begins a new run's events: those of the last one go, and numbers count on, so that none is met twice."""
-        newest = self._read("SELECT MAX(id) FROM events")
+        number = self._newest_event() + 1
         self._write("DELETE FROM events")
-        number, text = _int(newest[0][0]) + 1 if newest else 1, json.dumps(data, ensure_ascii=False)
-        self._write("INSERT INTO events VALUES (?, ?, ?, ?)", number, kind, text, _identity(kind, data))
+        self._facts.forget(_EVENTS)
+        self._identities = None
+        self._generation += 1
+        if self._is_new(kind, data):
+            self._append(kind, data, number)
+        self._wake()
+
+    @property
+    def generation(self) -> int:
+        """Changes when the events of a run go: what has a greater id then is another run's."""
+        return self._generation
+
+    def _is_new(self, kind: EventKind, data: Mapping[str, object]) -> bool:
+        """Whether nothing was said about the same thing before; notes that it is now."""
+        if self._identities is None:
+            rows = self._read("SELECT identity FROM events WHERE identity IS NOT NULL")
+            self._identities = {str(identity) for (identity,) in rows}
+        identity = _identity(kind, data)
+        if identity is None or identity not in self._identities:
+            self._identities |= set() if identity is None else {identity}
+            return True
+        return False
+
+    def _append(self, kind: EventKind, data: Mapping[str, object], number: int | None = None) -> None:
+        text = json.dumps(data, ensure_ascii=False)
+        if len(text) > MAX_TEXT_CHARACTERS:
+            number = number or self._newest_event() + 1
+            text = self._facts.fitting(f"{_EVENTS}{number}", text)
+        values = (number, kind, text, _identity(kind, data))
+        self._write("INSERT INTO events (id, kind, data, identity) VALUES (?, ?, ?, ?)", *values)
+
+    def _newest_event(self) -> int:
+        rows = self._read("SELECT MAX(id) FROM events")
+        return _int(rows[0][0]) if rows else 0
+
+    def _wake(self) -> None:
         for wake in tuple(self._watchers):
             wake()
 
@@ -229,12 +279,14 @@ class SessionJournal:
         """Empties everything but facts and events, for a run from the beginning."""
         for table in ("calls", "attempts", "spans", *repl_journal.TABLES):
             self._write(f"DELETE FROM {table}")  # noqa: S608 - the names stand right above
-        self._write("DELETE FROM facts WHERE name GLOB ?", f"{_PROMPTS}*")
-        self._keys = None
+        for texts in (_PROMPTS, _REPLIES, *repl_journal.TEXTS):
+            self._facts.forget(texts)
+        self._numbers = None
 
     def forget_all(self) -> None:
         """To be called when the storage underneath was emptied."""
-        self._created, self._keys = False, None
+        self._created, self._numbers, self._identities = False, None, None
+        self._generation += 1
 
     # A session that is only asked about leaves nothing behind: the tables come with the first thing to keep.
 
@@ -268,14 +320,14 @@ def _messages(prompt: str | None) -> tuple[Message, ...]:
     return tuple(Message(*pair) for pair in json.loads(prompt)) if prompt else ()
 
 
-def _call_row(call: CallRecord, messages: str | None) -> tuple[Cell, ...]:
+def _call_row(call: CallRecord, messages: str | None, text: str) -> tuple[Cell, ...]:
     span = None
     if call.span is not None:
         row = _span_row(call.span)
         span = json.dumps(row if call.span.overlap_bytes else row[:-1])  # as the first version has it
     usage = call.usage
     return (
-        *(call.key, call.role, call.kind, call.model, messages, call.text),
+        *(call.key, call.role, call.kind, call.model, messages, text),
         *(usage.input_tokens, usage.output_tokens, int(usage.estimated), call.cost_usd),
         *(call.started_at, call.duration_ms, span, call.parent, call.finish_reason, call.at_most_usd),
         *(usage.cached_tokens, usage.reasoning_tokens),

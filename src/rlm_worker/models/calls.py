@@ -13,7 +13,7 @@ from rlm_worker.ports import Clock, DeltaSink, Deployment, Journal, Model
 from rlm_worker.timers import SharedTimer
 
 from .catalog import Catalog
-from .concurrency import BackoffSignal, CapacityLimiter
+from .concurrency import MAX_RETRY_AFTER, BackoffSignal, CapacityLimiter
 from .pricing import Pricing, max_prompt_tokens
 
 # How much longer than asked an answer may become that has not even begun.
@@ -175,30 +175,57 @@ class SchemaOptional:
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """Asks again after a passing failure: exponential back-off with jitter, `Retry-After` honoured.
+    """Asks again after a passing failure: exponential back-off with jitter, `Retry-After` honoured up to a minute.
 
-    Nine attempts take about 40 s: a limit that counts by the minute has let something through by then.
+    Where the platform only says to come back later, that uses up no attempts while `patience` lasts: seconds since
+    the call was first told so; without end in a run whose deadline ends its calls.
     """
 
     model: Model
     clock: Clock
     deployment: Deployment
+    patience: float
     backoff: BackoffSignal = field(default_factory=BackoffSignal)
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
-        for attempt in range(1, self.deployment.attempts):
+        failed = _Failures(self.clock, self.patience)
+        while True:
             try:
-                return await self.model.complete(request, deltas)
+                return await self.model.complete(replace(request, attempt=failed.total), deltas)
             except RetryableError as error:
+                failed.count(error)
+                if failed.attempts >= self.deployment.attempts:
+                    raise
                 self.backoff.notify()
-                await self.clock.sleep(self._pause(attempt, error.retry_after))
+                await self.clock.sleep(self._pause(failed.total, error.retry_after))
                 if deltas is not None:
                     deltas.restart()
-        return await self.model.complete(request, deltas)
 
-    def _pause(self, attempt: int, retry_after: float) -> float:
-        ceiling = min(self.deployment.max_backoff_seconds, self.deployment.backoff_seconds * 2 ** (attempt - 1))
-        return retry_after + random.uniform(ceiling / 2, ceiling)
+    def _pause(self, failures: int, retry_after: float) -> float:
+        # Counted no further than matters: 2 ** 1024 is no number of seconds.
+        doubled = self.deployment.backoff_seconds * 2 ** min(failures - 1, 32)
+        ceiling = min(self.deployment.max_backoff_seconds, doubled)
+        return min(retry_after, MAX_RETRY_AFTER) + random.uniform(ceiling / 2, ceiling)
+
+
+@dataclass(slots=True)
+class _Failures:
+    """How often one call has failed: `attempts` of them count against it."""
+
+    clock: Clock
+    patience: float
+    total: int = 0
+    attempts: int = 0
+    _until: float | None = None
+
+    def count(self, error: RetryableError) -> None:
+        self.total += 1
+        if not error.capacity:
+            self.attempts += 1
+            return
+        now = self.clock.now()
+        self._until = now + self.patience if self._until is None else self._until
+        self.attempts += now >= self._until
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +266,7 @@ class Throttled:
     limiter: CapacityLimiter
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
-        slot = await self.limiter.acquire()
+        slot = await self.limiter.acquire(first=request.attempt > 0)
         try:
             reply = await self.model.complete(request, deltas)
         except RetryableError as error:

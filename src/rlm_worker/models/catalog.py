@@ -144,6 +144,10 @@ class Catalog:
         known = ", ".join(self._providers) or "none"
         return f"the var PROVIDERS has no provider {name!r}; it has {known}"
 
+    def id_of(self, name: str) -> str:
+        """The id that a name stands for: a model's own is its id, known or not."""
+        return self._aliases.get(name, name)
+
     def fallback_of(self, model: ModelSpec) -> ModelSpec | None:
         """Who stands in for a model; None where nobody does, or the one who does cannot be asked."""
         found = self.find(model.fallback) if model.fallback else None

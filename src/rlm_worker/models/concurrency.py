@@ -15,6 +15,9 @@ from typing import Generic, TypeVar
 
 from rlm_worker.ports import Clock
 
+# Seconds: whoever asks for a longer pause is asked again after this one.
+MAX_RETRY_AFTER = 60.0
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -43,10 +46,10 @@ class CapacityLimiter:
         """How many calls may run at once now."""
         return self._width
 
-    async def acquire(self) -> Slot:
-        """Waits for a free slot, and for the end of any pause that the platform asked for."""
+    async def acquire(self, *, first: bool = False) -> Slot:
+        """Waits for a free slot, with `first` before all others, and for the end of any pause that was asked for."""
         while self._busy >= self._width:
-            await self._turn()
+            await self._turn(first=first)
         self._busy += 1
         try:
             await self._pause()
@@ -60,10 +63,13 @@ class CapacityLimiter:
         self._busy -= 1
         self._call_up()
 
-    async def _turn(self) -> None:
+    async def _turn(self, *, first: bool) -> None:
         """Waits to be called up; one who was and is cancelled leaves the turn to another."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        if first:
+            self._waiting.appendleft(turn)
+        else:
+            self._waiting.append(turn)
         try:
             await turn
         except asyncio.CancelledError:
@@ -84,8 +90,8 @@ class CapacityLimiter:
         self._width = min(self._most, self._width + 1)
 
     def refused(self, slot: Slot, retry_after: float = 0.0) -> None:
-        """Takes note of a refusal for want of capacity; `retry_after` in seconds."""
-        self._not_before = max(self._not_before, self._clock.now() + retry_after)
+        """Takes note of a refusal for want of capacity; `retry_after` in seconds, a minute at most."""
+        self._not_before = max(self._not_before, self._clock.now() + min(retry_after, MAX_RETRY_AFTER))
         if slot.epoch == self._epoch:
             self._epoch += 1
             self._width = max(1, self._width // 2)

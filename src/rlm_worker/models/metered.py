@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from rlm_worker.budget.ledger import Ledger, Reservation
-from rlm_worker.errors import ModelError, Work
+from rlm_worker.errors import InvocationSpent, ModelError, Work
 from rlm_worker.messages import CallUsage, Declined, ModelReply, ModelRequest, OutputExhausted, UnusableReply
 from rlm_worker.ports import CallRecord, Clock, DeltaSink, FailedAttempt, Journal, Model
 
@@ -106,4 +106,6 @@ def _work(error: BaseException) -> Work:
     """How far the model got before the attempt failed, or was given up."""
     if isinstance(error, ModelError):
         return error.work
+    if isinstance(error, InvocationSpent):  # never sent
+        return "none"
     return "unfinished" if isinstance(error, asyncio.CancelledError) else "read"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from rlm_worker.budget.funding import Funded, Funds
 from rlm_worker.budget.ledger import Ledger
+from rlm_worker.pace.client import RunPace
+from rlm_worker.pace.paced import Paced
 from rlm_worker.ports import Clock, Deployment, Journal, Model
 
 from .calls import Coalesced, FallingBack, Journalled, Lengthened, Limited, Retrying, SchemaOptional, Throttled, Timed
@@ -26,7 +29,6 @@ class ModelStack:
     2. `Journalled`: what was paid before is answered from the journal.
     3. `Limited`: the call is counted, and ends at the run's deadline.
     4. `Lengthened`: an answer that found no room to begin is asked for once more, with room.
-
     5. `SchemaOptional`: an answer that cannot be held to its schema is asked for once more, without.
 
     From here on each attempt is made anew:
@@ -35,10 +37,12 @@ class ModelStack:
     7. `FallingBack`: another model where this one has no room or no answer in time.
     8. `Throttled`: as many at once as the platform takes.
     9. `Funded`: the key's account covers the attempt.
-    10. `Metered`: the run's budget covers it; what came of it is written down before anyone hears of it.
-    11. `Timed`: not longer than an attempt may take.
+    10. `Paced`: the account's rate has a place for it.
+    11. `Metered`: the run's budget covers it; what came of it is written down before anyone hears of it.
+    12. `Timed`: not longer than an attempt may take.
 
-    Nothing is sent that 9 and 10 have not reserved, and nothing that was sent leaves 10 unbooked.
+    Nothing is sent that 9 and 11 have not reserved, and nothing that was sent leaves 11 unbooked. Waiting for a place
+    is no part of an attempt: it costs nothing and counts in no time-out but the run's.
     """
 
     adapter: Model
@@ -47,6 +51,7 @@ class ModelStack:
     catalog: Catalog
     deployment: Deployment
     ledger: Ledger
+    pace: RunPace
     pricing: Pricing = field(default_factory=Pricing)
     latency: Latency = field(default_factory=Latency)
     backoff: BackoffSignal = field(default_factory=BackoffSignal)
@@ -54,7 +59,9 @@ class ModelStack:
     def build(self, funds: Funds) -> Model:
         """The model as a run's strategy sees it, spending those funds."""
         attempt = self._attempt(funds)
-        retrying = Retrying(FallingBack(attempt, self.catalog), self.clock, self.deployment, self.backoff)
+        patience = math.inf if self.ledger.limits.deadline is not None else self.deployment.patience_seconds
+        falling_back = FallingBack(attempt, self.catalog)
+        retrying = Retrying(falling_back, self.clock, self.deployment, patience, self.backoff)
         lengthened = Lengthened(SchemaOptional(retrying), self.ledger, self.pricing)
         limited = Limited(lengthened, self.ledger)
         return Coalesced(Journalled(limited, self.journal, self.ledger))
@@ -63,6 +70,6 @@ class ModelStack:
         """One attempt at a call, once it has a slot."""
         timed = Timed(self.adapter, self.deployment.call_timeout_seconds)
         metered = Metered(timed, self.ledger, self.journal, self.pricing, self.catalog, self.clock, self.latency)
-        funded = Funded(metered, funds, self.pricing)
+        funded = Funded(Paced(metered, self.pace), funds, self.pricing)
         first, most = self.deployment.first_concurrency, self.deployment.max_concurrency
         return Throttled(funded, CapacityLimiter(self.clock, first=first, most=most))

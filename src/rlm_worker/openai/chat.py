@@ -1,6 +1,7 @@
 """A chat completion as a run, and a run as a chat completion.
 
-The last message is the query; all before it is the context, each message a named document.
+The last message is the query; all before it is the context, each message a named document. What the developer and the
+system say is how to answer; only where it is longer than any instructions, a text in their place, it is context too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rlm_worker.wire.results import RunResult
 
 from .models import model_choice
 from .schemas import (
+    Annotation,
     AnswerMessage,
     ChatCompletion,
     ChatMessage,
@@ -30,30 +32,35 @@ from .schemas import (
     FinishReason,
     PromptDetails,
     RunNumbers,
+    UrlCitation,
     Usage,
 )
 
 FINGERPRINT = f"rlm-worker-{__version__}"
 # Of a message too long for a query: what is asked stands at its head or at its end as a rule.
 _HEAD_CHARACTERS, _TAIL_CHARACTERS = 1_000, 3_000
+_INSTRUCTING = frozenset(("system", "developer"))
 _GAP = "\n\n[…]\n\n"
 
 
 def run_request(chat: ChatRequest, defaults: RunConfig, catalog: Catalog) -> RunRequest:
     """The run that a chat completion asks for; raises `InvalidRequest` or `UnknownModel`."""
-    documents, query = _context_and_query(chat.messages)
+    instructions = _instructions(chat.messages)
+    documents, query = _context_and_query(chat.messages, without=_INSTRUCTING if instructions else frozenset())
     return RunRequest(
         context=list(documents),
         query=query,
         config=with_defaults(_config(chat, catalog), defaults),
         response_schema=_schema(chat),
+        instructions=instructions or None,
         stream=chat.stream,
     )
 
 
 def completion(result: RunResult, job: Job, created: int) -> ChatCompletion:
     """The answer of a run that has ended well."""
-    choice = Choice(message=AnswerMessage(content=result.answer or ""), finish_reason=finish_reason(result))
+    message = AnswerMessage(content=result.answer or "", annotations=annotated(result))
+    choice = Choice(message=message, finish_reason=finish_reason(result))
     return ChatCompletion(
         id=completion_id(job),
         created=created,
@@ -73,6 +80,23 @@ def completion_id(job: Job) -> str:
 def model_name(job: Job) -> str:
     """Root and sub-model by their full ids: a name that can be asked for again."""
     return f"{job.config.root_model}+{job.config.sub_model}"
+
+
+def annotated(result: RunResult) -> list[Annotation]:
+    """The citations of an answer, as OpenAI has those of web pages."""
+    return [
+        Annotation(
+            url_citation=UrlCitation(
+                start_index=one.answer_start or 0,
+                end_index=len(result.answer or "") if one.answer_end is None else one.answer_end,
+                title=one.document_title or f"document {one.document_index + 1}",
+                url=f"rlm:{result.session_id}/documents/{one.document_index}"
+                f"#char={one.start_char_index},{one.end_char_index}",
+            ),
+            char_location=one,
+        )
+        for one in result.citations
+    ]
 
 
 def finish_reason(result: RunResult) -> FinishReason:
@@ -114,7 +138,13 @@ def _schema(chat: ChatRequest) -> dict[str, object] | None:
     return wanted.json_schema.schema_ if wanted and wanted.json_schema else None
 
 
-def _context_and_query(messages: list[ChatMessage]) -> tuple[list[Document], str]:
+def _instructions(messages: list[ChatMessage]) -> str:
+    """What developer and system say; empty where that is nothing, or too long to be instructions."""
+    said = "\n\n".join(text for message in messages if message.role in _INSTRUCTING for text in message.texts())
+    return said if len(said) <= MAX_QUERY_CHARACTERS else ""
+
+
+def _context_and_query(messages: list[ChatMessage], without: frozenset[str]) -> tuple[list[Document], str]:
     *earlier, last = messages
     number = len(messages)
     if last.role != "user":
@@ -122,7 +152,8 @@ def _context_and_query(messages: list[ChatMessage]) -> tuple[list[Document], str
     texts = last.texts()
     if not texts:
         raise InvalidRequest.at(f"messages.{number - 1}.content", "is empty")
-    documents = [item for index, message in enumerate(earlier, 1) for item in _documents(index, message)]
+    kept = [(index, message) for index, message in enumerate(earlier, 1) if message.role not in without]
+    documents = [item for index, message in kept for item in _documents(index, message)]
     documents += _documents(number, last)[:-1]
     query = texts[-1]
     # A message that stands alone is its own context, and so is one that is a text and a question at once.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from rlm_worker.http import Call, Handler, HttpResponse, event_stream, read_json
+from rlm_worker.http import Call, Handler, HttpResponse, announced_bytes, event_stream, read_json
+from rlm_worker.memory import MIB
 from rlm_worker.runs.job import Job
+from rlm_worker.sessions.bodies import WHOLE_FACTOR
 from rlm_worker.sessions.runner import Runner
 from rlm_worker.wire.results import ErrorBody, RunResult
 
@@ -14,6 +16,9 @@ from .chat import completion, run_request
 from .models import model_entry, model_list
 from .schemas import ChatRequest, parse_chat
 from .stream import ChatHead, whole_stream
+
+# A conversation is built as a whole, which takes several times its bytes; a longer text is put, and asked about by id.
+MAX_CHAT_BYTES = 4 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +33,19 @@ class OpenAIRoutes:
 
     async def chat(self, call: Call) -> HttpResponse:
         settings = self.runner.settings
-        chat = parse_chat(await read_json(call.request, settings.max_body_bytes, settings.body_idle_seconds))
-        wanted = run_request(chat, settings.defaults, settings.catalog)
-        key = call.request.headers.get("idempotency-key")
-        job, result = await self.runner.ask(wanted, call.owner, key, call.record)
+        limit = min(settings.max_body_bytes, MAX_CHAT_BYTES)
+        held = await self.runner.room.take(WHOLE_FACTOR * min(limit, announced_bytes(call.request.headers, limit)))
+        try:
+            request = replace(call.request, body=held.kept(call.request.body))
+            chat = parse_chat(await read_json(request, limit, settings.body_idle_seconds))
+            wanted = run_request(chat, settings.defaults, settings.catalog)
+            chat = chat.model_copy(update={"messages": []})  # what is long in it is not kept while the run goes on
+            key = call.request.headers.get("idempotency-key")
+            asking = self.runner.ask(wanted, call.owner, key, call.record, held=held)
+            del wanted
+            job, result = await asking
+        finally:
+            held.close()
         created = int(self.runner.clock.now())
         if chat.stream:
             return await self._streamed(chat, job, result, created)

@@ -8,11 +8,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    ValidationError,
+)
 
 from rlm_worker.errors import InvalidRequest
 from rlm_worker.messages import Effort, JsonMode, Reasoning
 from rlm_worker.wire.requests import RunConfig, refusal
+from rlm_worker.wire.results import Citation
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 FinishReason = Literal["stop", "length"]
@@ -163,12 +173,30 @@ class RunNumbers(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
+class UrlCitation(BaseModel):
+    """A part of the answer and what it rests on; `url` names session, document and characters (RFC 5147)."""
+
+    start_index: int
+    end_index: int
+    title: str
+    url: str
+
+
+class Annotation(BaseModel):
+    """A citation in OpenAI's form, and beside it in ours: the place in the document."""
+
+    type: Literal["url_citation"] = "url_citation"
+    url_citation: UrlCitation
+    char_location: Annotated[Citation, PlainSerializer(Citation.to_wire)]
+
+
 class AnswerMessage(BaseModel):
-    """The answer."""
+    """The answer, and the places that it rests on."""
 
     role: Literal["assistant"] = "assistant"
     content: str
     refusal: None = None
+    annotations: list[Annotation] = Field(default_factory=list)
 
 
 class Choice(BaseModel):
@@ -194,10 +222,11 @@ class ChatCompletion(BaseModel):
 
 
 class Delta(BaseModel):
-    """A further piece of the answer."""
+    """A further piece of the answer; the last one has its citations."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
+    annotations: list[Annotation] | None = None
 
 
 class ChunkChoice(BaseModel):
@@ -295,7 +324,7 @@ _UNSUPPORTED = {
 }
 
 
-def parse_chat(body: bytes) -> ChatRequest:
+def parse_chat(body: bytes | bytearray) -> ChatRequest:
     """Validates a body; raises `InvalidRequest` with the path of each field that was refused."""
     try:
         request = ChatRequest.model_validate_json(body)

@@ -11,7 +11,7 @@ from rlm_worker.errors import RLMError
 from rlm_worker.runs.job import Job
 from rlm_worker.wire.results import ErrorBody, RunResult
 
-from .chat import FINGERPRINT, completion_id, finish_reason, model_name, numbers, usage
+from .chat import FINGERPRINT, annotated, completion_id, finish_reason, model_name, numbers, usage
 from .errors import openai_error
 from .schemas import ChatCompletionChunk, ChunkChoice, Delta, Usage
 
@@ -65,7 +65,8 @@ class ChatStream:
 
     def _ended(self, result: RunResult) -> str:
         rest = self._unsaid(result.answer or "")
-        last = self._chunk([ChunkChoice(delta=Delta(), finish_reason=finish_reason(result))], result=result)
+        cited = Delta(annotations=annotated(result) or None)
+        last = self._chunk([ChunkChoice(delta=cited, finish_reason=finish_reason(result))], result=result)
         counted = self._chunk([], used=usage(result)) if self._head.include_usage else ""
         return (self._delta(Delta(content=rest)) if rest else "") + last + counted + _DONE
 

@@ -203,6 +203,8 @@ class DurableRepl:
             text = await self._within_limit(self._isolate.run(request), calls)
         finally:
             await calls.close()
+        if calls.spent is not None:
+            raise calls.spent
         report = parse_report(text, number, limit)
         if not report.finished:
             await self._check_health(number)

@@ -23,6 +23,7 @@ from rlm_worker.text.tokens import TokenEstimator
 from rlm_worker.wire.events import AnswerEvent, IterationEvent
 
 from .cells import DurableRepl, open_repl
+from .cite import cite_explored
 from .code_blocks import code_of
 from .passages import ContextText, Coverage
 from .prompts import (
@@ -59,7 +60,8 @@ async def run_repl(run: Run) -> Outcome:
     read = Coverage()
     for start, end in found.read:
         read.add(start, end)
-    return Outcome(text, chunks=0, read=read.characters, truncated=found.truncated)
+    cited = await cite_explored(run, text, task.passage, read.intervals())
+    return Outcome(text, chunks=0, read=read.characters, truncated=found.truncated, cited=cited)
 
 
 async def explore(task: Task) -> Found:
@@ -222,6 +224,7 @@ def _facts(task: Task) -> ReplFacts:
         slice_limit=(run.sub.window - run.sub_output) * _SLICE_CHARACTERS_PER_TOKEN // 1_000 * 1_000,
         lazy=task.passage.characters > EAGER,
         response_schema=task.response_schema,
+        instructions=None if task.depth else run.job.instructions,
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from rlm_worker.errors import InvalidRequest, ModelError, RLMError, UsageLimitExceeded
+from rlm_worker.errors import InvalidRequest, InvocationSpent, ModelError, RLMError, UsageLimitExceeded
 from rlm_worker.journal.cells import CellTable
 from rlm_worker.messages import ModelReply, ModelRequest, ModelSpec
 from rlm_worker.ports import Interval
@@ -23,6 +23,9 @@ from .passages import Coverage, Excerpt, GivenText, Passage
 from .prompts import sub_messages
 from .protocol import (
     MAX_READ_CHARACTERS,
+    MAX_REQUEST_CHARACTERS,
+    MAX_UNDER_WAY_CHARACTERS,
+    TOO_LONG,
     BudgetRequest,
     LlmQueryRequest,
     QueryItem,
@@ -102,7 +105,9 @@ class CellCalls:
     limits: list[Limit] = field(default_factory=list)
     cost_usd: float = 0.0
     waited_seconds: float = 0.0
+    spent: InvocationSpent | None = None
     _under_way: set[asyncio.Task[dict[str, object]]] = field(default_factory=set)
+    _under_way_characters: int = 0
     _waiting: int = 0
     _waited_until: float = 0.0
     _marked: bool = False
@@ -126,17 +131,26 @@ class CellCalls:
         # Looked at last: what began after the cell has ended nobody would end, nor book.
         if self._closed or self._questions > MAX_QUESTIONS:
             return await self._turned_away()
-        before = self.waited_seconds
+        if len(request) > MAX_REQUEST_CHARACTERS:
+            return json.dumps(_error(TOO_LONG))
+        if self._under_way and self._under_way_characters + len(request) > MAX_UNDER_WAY_CHARACTERS:
+            return json.dumps(_error("too much is asked at once"))
+        before, length = self.waited_seconds, len(request)
         work = asyncio.ensure_future(self._answered(request))
         self._under_way.add(work)
+        self._under_way_characters += length
         try:
             answer = await work
         except asyncio.CancelledError:
             answer = _error("the cell has ended")
+        except InvocationSpent as spent:  # the cell ends, and is run again in the next one
+            self.spent = spent
+            return json.dumps({**_error(str(spent)), "over": True})
         except RLMError as error:
             answer = _error(str(error))
         finally:
             self._under_way.discard(work)
+            self._under_way_characters -= length
         if self._questions > MAX_QUESTIONS:
             return await self._turned_away()
         return json.dumps({**answer, "waited": self.waited_seconds - before})
@@ -256,7 +270,10 @@ class CellCalls:
             reply = await self._completed(request, work)
         except UsageLimitExceeded as limit:
             return Answer(error=str(limit), limits=((limit.limit, limit.allowed, limit.used),))
-        except (ModelError, InvalidRequest) as error:
+        except ModelError as error:
+            self.task.run.lost(error)
+            return Answer(error=str(error))
+        except InvalidRequest as error:
             return Answer(error=str(error))
         return Answer(reply.text, key=request.key(), read=self._placed(item), cost_usd=self.task.cost_of(reply))
 
@@ -330,6 +347,8 @@ class CellCalls:
                 found = await self._explored(child, work)
         except UsageLimitExceeded as limit:
             return Answer(error=str(limit), limits=((limit.limit, limit.allowed, limit.used),))
+        except InvocationSpent:
+            raise
         except RLMError as error:
             return Answer(error=str(error))
         return Answer(whole_text(found.as_text()), read=found.read)

@@ -75,6 +75,10 @@ _READING_WITH_MODELS = (
 )
 _READING_BY_CODE = "use code, and print what you need to read."
 
+_INSTRUCTIONS = (
+    "\n\nWhoever asks has also said how the final answer is to be (language, form, tone). Follow it as far as the "
+    "rules above allow:\n"
+)
 NO_CODE = (
     "There was no ```python block in your reply, so nothing was run. Write one block of code. When you know the "
     "answer, call FINAL(...) in it."
@@ -95,6 +99,7 @@ class ReplFacts:
     slice_limit: int
     lazy: bool
     response_schema: Mapping[str, object] | None = None
+    instructions: str | None = None
 
 
 def system_message(facts: ReplFacts, passage: Passage) -> Message:
@@ -106,7 +111,7 @@ def system_message(facts: ReplFacts, passage: Passage) -> Message:
     lines = [context, *(_TOOLS[tool].format(slice_limit=facts.slice_limit) for tool in facts.tools), _ENDS]
     reading = _READING_WITH_MODELS if "llm_query" in facts.tools else _READING_BY_CODE
     text = _SYSTEM.format(output_limit=facts.output_limit, tools="\n".join(lines), reading=reading)
-    return Message("system", text)
+    return Message("system", text + _told_how(facts))
 
 
 async def question_message(query: str, facts: ReplFacts, passage: Passage) -> Message:
@@ -120,6 +125,10 @@ async def question_message(query: str, facts: ReplFacts, passage: Passage) -> Me
     if facts.response_schema is not None:
         parts.append(f"FINAL takes a value that fits this JSON Schema: {json.dumps(dict(facts.response_schema))}")
     return Message("user", "\n\n".join(parts))
+
+
+def _told_how(facts: ReplFacts) -> str:
+    return f"{_INSTRUCTIONS}{facts.instructions}" if facts.instructions else ""
 
 
 def feedback(outcome: CellOutcome, problem: str = "") -> str:

@@ -17,7 +17,10 @@ from rlm_worker.json_scan import check_depth
 
 # The longest that a sandbox may ask for or send at once, in characters.
 MAX_READ_CHARACTERS = 1_000_000
-MAX_REQUEST_CHARACTERS = 16_000_000
+MAX_REQUEST_CHARACTERS = 4_000_000
+# What the questions of one cell that are under way may have together; code that uses its REPL has one at a time.
+MAX_UNDER_WAY_CHARACTERS = 8_000_000
+TOO_LONG = f"one question may have {MAX_REQUEST_CHARACTERS:,} characters at most: no model reads more at once"
 _MAX_FINAL_CHARACTERS = 400_000
 
 Range = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2)]
@@ -88,7 +91,7 @@ _HOST_REQUEST: TypeAdapter[HostRequest] = TypeAdapter(Annotated[HostRequest, Fie
 def parse_host_request(request: str) -> HostRequest:
     """Reads a request of the sandbox; raises `InvalidRequest`."""
     if len(request) > MAX_REQUEST_CHARACTERS:
-        raise InvalidRequest.at("", f"one question may have {MAX_REQUEST_CHARACTERS:,} characters at most")
+        raise InvalidRequest.at("", TOO_LONG)
     try:
         check_depth(request)
         return _HOST_REQUEST.validate_python(from_json(request))

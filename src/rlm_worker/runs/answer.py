@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import asyncio
+from dataclasses import dataclass, field, replace
 
 from rlm_worker.errors import UsageLimitExceeded
 from rlm_worker.messages import CallKind, Message, ModelReply, ModelRequest
@@ -12,19 +13,48 @@ from .run import Run
 
 # Fewer tokens than these are not worth calling an answer.
 _MIN_ANSWER_TOKENS = 48
+# How long pieces of an answer are joined before they become an event.
+BEAT_SECONDS = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AnswerEvents:
-    """Turns the deltas of an answer into events."""
+    """Turns the deltas of an answer into events: the first at once, what comes within a beat of the last one together.
+
+    Each event is a row that is written and billed. Who makes one closes it, so that its last words are said.
+    """
 
     run: Run
+    beat_seconds: float = BEAT_SECONDS
+    _held: list[str] = field(default_factory=list)
+    _beating: asyncio.TimerHandle | None = None
 
     def write(self, delta: str) -> None:
-        self.run.emit(AnswerEvent(delta=delta))
+        self._held.append(delta)
+        if self._beating is None:
+            self._beat()
 
     def restart(self) -> None:
+        """What is held back is void with all that came before."""
+        self._held.clear()
         self.run.emit(AnswerEvent(delta="", restart=True))
+
+    def close(self) -> None:
+        """Says what is held back."""
+        if self._beating is not None:
+            self._beating.cancel()
+            self._beating = None
+        self._say()
+
+    def _beat(self) -> None:
+        """Says what has come; as long as something comes, again after a beat."""
+        self._beating = asyncio.get_running_loop().call_later(self.beat_seconds, self._beat) if self._held else None
+        self._say()
+
+    def _say(self) -> None:
+        if delta := "".join(self._held):
+            self._held.clear()
+            self.run.emit(AnswerEvent(delta=delta))
 
 
 async def answer(run: Run, kind: CallKind, messages: tuple[Message, ...]) -> tuple[str, bool]:
@@ -34,7 +64,11 @@ async def answer(run: Run, kind: CallKind, messages: tuple[Message, ...]) -> tup
     """
     request = _affordable(run, _call(run, kind, messages))
     deltas = AnswerEvents(run) if run.job.stream else None
-    reply = await run.model.complete(request, deltas)
+    try:
+        reply = await run.model.complete(request, deltas)
+    finally:
+        if deltas is not None:
+            deltas.close()
     if reply.is_cut:
         run.warn(f"the answer was cut at {cut_at(reply, request)} tokens")
     return reply.text.strip(), reply.is_cut

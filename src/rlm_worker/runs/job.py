@@ -30,6 +30,7 @@ class Job(Wire):
     context_key: str | None = None
     context_owned: bool = True
     response_schema: dict[str, object] | None = None
+    instructions: str | None = None
     stream: bool = False
     cancel_on_disconnect: bool = False
     deadline: float | None = None

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from rlm_worker.budget.funding import Funds, Grant, Unlimited
 from rlm_worker.budget.ledger import Ledger, UsageLimits
-from rlm_worker.errors import NotConfigured, UsageLimitExceeded
+from rlm_worker.citations.cited import Cited
+from rlm_worker.errors import ModelError, NotConfigured, RetryableError, UsageLimitExceeded
 from rlm_worker.journal.cells import CellTable
 from rlm_worker.messages import CallKind, Message, ModelRequest, ModelSpec, Role, Span
 from rlm_worker.models.catalog import Catalog
@@ -15,7 +16,9 @@ from rlm_worker.models.concurrency import BackoffSignal, Item, Result, fan_out
 from rlm_worker.models.latency import Latency
 from rlm_worker.models.pricing import Pricing
 from rlm_worker.models.stack import ModelStack
-from rlm_worker.ports import Accounts, Clock, Deployment, EventSink, Journal, Model, ResultCache, Sandbox
+from rlm_worker.pace.client import Party, RunPace, Unpaced
+from rlm_worker.pace.rates import Rates
+from rlm_worker.ports import Accounts, Clock, Deployment, EventSink, Journal, Model, Pace, ResultCache, Sandbox
 from rlm_worker.text.context import ContextReader
 from rlm_worker.wire.events import Event, PlanEvent
 
@@ -39,6 +42,8 @@ class RunPorts:
     catalog: Catalog
     deployment: Deployment
     accounts: Accounts = field(default_factory=Unlimited)
+    pace: Pace = field(default_factory=Unpaced)
+    rates: Rates = field(default_factory=Rates)
     sandbox: Sandbox | None = None
     cells: CellTable | None = None
 
@@ -52,11 +57,12 @@ class Outcome:
     read: int
     truncated: bool = False
     chunk_order: tuple[int, ...] | None = None
+    cited: Cited = field(default_factory=Cited)
 
 
 @dataclass(slots=True)
 class Run:
-    """The state that all strategies share."""
+    """The state that all strategies share; `incomplete`: something was lost that another attempt may bring."""
 
     job: Job
     reader: ContextReader
@@ -66,10 +72,12 @@ class Run:
     ledger: Ledger
     pricing: Pricing
     model: Model
+    pace: RunPace
     funds: Funds
     latency: Latency = field(default_factory=Latency)
     backoff: BackoffSignal = field(default_factory=BackoffSignal)
     warnings: list[str] = field(default_factory=list)
+    incomplete: bool = False
 
     @property
     def root_output(self) -> int:
@@ -134,6 +142,10 @@ class Run:
         if warning not in self.warnings:
             self.warnings.append(warning)
 
+    def lost(self, error: ModelError) -> None:
+        """Notes that a call has brought nothing; one that failed for a passing reason may bring it another time."""
+        self.incomplete = self.incomplete or isinstance(error, RetryableError)
+
     def out_of_time(self) -> UsageLimitExceeded:
         """The limit that is met when the run's time is up."""
         return UsageLimitExceeded("timeoutSeconds", self.job.config.timeout_seconds or 0, 0)
@@ -156,9 +168,11 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
         ledger.restore(paid.call, paid.role, model, paid.usage, paid.at_most_usd)
     for sandbox in ports.journal.sandboxes():
         ledger.pay_sandbox(sandbox.cost_usd)
-    stack = ModelStack(ports.model, ports.journal, ports.clock, ports.catalog, ports.deployment, ledger)
-    grant = Grant(ports.accounts, job.owner, job.run_id, job.granted_usd, ports.journal.cut_off_usd())
-    funds = Funds(ledger, grant)
+    pace = RunPace(Party(ports.pace, ports.rates, ports.clock, job.owner, job.session_id))
+    stack = ModelStack(ports.model, ports.journal, ports.clock, ports.catalog, ports.deployment, ledger, pace)
+    earlier_usd = ports.journal.cut_off_usd()
+    grant = Grant(ports.accounts, job.owner, job.run_id, job.granted_usd, earlier_usd, job.started_at)
+    funds = Funds(ledger, grant, ports.clock.now)
     return Run(
         job=job,
         reader=reader,
@@ -168,6 +182,7 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
         ledger=ledger,
         pricing=stack.pricing,
         model=stack.build(funds),
+        pace=pace,
         funds=funds,
         latency=stack.latency,
         backoff=stack.backoff,

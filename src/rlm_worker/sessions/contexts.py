@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import json
-import uuid
-from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from rlm_worker.errors import Conflict, InvalidRequest, MalformedBody, NotFound, PayloadTooLarge, RLMError
-from rlm_worker.ports import Clock, ContextStore, pieces
+from rlm_worker.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge, RLMError
+from rlm_worker.ports import ContextStore, pieces
 from rlm_worker.runs.job import Job
 from rlm_worker.settings import Settings
-from rlm_worker.text.context import ContextManifest, ContextReader, DocumentInfo, InlineReader, StoredReader
+from rlm_worker.text.context import ContextManifest, ContextReader, InlineReader, StoredReader
 from rlm_worker.wire.requests import MAX_NAME_CHARACTERS
-from rlm_worker.wire.results import StoredContext
 
+# Of all documents together: their table goes along with every job that reads them.
+MAX_NAMES_CHARACTERS = 8_000_000
 # The table of a context: one row for each document.
 _MAX_MANIFEST_BYTES = 64_000_000
 
@@ -119,9 +117,15 @@ class JobContext:
 
 def _parsed(content: bytes) -> ContextManifest:
     try:
-        return ContextManifest.from_json(content.decode())
+        return ContextManifest.from_json(content)
     except (ValueError, KeyError, TypeError) as error:
         raise RLMError(f"the stored context's table is damaged: {error}") from None
+
+
+def check_names(manifest: ContextManifest) -> None:
+    """Raises `PayloadTooLarge` for documents whose names are longer, all together, than a table of them may be."""
+    if sum(len(name) for name in manifest.documents.names if name) > MAX_NAMES_CHARACTERS:
+        raise PayloadTooLarge(MAX_NAMES_CHARACTERS, "characters in the documents' names")
 
 
 def checked_name(name: str | None) -> str | None:
@@ -129,64 +133,3 @@ def checked_name(name: str | None) -> str | None:
     if name and len(name) > MAX_NAME_CHARACTERS:
         raise InvalidRequest.at("name", f"must have at most {MAX_NAME_CHARACTERS} characters")
     return name or None
-
-
-@dataclass(slots=True)
-class _Measured:
-    """Passes bytes on and keeps their number, characters and digest; holds none of them."""
-
-    pieces: AsyncIterator[bytes]
-    limit: int
-    size: int = 0
-    characters: int = 0
-    blank: bool = True
-    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
-
-    async def passing(self) -> AsyncIterator[bytes]:
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        async for piece in self.pieces:
-            self._take(piece, decoder)
-            yield piece
-        self._decode(decoder, b"", final=True)
-
-    def _take(self, piece: bytes, decoder: codecs.IncrementalDecoder) -> None:
-        self.size += len(piece)
-        if self.size > self.limit:
-            raise PayloadTooLarge(self.limit, "bytes of context")
-        self.digest.update(piece)
-        self._decode(decoder, piece, final=False)
-
-    def require_text(self) -> None:
-        if self.blank:
-            raise InvalidRequest.at("", "the context is empty")
-
-    def _decode(self, decoder: codecs.IncrementalDecoder, piece: bytes, *, final: bool) -> None:
-        try:
-            text = decoder.decode(piece, final)
-        except UnicodeDecodeError:
-            raise MalformedBody(f"the context is not UTF-8 (near byte {self.size})") from None
-        self.characters += len(text)
-        self.blank = self.blank and not text.strip()
-
-
-async def store_context(
-    body: AsyncIterator[bytes], owner: str, store: ContextStore, clock: Clock, *, limit: int, name: str | None
-) -> StoredContext:
-    """Stores a body as one document; what is refused leaves nothing behind.
-
-    Raises `MalformedBody`, `PayloadTooLarge` or `InvalidRequest`.
-    """
-    context_id = f"ctx_{uuid.uuid4().hex}"
-    key = stored_context_key(owner, context_id)
-    measured = _Measured(body, limit)
-    try:
-        await store.write(key, measured.passing())
-        measured.require_text()
-    except BaseException:
-        await store.delete(key)
-        raise
-    sha256 = measured.digest.hexdigest()
-    document = DocumentInfo(name, measured.characters, measured.size)
-    manifest = ContextManifest((document,), sha256, stored_at=clock.now())
-    await store.write(manifest_key(key), pieces(manifest.to_json().encode()))
-    return StoredContext(context_id=context_id, characters=measured.characters, bytes=measured.size, sha256=sha256)

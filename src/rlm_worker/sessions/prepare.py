@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from rlm_worker.errors import BindingMissing, FieldProblem, InvalidRequest, NotFound, PayloadTooLarge
 from rlm_worker.ports import ContextStore
@@ -12,10 +14,11 @@ from rlm_worker.repl.response_schema import check_schema
 from rlm_worker.runs.job import Job
 from rlm_worker.settings import Settings
 from rlm_worker.strategies.prompts import PROMPT_VERSION
-from rlm_worker.text.context import ContextManifest, gather_documents
+from rlm_worker.text.context import ContextManifest, MeasuredDocuments, gather_documents
 from rlm_worker.wire.requests import Document, RunConfig, RunRequest
 
-from .contexts import oldest_kept, session_prefix, stored_context_key, stored_manifest
+from .bodies import SentTexts
+from .contexts import check_names, oldest_kept, session_prefix, stored_context_key, stored_manifest
 
 # Longer contexts are kept in R2 and read by ranges.
 INLINE_CHARACTERS = 100_000
@@ -27,17 +30,28 @@ _CAME_LATER = ("reasoning_effort",)
 
 
 async def prepare_job(
-    request: RunRequest, owner: str, settings: Settings, store: ContextStore, idempotency_key: str | None, *, now: float
-) -> tuple[Job, list[bytes]]:
+    request: RunRequest,
+    owner: str,
+    settings: Settings,
+    store: ContextStore,
+    idempotency_key: str | None,
+    *,
+    now: float,
+    texts: SentTexts | None = None,
+) -> tuple[Job, Iterable[bytes]]:
     """The job of a request, and the bytes to store where its context does not travel with it.
 
+    `texts` are the context of a request that does not hold its own; the bytes are read from them block by block.
     `now` is in seconds since the epoch: a context that was put too long before is not there any more.
     Raises `InvalidRequest` for what only the deployment can judge: models, sizes, strategies.
     """
     config = _resolved(request.config, settings)
     check_idempotency_key(idempotency_key)
     _check_schema(request.response_schema)
-    manifest, content, stored_key = await _context(request, owner, settings, store, now)
+    if request.context_id is not None:
+        manifest, content, stored_key = await _stored(request, owner, settings, store, now)
+    else:
+        manifest, content, stored_key = _sent(_texts(request) if texts is None else texts, settings)
     digest = _digest(request, config, manifest, owner)
     session_id = digest[:32] if idempotency_key is None else _sha256(["key", owner, idempotency_key])[:32]
     inline = stored_key is None and manifest.characters <= INLINE_CHARACTERS
@@ -55,6 +69,7 @@ async def prepare_job(
         context_key=stored_key or own_key,
         context_owned=stored_key is None,
         response_schema=request.response_schema,
+        instructions=request.instructions,
         stream=request.stream,
         cancel_on_disconnect=request.cancel_on_disconnect,
     )
@@ -66,7 +81,8 @@ def _digest(request: RunRequest, config: RunConfig, manifest: ContextManifest, o
     for name in _CAME_LATER:  # a request that does not use them has the name that it had before there were any
         if decides[name] is None:
             del decides[name]
-    return _sha256([owner, manifest.identity, request.query, decides, request.response_schema, _prompt_version(config)])
+    asked = [owner, manifest.identity, request.query, decides, request.response_schema, _prompt_version(config)]
+    return _sha256(asked if request.instructions is None else [*asked, request.instructions])
 
 
 def _prompt_version(config: RunConfig) -> str:
@@ -110,24 +126,55 @@ def _check_schema(schema: dict[str, object] | None) -> None:
         check_schema(schema)
 
 
-async def _context(
+async def _stored(
     request: RunRequest, owner: str, settings: Settings, store: ContextStore, now: float
-) -> tuple[ContextManifest, list[bytes], str | None]:
-    if request.context_id is not None:
-        key = stored_context_key(owner, request.context_id)
-        try:
-            return await stored_manifest(key, store, kept_since=oldest_kept(settings, now)), [], key
-        except NotFound as error:
-            raise InvalidRequest.at("contextId", str(error)) from None
-    texts = _texts(request)
+) -> tuple[ContextManifest, Iterable[bytes], str | None]:
+    key = stored_context_key(owner, request.context_id or "")
+    try:
+        return await stored_manifest(key, store, kept_since=oldest_kept(settings, now)), [], key
+    except NotFound as error:
+        raise InvalidRequest.at("contextId", str(error)) from None
+
+
+def _sent(
+    texts: SentTexts | list[tuple[str | None, str]], settings: Settings
+) -> tuple[ContextManifest, Iterable[bytes], None]:
     if len(texts) > settings.max_documents:
         raise PayloadTooLarge(settings.max_documents, "documents")
-    if not any(text.strip() for _, text in texts):
-        raise InvalidRequest.at("context", "is empty")
-    manifest, content = gather_documents(texts)
+    manifest, content = _measured(texts) if isinstance(texts, SentTexts) else _gathered(texts)
+    check_names(manifest)
     if manifest.bytes > settings.max_context_bytes:
         raise PayloadTooLarge(settings.max_context_bytes, "bytes of context")
     return manifest, content, None
+
+
+def _gathered(texts: list[tuple[str | None, str]]) -> tuple[ContextManifest, Iterable[bytes]]:
+    if not any(text.strip() for _, text in texts):
+        raise InvalidRequest.at("context", "is empty")
+    return gather_documents(texts)
+
+
+def _measured(texts: SentTexts) -> tuple[ContextManifest, Iterable[bytes]]:
+    measured = MeasuredDocuments()
+    for name, blocks in texts.documents():
+        measured.begin(name)
+        for block in blocks:
+            measured.take(block, block.encode())
+    if measured.blank:
+        raise InvalidRequest.at("context", "is empty")
+    return measured.manifest(), _Encoded(texts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """The bytes of texts, block by block, as often as they are asked for."""
+
+    texts: SentTexts
+
+    def __iter__(self) -> Iterator[bytes]:
+        for _, blocks in self.texts.documents():
+            for block in blocks:
+                yield block.encode()
 
 
 def _texts(request: RunRequest) -> list[tuple[str | None, str]]:

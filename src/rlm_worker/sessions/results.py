@@ -61,7 +61,7 @@ def metrics_point(job: Job, result: RunResult) -> MetricsPoint:
 
 def worth_keeping(result: RunResult) -> bool:
     """Whether asking again would hardly give a better answer."""
-    return result.success and not result.truncated
+    return result.success and not result.truncated and not result.incomplete
 
 
 def failed(job: Job, error: RLMError) -> RunResult:

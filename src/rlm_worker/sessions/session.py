@@ -13,22 +13,23 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from rlm_worker.budget.funding import RunAccount
-from rlm_worker.errors import Cancelled, Conflict, NotFound, RLMError, RunAbandoned, StorageUnavailable
+from rlm_worker.errors import Cancelled, Conflict, InvocationSpent, NotFound, RLMError, RunAbandoned, StorageUnavailable
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.log import log_failure
+from rlm_worker.pace.client import WatchedPace
 from rlm_worker.ports import Alarm, ContextStore, Eraser, Metrics
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.strategies.execute import execute, failed_run
 from rlm_worker.strategies.note_cache import NoteCache
 from rlm_worker.wire.events import AnswerEvent, SessionEvent
-from rlm_worker.wire.results import ErrorAnswer, RunResult, SessionState, Trajectory
+from rlm_worker.wire.results import ErrorAnswer, RunResult, SessionState
 
 from .contexts import JobContext
 from .lives import AskingModel, Lives
 from .record import SessionRecord
 from .results import CachedResult, as_cache_hit, cancelled, failed, metrics_point, result_key, worth_keeping
-from .trajectory import attempt_row, call_rows, sandbox_row
+from .trajectory import TrajectoryForm, attempt_row, call_rows, sandbox_row, written
 
 RESULT_TTL_SECONDS = 3_600
 WATCH_SECONDS = 20.0
@@ -58,6 +59,7 @@ class Session:
         self._record = SessionRecord(journal)
         self._lives = Lives(journal)
         self._ports = ports(journal)
+        self._pace = WatchedPace(self._ports.pace, self._ports.clock)
         self._context = JobContext(store)
         self._account = RunAccount(self._ports.accounts)
         self._metrics = metrics
@@ -100,7 +102,7 @@ class Session:
             return fresh
         if job.context_key is not None and job.context_owned and not context_stored:
             return "needs_context"
-        await self._begin(job, anew=known is None or self._record.status() == "completed")
+        await self._begin(job, anew=known is None or self._is_whole())
         return "running"
 
     async def wait(self) -> RunResult:
@@ -120,7 +122,9 @@ class Session:
 
     def state(self) -> SessionState:
         """Where the run stands; raises `NotFound` for a session that never was or is gone."""
-        return self._record.state()
+        state = self._record.state()
+        waits = self.running and self._pace.keeps_waiting()
+        return state.model_copy(update={"phase": "waiting"}) if waits else state
 
     def check_owner(self, owner: str) -> None:
         """Raises `NotFound` for a session of another key, just as for one that does not exist."""
@@ -155,35 +159,39 @@ class Session:
         job = self._record.required_job()
         return None if self.running else self._record.result() or cancelled(job)
 
-    async def trajectory(self) -> dict[str, object]:
-        """Every paid call, prompts included, and every attempt that was paid in vain."""
+    async def trajectory(self, form: TrajectoryForm) -> AsyncIterator[str]:
+        """Every paid call, prompts included, and every attempt that was paid in vain; written row by row."""
         job = self._record.required_job()
         rows = call_rows(self._journal.calls(), job.query, self._context.reader(job))
-        found = Trajectory(
-            session_id=job.session_id,
-            calls=[row async for row in rows],
-            failed_attempts=[attempt_row(attempt) for attempt in self._journal.failed_attempts()],
-            sandboxes=[sandbox_row(sandbox) for sandbox in self._journal.sandboxes()],
-        )
-        return found.model_dump(mode="json", by_alias=True)
+        attempts = (attempt_row(attempt) for attempt in self._journal.failed_attempts())
+        sandboxes = (sandbox_row(sandbox) for sandbox in self._journal.sandboxes())
+        async for text in written(form, job.session_id, rows, attempts, sandboxes):
+            yield text
 
     async def follow(self, after: int) -> AsyncIterator[tuple[int, str, str]]:
-        """Events with an id above `after`, those to come included, until the run has ended: id, kind, JSON."""
+        """Events with an id above `after`, those to come included, until the run has ended: id, kind, JSON.
+
+        Where the run is begun anew meanwhile they end too: what comes then is another run's, for who asks again.
+        """
         self._record.required_job()
         if self.running:
             self._resume()
+        generation = self._journal.generation
         news = asyncio.Event()
         with self._listening(), self._journal.watching(news.set):
-            while True:
+            while self._journal.generation == generation:
                 news.clear()
                 ended = not self.running
+                met = after
                 for number, kind, data in self._journal.events_after(after):
                     yield number, kind, data
                     after = number
-                if ended and not self._journal.events_after(after):
-                    return
+                    if self._journal.generation != generation:
+                        return
                 if not ended:
                     await news.wait()
+                elif met == after:
+                    return
 
     async def leave(self, batch_id: str) -> None:
         """Deletes the session for a batch that goes; one that others have asked for too is left to them."""
@@ -256,6 +264,11 @@ class Session:
         self._journal.begin_events("session", SessionEvent(session_id=job.session_id).to_wire())
         self._resume()
 
+    def _is_whole(self) -> bool:
+        """Whether the last run has come to all that it could; what another one has paid for is not paid again."""
+        result = self._record.result()
+        return self._record.status() == "completed" and not (result is not None and result.incomplete)
+
     def _run_id(self, *, anew: bool) -> str:
         """The name under which the key's account knows this run: the same as long as nothing paid is forgotten."""
         known = self._record.job()
@@ -278,15 +291,25 @@ class Session:
     async def _run(self, job: Job) -> None:
         if self._journal.last_event("answer"):  # an earlier life was cut off in the middle of its answer
             self._journal.emit("answer", AnswerEvent(delta="", restart=True).to_wire())
-        await self._finish(job, await self._result_of(job))
+        try:
+            result = await self._result_of(job)
+        except InvocationSpent:
+            await self._alarm.set(self._now())  # which is an invocation of its own: the run goes on there
+            return
+        await self._finish(job, result)
 
     async def _result_of(self, job: Job) -> RunResult:
-        """What comes of the run; whatever goes wrong is in the result, so that those who wait hear of it."""
-        ports = replace(self._ports, model=AskingModel(self._ports.model, self._lives))
+        """What comes of the run; whatever goes wrong is in the result, so that those who wait hear of it.
+
+        Raises `InvocationSpent` where the run has to go on in another invocation.
+        """
+        ports = replace(self._ports, model=AskingModel(self._ports.model, self._lives), pace=self._pace)
         try:
             if deaths := self._lives.begin():
                 return self._failed(job, RunAbandoned(f"given up: its host has ended {deaths} times at the same point"))
             return await execute(job, self._context.reader(job), ports)
+        except InvocationSpent:
+            raise
         except RLMError as error:
             return self._failed(job, error)
         except Exception as error:  # noqa: BLE001 - a defect of ours, as the log says
@@ -381,10 +404,10 @@ class Session:
         await self._stay()
 
     async def _stay(self) -> None:
-        try:
-            async with asyncio.timeout(_ALARM_SECONDS):
-                await self._finished.wait()
-        except TimeoutError:
+        """Waits for the run to end, or for its invocation to be spent."""
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=_ALARM_SECONDS)
+        if self.running:
             await self._alarm.set(self._now() + 1)
 
     def _fresh_result(self) -> RunResult | None:

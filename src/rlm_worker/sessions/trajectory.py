@@ -1,22 +1,81 @@
-"""Every call of a session as its owner may read it: prompt, response, tokens, cost and time."""
+"""Every call of a session as its owner may read it: prompt, response, tokens, cost and time; one row at a time."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Iterable
+from typing import Literal
 
+from rlm_worker.citations.cited import cited_in_note
+from rlm_worker.citations.passages import Documents, Seen
 from rlm_worker.errors import NotFound
-from rlm_worker.messages import Message
 from rlm_worker.ports import CallRecord, FailedAttempt, SandboxPayment
-from rlm_worker.strategies.prompts import map_messages
+from rlm_worker.strategies.prompts import is_no_evidence, map_messages
+from rlm_worker.text.chunks import Chunk
 from rlm_worker.text.context import ContextReader, read_chunk
 from rlm_worker.wire.base import timestamp
-from rlm_worker.wire.results import PromptMessage, TrajectoryAttempt, TrajectoryCall, TrajectorySandbox
+from rlm_worker.wire.results import Citation, PromptMessage, TrajectoryAttempt, TrajectoryCall, TrajectorySandbox
+
+# One object with everything in it, or a line for each row.
+TrajectoryForm = Literal["json", "lines"]
+_Row = TrajectoryCall | TrajectoryAttempt | TrajectorySandbox
 
 
-async def call_rows(calls: list[CallRecord], query: str, reader: ContextReader) -> AsyncIterator[TrajectoryCall]:
+async def written(
+    form: TrajectoryForm,
+    session_id: str,
+    calls: AsyncIterator[TrajectoryCall],
+    attempts: Iterable[TrajectoryAttempt],
+    sandboxes: Iterable[TrajectorySandbox],
+) -> AsyncIterator[str]:
+    """A trajectory as text, in pieces of a row each: a `Trajectory`, or lines that say of which `type` they are."""
+    whole = form == "json"
+    pieces = _object(session_id, calls, attempts, sandboxes) if whole else _lines(calls, attempts, sandboxes)
+    async for text in pieces:
+        yield text
+
+
+async def _object(
+    session_id: str,
+    calls: AsyncIterator[TrajectoryCall],
+    attempts: Iterable[TrajectoryAttempt],
+    sandboxes: Iterable[TrajectorySandbox],
+) -> AsyncIterator[str]:
+    yield f'{{"sessionId": {json.dumps(session_id)}, "calls": ['
+    comma = ""
+    async for call in calls:
+        yield comma + call.model_dump_json(by_alias=True)
+        comma = ", "
+    yield f'], "failedAttempts": [{_joined(attempts)}], "sandboxes": [{_joined(sandboxes)}]}}'
+
+
+def _joined(rows: Iterable[_Row]) -> str:
+    return ", ".join(row.model_dump_json(by_alias=True) for row in rows)
+
+
+async def _lines(
+    calls: AsyncIterator[TrajectoryCall],
+    attempts: Iterable[TrajectoryAttempt],
+    sandboxes: Iterable[TrajectorySandbox],
+) -> AsyncIterator[str]:
+    async for call in calls:
+        yield _line("call", call)
+    for attempt in attempts:
+        yield _line("failedAttempt", attempt)
+    for sandbox in sandboxes:
+        yield _line("sandbox", sandbox)
+
+
+def _line(kind: str, row: _Row) -> str:
+    return f'{{"type":"{kind}",{row.model_dump_json(by_alias=True)[1:]}\n'
+
+
+async def call_rows(calls: Iterable[CallRecord], query: str, reader: ContextReader) -> AsyncIterator[TrajectoryCall]:
     """The calls in the order in which they were finished."""
+    documents = Documents.of(reader.manifest)
     for number, call in enumerate(calls, start=1):
-        messages = await _messages(call, query, reader)
+        chunk = await _chunk(call, reader)
+        messages = call.messages or (map_messages(query, chunk) if chunk else ())
         yield TrajectoryCall(
             id=number,
             parent=call.parent or None,
@@ -26,6 +85,7 @@ async def call_rows(calls: list[CallRecord], query: str, reader: ContextReader) 
             chunk=call.span.index if call.span else None,
             prompt=[PromptMessage(role=message.role, content=message.content) for message in messages],
             response=call.text,
+            citations=_cited(call.text, chunk, documents) if chunk else [],
             input_tokens=call.usage.input_tokens,
             output_tokens=call.usage.output_tokens,
             estimated=call.usage.estimated,
@@ -57,11 +117,15 @@ def sandbox_row(sandbox: SandboxPayment) -> TrajectorySandbox:
     )
 
 
-async def _messages(call: CallRecord, query: str, reader: ContextReader) -> tuple[Message, ...]:
-    """The prompt; that of a chunk is not kept and built again from the context, empty where that is gone."""
-    if call.messages or call.span is None:
-        return call.messages
+async def _chunk(call: CallRecord, reader: ContextReader) -> Chunk | None:
+    """The chunk that a call has read, from which its prompt is built again; None where the context is gone."""
+    if call.span is None:
+        return None
     try:
-        return map_messages(query, await read_chunk(reader, call.span))
+        return await read_chunk(reader, call.span)
     except NotFound:  # a context that was put may go before its sessions: the rest of the row is still worth telling
-        return ()
+        return None
+
+
+def _cited(note: str, chunk: Chunk, documents: Documents) -> list[Citation]:
+    return [] if is_no_evidence(note) else cited_in_note(note, Seen.of(chunk.pieces, chunk.overlap), documents)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from rlm_worker.citations.cited import cite_read
 from rlm_worker.errors import ContextTooLarge
+from rlm_worker.messages import Message
 from rlm_worker.runs.answer import answer, is_affordable
 from rlm_worker.runs.run import Outcome, Run
+from rlm_worker.text.chunks import Piece
 from rlm_worker.text.context import read_all
 
 from .prompts import direct_messages
@@ -20,14 +25,14 @@ async def fits(run: Run) -> bool:
         return False
     pieces = await read_all(run.reader)
     estimator = run.pricing.estimator(run.root)
-    return sum(estimator.estimate(message.content) for message in direct_messages(run.job.query, pieces)) <= room
+    return sum(estimator.estimate(message.content) for message in _messages(run, pieces)) <= room
 
 
 async def is_payable(run: Run) -> bool:
     """Whether the run's dollars cover one call about the whole context, which is known to fit."""
     if run.ledger.limits.max_cost_usd is None:
         return True
-    return is_affordable(run, "direct", direct_messages(run.job.query, await read_all(run.reader)))
+    return is_affordable(run, "direct", _messages(run, await read_all(run.reader)))
 
 
 async def run_direct(run: Run) -> Outcome:
@@ -38,6 +43,11 @@ async def run_direct(run: Run) -> Outcome:
             f"({run.root.window:,} tokens, the answer included); use strategy auto or map_reduce"
         )
     run.announce_plan("direct", chunks=1, chunk_size=run.reader.manifest.characters)
-    messages = direct_messages(run.job.query, await read_all(run.reader))
-    text, cut = await answer(run, "direct", messages)
-    return Outcome(text, chunks=1, read=run.reader.manifest.characters, truncated=cut)
+    pieces = await read_all(run.reader)
+    text, cut = await answer(run, "direct", _messages(run, pieces))
+    cited = cite_read(text, run.job.query, [pieces], run.reader.manifest)
+    return Outcome(text, chunks=1, read=run.reader.manifest.characters, truncated=cut, cited=cited)
+
+
+def _messages(run: Run, pieces: Sequence[Piece]) -> tuple[Message, ...]:
+    return direct_messages(run.job.query, pieces, run.job.instructions)

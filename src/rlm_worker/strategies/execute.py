@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlm_worker.errors import ContextTooLarge, InputTooLarge, RateLimited, RLMError
+from rlm_worker.errors import ContextTooLarge, InputTooLarge, InvocationSpent, RateLimited, RLMError
 from rlm_worker.repl.explore import run_repl
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import Outcome, Run, RunPorts, start_run
@@ -14,11 +14,23 @@ from .map_reduce import run_map_reduce
 
 
 async def execute(job: Job, reader: ContextReader, ports: RunPorts) -> RunResult:
-    """Runs a job to its end; what goes wrong is in the result, with what was paid until then."""
+    """Runs a job to its end; what goes wrong is in the result, with what was paid until then.
+
+    Raises `InvocationSpent` where it has to go on in another invocation.
+    """
     run = start_run(job, reader, ports)
+    try:
+        return await _ended(run)
+    finally:
+        await run.pace.close()
+
+
+async def _ended(run: Run) -> RunResult:
     strategy = await _strategy(run)
     try:
         outcome = await _outcome(run, strategy)
+    except InvocationSpent:
+        raise
     except RLMError as error:
         return _result(run, strategy, None).model_copy(update={"success": False, "error": ErrorBody.of(error)})
     return _result(run, strategy, outcome)
@@ -63,6 +75,8 @@ def _result(run: Run, strategy: str, outcome: Outcome | None) -> RunResult:
     return RunResult(
         success=outcome is not None,
         answer=outcome.answer if outcome else None,
+        citations=list(outcome.cited.citations) if outcome else [],
+        unlocated=list(outcome.cited.unlocated) if outcome else [],
         iterations=usage.iterations,
         sub_calls=usage.sub_calls,
         cached_sub_calls=usage.cached_sub_calls,
@@ -97,5 +111,6 @@ def _result(run: Run, strategy: str, outcome: Outcome | None) -> RunResult:
         chunk_order=list(outcome.chunk_order) if outcome and outcome.chunk_order is not None else None,
         coverage=round(outcome.read / run.reader.manifest.characters, 6) if outcome else 0.0,
         truncated=outcome.truncated if outcome else False,
+        incomplete=outcome is not None and run.incomplete,
         warnings=run.warnings,
     )

@@ -7,16 +7,17 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from rlm_worker.citations.evidence import quoted
 from rlm_worker.errors import InputTooLarge, ModelError, NothingRead, RLMError, UsageLimitExceeded
 from rlm_worker.messages import ModelReply, Span
 from rlm_worker.runs.answer import cut_at
 from rlm_worker.runs.run import Outcome, Run
 from rlm_worker.text.chunker import Chunker
 from rlm_worker.text.chunks import Chunk, ChunkBudget
-from rlm_worker.text.quotes import quoted
 from rlm_worker.text.tokens import byte_length
 from rlm_worker.wire.events import SubcallEvent
 
+from .cite_notes import cite_notes
 from .note_cache import NoteCache
 from .plan import MapPlan, chosen_chunks, plan_map
 from .prompts import Note, is_no_evidence, map_messages
@@ -72,7 +73,8 @@ async def run_map_reduce(run: Run) -> Outcome:
     chunks = plan.expected if plan.ranked is not None or progress.stopped else len(readings)
     notes = [_note(reading) for reading in readings if not is_no_evidence(reading.text)]
     text, cut = await synthesize(run, notes, coverage=read / run.reader.manifest.characters)
-    return Outcome(text, chunks, read, cut or progress.stopped is not None, _order(plan, readings))
+    cited = await cite_notes(run, text, [(reading.span, reading.text) for reading in readings])
+    return Outcome(text, chunks, read, cut or progress.stopped is not None, _order(plan, readings), cited)
 
 
 async def _note_cache(run: Run) -> NoteCache | None:
@@ -229,10 +231,14 @@ def _report(run: Run, readings: list[Reading], stopped: UsageLimitExceeded | Non
     if stopped is not None:
         run.limit_reached(stopped)
     failed = [reading for reading in readings if reading.error is not None]
+    for error in [reading.error for reading in failed if reading.error is not None]:
+        run.lost(error)
     for reading in failed[:10]:
         run.warn(f"chunk {reading.span.index} (characters {reading.span.start} to {reading.span.end}): {reading.error}")
     if len(failed) > 10:
         run.warn(f"{len(failed) - 10} more chunks could not be read")
+    if run.incomplete:
+        run.warn("what was lost failed for passing reasons: asked again, only that is read")
     if cut := [reading for reading in readings if reading.cut_at]:
         at, chunks = max(reading.cut_at for reading in cut), ", ".join(str(reading.span.index) for reading in cut[:10])
         more = ", …" if len(cut) > 10 else ""

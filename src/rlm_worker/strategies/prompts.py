@@ -50,6 +50,9 @@ _SYNTHESIZE = (
     "names, numbers and identifiers, resolve contradictions by what the notes quote, and answer directly, without "
     "speaking of the notes. If they do not hold the answer, say so. " + _DATA_RULE
 )
+_INSTRUCTIONS = (
+    "\n\nWhoever asks has also said how to answer (language, form, tone). Follow it as far as the rules above allow:\n"
+)
 _NONE_WORDS = re.compile(
     r"""^\W*(none|n/?a|no[ _]evidence|no\ (relevant\ )?(information|evidence|passage|sentence|mention)s?
         (\ (was\ |is\ |were\ )?(found|present|given|here|provided))?(\ in\ th(is|e)\ (part|text|passage))?)\W*$""",
@@ -71,9 +74,14 @@ def is_no_evidence(text: str) -> bool:
     return not text.strip() or _NONE_WORDS.match(text.strip()) is not None
 
 
-def direct_messages(query: str, pieces: Sequence[Piece]) -> tuple[Message, ...]:
+def told_how(instructions: str | None) -> str:
+    """What the rules of an answer end with: the caller's own words on how to answer; empty where there are none."""
+    return f"{_INSTRUCTIONS}{instructions}" if instructions else ""
+
+
+def direct_messages(query: str, pieces: Sequence[Piece], instructions: str | None = None) -> tuple[Message, ...]:
     """The prompt that asks a question about a whole context at once."""
-    return _prompt(_DIRECT, _documents(pieces), query, "Answer:")
+    return _prompt(_DIRECT, _documents(pieces), query, "Answer:", instructions)
 
 
 def map_messages(query: str, chunk: Chunk) -> tuple[Message, ...]:
@@ -86,13 +94,15 @@ def reduce_messages(query: str, notes: Sequence[Note]) -> tuple[Message, ...]:
     return _prompt(_REDUCE, _noted(notes), query, "Merged notes:")
 
 
-def synthesize_messages(query: str, notes: Sequence[Note], coverage: float) -> tuple[Message, ...]:
+def synthesize_messages(
+    query: str, notes: Sequence[Note], coverage: float, instructions: str | None = None
+) -> tuple[Message, ...]:
     """The prompt that answers the question from the notes; `coverage` is the share of the text that was read."""
     partial_reading = "" if coverage >= 1 else f"(Only {coverage:.0%} of the text could be read.) "
     # Small models would rather invent something than say nothing: so the rule stands again right before the answer.
     nothing = "" if notes else "(There are no notes: say that the text does not seem to hold the answer.) "
     body = _noted(notes) if notes else ["(nobody found anything that helps)"]
-    return _prompt(_SYNTHESIZE, body, query, f"{partial_reading}{nothing}Answer:")
+    return _prompt(_SYNTHESIZE, body, query, f"{partial_reading}{nothing}Answer:", instructions)
 
 
 def note_head(note: Note, marker: str = NO_MARKER) -> str:
@@ -100,7 +110,7 @@ def note_head(note: Note, marker: str = NO_MARKER) -> str:
     return f"[note {marker}, characters {note.start} to {note.end}]\n"
 
 
-def _prompt(system: str, body: _Body, query: str, cue: str) -> tuple[Message, ...]:
+def _prompt(system: str, body: _Body, query: str, cue: str, instructions: str | None = None) -> tuple[Message, ...]:
     """The rules, and the body between its markers with the question before and after it."""
     digest = _digest(body)
     marker = digest[:16]
@@ -108,7 +118,7 @@ def _prompt(system: str, body: _Body, query: str, cue: str) -> tuple[Message, ..
     user = f"Question: {query}\n\n<<<<<< {marker}\n{text}\n{marker} >>>>>>\n\nQuestion, again: {query}\n{cue}"
     decides = json.dumps([system, digest, query, cue]).encode()
     return (
-        Message("system", system.format(marker=marker)),
+        Message("system", system.format(marker=marker) + told_how(instructions)),
         Message("user", user, digest=hashlib.sha256(decides).hexdigest()),
     )
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from rlm_worker.errors import UsageLimitExceeded
+from rlm_worker.messages import Message
 from rlm_worker.runs.answer import answer, cut_at
 from rlm_worker.runs.run import Run
 
@@ -29,7 +30,7 @@ async def synthesize(run: Run, notes: Sequence[Note], coverage: float) -> tuple[
         if not run.has_time_for("root"):
             raise run.out_of_time()
         async with asyncio.timeout(_seconds_left(run)):
-            text, cut = await answer(run, "synthesize", synthesize_messages(run.job.query, notes, coverage))
+            text, cut = await answer(run, "synthesize", _messages(run, notes, coverage))
     except (UsageLimitExceeded, TimeoutError) as limit:
         run.limit_reached(limit if isinstance(limit, UsageLimitExceeded) else run.out_of_time())
         return _unsynthesized(run, notes), True
@@ -77,8 +78,12 @@ def _groups(run: Run, notes: Sequence[Note]) -> list[list[Note]]:
 
 def _room(run: Run) -> int:
     estimator = run.pricing.estimator(run.root)
-    words = sum(estimator.estimate(message.content) for message in synthesize_messages(run.job.query, [], 0.5))
+    words = sum(estimator.estimate(message.content) for message in _messages(run, [], 0.5))
     return max(64, int((run.root.window - run.root_output - words) * _WINDOW_SHARE))
+
+
+def _messages(run: Run, notes: Sequence[Note], coverage: float) -> tuple[Message, ...]:
+    return synthesize_messages(run.job.query, notes, coverage, run.job.instructions)
 
 
 def _tokens(run: Run, note: Note) -> int:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import itertools
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from array import array
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, overload
 
-from rlm_worker.errors import InvalidRequest, StorageUnavailable
+from rlm_worker.errors import InvalidRequest, MalformedBody, StorageUnavailable
+from rlm_worker.json_scan import Bytes, item_ranges, member_ranges
 from rlm_worker.messages import Span
 from rlm_worker.ports import ContextStore
 
@@ -31,6 +35,66 @@ class DocumentInfo:
     bytes: int
 
 
+class Documents(Sequence[DocumentInfo]):
+    """A table of documents, as small as 100,000 of them need it: what is asked for is put together."""
+
+    def __init__(self, documents: Iterable[DocumentInfo] = ()) -> None:
+        self.names: list[str | None] = []
+        self._characters, self._bytes, self._ends = array("Q"), array("Q"), array("Q")
+        for document in documents:
+            self.append(document.name, document.characters, document.bytes)
+
+    def append(self, name: str | None, characters: int, size: int) -> None:
+        """One more document; `size` in bytes."""
+        self.names.append(name)
+        self._characters.append(characters)
+        self._bytes.append(size)
+        self._ends.append(self.bytes + size)
+
+    def extend_last(self, characters: int, size: int) -> None:
+        """What was cut goes on."""
+        self._characters[-1] += characters
+        self._bytes[-1] += size
+        self._ends[-1] += size
+
+    @property
+    def characters(self) -> int:
+        return sum(self._characters)
+
+    @property
+    def bytes(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def at_byte(self, start: int) -> tuple[int, int]:
+        """The document that holds a byte, and how many bytes stand before that document."""
+        index = bisect_right(self._ends, start)
+        return index, self._ends[index - 1] if index else 0
+
+    def rows(self) -> Iterator[tuple[str | None, int, int]]:
+        """Name, characters and bytes of each."""
+        return zip(self.names, self._characters, self._bytes, strict=True)
+
+    @overload
+    def __getitem__(self, index: int) -> DocumentInfo: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[DocumentInfo]: ...
+
+    def __getitem__(self, index: int | slice) -> DocumentInfo | Sequence[DocumentInfo]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(len(self))[index]]
+        return DocumentInfo(self.names[index], self._characters[index], self._bytes[index])
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    def __hash__(self) -> int:
+        return hash((len(self), self.bytes))
+
+
 @dataclass(frozen=True, slots=True)
 class ContextManifest:
     """The documents of a context in order; their texts stand one after another with nothing between.
@@ -40,36 +104,56 @@ class ContextManifest:
     `stored_at` is when a context that was put was complete, in seconds since the epoch; None for any other.
     """
 
-    documents: tuple[DocumentInfo, ...]
+    documents: Documents
     sha256: str
     stored_at: float | None = None
 
     @property
     def characters(self) -> int:
-        return sum(document.characters for document in self.documents)
+        return self.documents.characters
 
     @property
     def bytes(self) -> int:
-        return sum(document.bytes for document in self.documents)
+        return self.documents.bytes
 
     @property
     def identity(self) -> str:
         """Hex SHA-256 of the texts and the documents' names, which a model sees too."""
-        if self.stored_at is None or self.documents[0].name is None:
+        if self.stored_at is None or len(self.documents) > 1 or self.documents[0].name is None:
             return self.sha256  # names that were sent with their texts are in there
         named = json.dumps([self.sha256, [document.name for document in self.documents]])
         return hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()
 
     def to_json(self) -> str:
-        rows = [[document.name, document.characters, document.bytes] for document in self.documents]
-        stored = {} if self.stored_at is None else {"storedAt": self.stored_at}
-        return json.dumps({"sha256": self.sha256, "documents": rows, **stored}, ensure_ascii=False)
+        # In groups: a string for each row of 100,000 would take several times what they say.
+        rest, groups = self.documents.rows(), []
+        while group := list(itertools.islice(rest, 1_000)):
+            groups.append(json.dumps(group, ensure_ascii=False)[1:-1])
+        rows = ", ".join(groups)
+        stored = "" if self.stored_at is None else f', "storedAt": {json.dumps(self.stored_at)}'
+        return f'{{"sha256": {json.dumps(self.sha256)}, "documents": [{rows}]{stored}}}'
 
     @classmethod
-    def from_json(cls, text: str) -> ContextManifest:
-        parsed = json.loads(text)
-        documents = tuple(DocumentInfo(*row) for row in parsed["documents"])
-        return cls(documents, parsed["sha256"], parsed.get("storedAt"))
+    def from_json(cls, text: str | Bytes) -> ContextManifest:
+        """The table that `to_json` wrote; raises `ValueError`, `KeyError` or `TypeError` for what is none."""
+        try:
+            return cls._read(text)
+        except MalformedBody as error:
+            raise ValueError(f"it is no table of documents: {error}") from None
+
+    @classmethod
+    def _read(cls, text: str | Bytes) -> ContextManifest:
+        # Row by row: 100,000 of them as lists would take several times what they say.
+        body, documents = text.encode() if isinstance(text, str) else text, Documents()
+        members = {json.loads(key): place for key, *place in member_ranges(body, 0, len(body))}
+        for start, end in item_ranges(body, *members["documents"]):
+            documents.append(*json.loads(body[start:end]))
+        sha256, stored_at = (
+            json.loads(body[slice(*members[name])]) if name in members else None for name in ("sha256", "storedAt")
+        )
+        if not isinstance(sha256, str):
+            raise KeyError("sha256")
+        return cls(documents, sha256, stored_at)
 
 
 class ContextReader(Protocol):
@@ -109,24 +193,60 @@ class StoredReader:
 
 def gather_documents(texts: Sequence[tuple[str | None, str]]) -> tuple[ContextManifest, list[bytes]]:
     """Measures and digests documents; gives their UTF-8 bytes. Raises `InvalidRequest` for text that is not Unicode."""
-    digest = hashlib.sha256()
-    documents: list[DocumentInfo] = []
+    measured = MeasuredDocuments()
     parts: list[bytes] = []
     for index, (name, text) in enumerate(texts):
+        measured.begin(name)
         try:
             part = text.encode()
         except UnicodeEncodeError:
             raise InvalidRequest.at(f"context.{index}", "holds a lone surrogate, which is not text") from None
-        documents.append(DocumentInfo(name, len(text), len(part)))
-        digest.update(part)
+        measured.take(text, part)
         parts.append(part)
-    table = json.dumps([[document.name, document.bytes] for document in documents]).encode()
-    whole = digest.hexdigest() if len(documents) == 1 and documents[0].name is None else _combined(digest, table)
-    return ContextManifest(tuple(documents), whole), parts
+    return measured.manifest(), parts
 
 
-def _combined(digest: hashlib._Hash, table: bytes) -> str:
-    return hashlib.sha256(digest.digest() + table).hexdigest()
+def _named_by_place(number: int) -> str:
+    return f"document {number}"
+
+
+@dataclass(slots=True)
+class MeasuredDocuments:
+    """Measures and digests documents that come block by block; holds none of them."""
+
+    documents: Documents = field(default_factory=Documents)
+    blank: bool = True
+    _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    def begin(self, name: str | None) -> None:
+        """A document begins; one without a name among others is named by its place, so that all stay apart."""
+        names = self.documents.names
+        if len(names) == 1 and names[0] is None:
+            names[0] = _named_by_place(1)
+        self.documents.append(name if name is not None or not names else _named_by_place(len(names) + 1), 0, 0)
+
+    def take(self, text: str, encoded: bytes) -> None:
+        """The next block of the document, and the same in UTF-8."""
+        self.documents.extend_last(len(text), len(encoded))
+        self._digest.update(encoded)
+        self.blank = self.blank and not text.strip()
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of all bytes."""
+        return self._digest.hexdigest()
+
+    def manifest(self, stored_at: float | None = None) -> ContextManifest:
+        """The table of what came, with the digest of it all; one nameless text has that of its bytes."""
+        documents = self.documents
+        if len(documents) == 1 and documents.names[0] is None:
+            return ContextManifest(documents, self.sha256, stored_at)
+        table = hashlib.sha256(self._digest.digest())
+        table.update(b"[")
+        for number, (name, _, size) in enumerate(documents.rows()):
+            table.update((", " * bool(number) + json.dumps([name, size])).encode())
+        table.update(b"]")
+        return ContextManifest(documents, table.hexdigest(), stored_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +261,7 @@ class _Start:
 async def _pieces(reader: ContextReader, start: int, end: int) -> AsyncIterator[_Start | str]:
     """A byte range of the context: a mark where a document begins, and its text in pieces as they are read."""
     documents = reader.manifest.documents
-    index, before = _document_at(documents, start)
+    index, before = documents.at_byte(start)
     if index == len(documents):
         return
     yield _Start(index, documents[index].name, continued=start > before)
@@ -152,8 +272,9 @@ async def _pieces(reader: ContextReader, start: int, end: int) -> AsyncIterator[
         while offset < len(block):
             while left == 0:
                 index += 1
-                left = documents[index].bytes
-                yield _Start(index, documents[index].name)
+                document = documents[index]
+                left = document.bytes
+                yield _Start(index, document.name)
             part = block[offset : offset + left]
             offset += len(part)
             left -= len(part)
@@ -172,15 +293,6 @@ async def _blocks(reader: ContextReader, start: int, end: int) -> AsyncIterator[
         stop = min(end, start + RANGE_BYTES)
         yield await reader.read(start, stop)
         start = stop
-
-
-def _document_at(documents: Sequence[DocumentInfo], start: int) -> tuple[int, int]:
-    before = 0
-    for index, document in enumerate(documents):
-        if start < before + document.bytes:
-            return index, before
-        before += document.bytes
-    return len(documents), before
 
 
 @dataclass(slots=True)
@@ -213,7 +325,7 @@ class ChunkStream:
         """What stands before the place where chunking is taken up again, as far as an overlap can reach."""
         if not self.overlap or self.after is None:
             return ""
-        _, begin = _document_at(self.reader.manifest.documents, self._byte)
+        _, begin = self.reader.manifest.documents.at_byte(self._byte)
         # No further back than the chunk before: what stands before that was forgotten when it was cut.
         first = max(begin, self.after.byte_start, self._byte - 4 * (self.overlap + _LOOK_BACK))
         return (await self.reader.read(first, self._byte)).decode(errors="ignore") if first < self._byte else ""

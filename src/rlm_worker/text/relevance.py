@@ -37,7 +37,7 @@ _STOP_WORDS = """
     von zu im auf le la les un une du et ou est sont que qui quoi dans par pour sur el los las y es son en del por
     para con
 """
-_STOPPED = frozenset(_STOP_WORDS.split())
+STOPPED = frozenset(_STOP_WORDS.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def terms_of(query: str) -> list[Term]:
     identifiers = _identifiers(query)
     parts = {part for identifier in identifiers for part in _words(identifier)}
     spoken = [word for word in _words(folded) if word not in parts]
-    words = [word for word in spoken if word not in _STOPPED] or ([] if parts else spoken)
+    words = [word for word in spoken if word not in STOPPED] or ([] if parts else spoken)
     terms = [
         *map(_exact_term, _phrases(folded)),
         *map(_exact_term, identifiers),

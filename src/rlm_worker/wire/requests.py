@@ -76,13 +76,17 @@ class RunConfig(Wire):
 
 
 class RunRequest(Wire):
-    """The body of `POST /rlm`: a context or the id of a stored one, a query, and how to run."""
+    """The body of `POST /rlm`: a context or the id of a stored one, a query, and how to run.
+
+    `instructions` say how to answer (language, form, tone); they are no part of what is read.
+    """
 
     context: Context | None = None
     context_id: Annotated[str, Field(pattern=r"^ctx_[0-9a-f]{32}$")] | None = None
     query: Annotated[str, Field(min_length=1, max_length=MAX_QUERY_CHARACTERS)]
     config: RunConfig = Field(default_factory=RunConfig)
     response_schema: dict[str, object] | None = None
+    instructions: Annotated[str, Field(min_length=1, max_length=MAX_QUERY_CHARACTERS)] | None = None
     stream: bool = False
     background: bool = False
     cancel_on_disconnect: bool = False
@@ -94,7 +98,7 @@ class RunRequest(Wire):
         return self
 
 
-def parse_request(body: bytes | str, defaults: RunConfig | None = None) -> RunRequest:
+def parse_request(body: bytes | bytearray | str, defaults: RunConfig | None = None) -> RunRequest:
     """Validates a body; raises `InvalidRequest` with the path of each field that was refused.
 
     `defaults` are the deployment's: they stand wherever the caller's config is silent.

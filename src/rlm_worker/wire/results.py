@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, RootModel
 
-from rlm_worker.errors import FieldProblem, InvalidRequest, RateLimited, RLMError, rebuilt
+from rlm_worker.errors import FieldProblem, InvalidRequest, Overloaded, RateLimited, RLMError, rebuilt
 
 from .base import Answer, Wire
 from .requests import RunConfig
@@ -33,7 +33,7 @@ class ErrorBody(Wire):
             type=error.type,
             message=str(error),
             detail=[{"path": problem.path, "message": problem.message} for problem in problems] or None,
-            retry_after=error.retry_after if isinstance(error, RateLimited) else None,
+            retry_after=error.retry_after if isinstance(error, RateLimited | Overloaded) else None,
         )
 
     def to_error(self) -> RLMError:
@@ -59,16 +59,49 @@ class ModelUsage(Wire):
     reasoning_tokens: int = 0
 
 
+UnlocatedReason = Literal["not_found", "misattributed", "from_prompt", "too_short"]
+
+
+class Citation(Wire):
+    """A place in a document that the answer rests on: characters `startCharIndex` to `endCharIndex` (exclusive).
+
+    Characters are Unicode code points of that document; `citedText` is what stands there. `verified` says that what was
+    quoted stands there word for word, numbers and denials included: not that it supports the answer. `answerStart` and
+    `answerEnd` are the part of the answer that it is cited for.
+    """
+
+    type: Literal["char_location"] = "char_location"
+    cited_text: str
+    document_index: int
+    document_title: str | None = None
+    start_char_index: int
+    end_char_index: int
+    verified: bool
+    match: Literal["exact", "normalized", "elided", "approximate"]
+    answer_start: int | None = None
+    answer_end: int | None = None
+
+
+class Unlocated(Wire):
+    """A quotation that the answer rests on and that stands at no place where it should, and why."""
+
+    quote: str
+    reason: UnlocatedReason
+
+
 class RunResult(Wire):
     """The result of a run; tokens are what the models reported, cost follows from them and the catalogue's prices.
 
-    `costUsd` is everything: that of `models`, and `sandboxCostUsd` for the `sandboxes` of REPLs.
+    `incomplete`: some calls failed for passing reasons, so that the same request asked again may bring more; it reads
+    only what is missing. `costUsd` is everything: that of `models`, and `sandboxCostUsd` for the `sandboxes` of REPLs.
     `cachedInputTokens` are those of the input that a provider's prefix cache held, `reasoningTokens` those of the
     output that were thought and not said.
     """
 
     success: bool
     answer: str | None = None
+    citations: list[Citation] = Field(default_factory=list)
+    unlocated: list[Unlocated] = Field(default_factory=list)
     iterations: int = 0
     sub_calls: int = 0
     cached_sub_calls: int = 0
@@ -92,12 +125,16 @@ class RunResult(Wire):
     chunk_order: list[int] | None = None
     coverage: float = 0.0
     truncated: bool = False
+    incomplete: bool = False
     warnings: list[str] = Field(default_factory=list)
     error: ErrorBody | None = None
 
 
 class SessionState(Wire):
-    """Where a session stands, as `GET /session/{id}/status` shows it."""
+    """Where a session stands, as `GET /session/{id}/status` shows it.
+
+    `phase` is `starting`, `reading`, `answering`, `waiting` (for the model's rate), or the status of what has ended.
+    """
 
     session_id: str
     status: SessionStatus
@@ -186,7 +223,8 @@ class PromptMessage(Answer):
 class TrajectoryCall(Answer):
     """One model call; `parent` is the call that asked for it, `chunk` the chunk that it read.
 
-    The `prompt` of a chunk is empty where the context was deleted before the session.
+    The `prompt` of a chunk is empty where the context was deleted before the session. `citations` are the places in the
+    chunk that a reader has quoted.
     """
 
     id: int
@@ -197,6 +235,7 @@ class TrajectoryCall(Answer):
     chunk: int | None
     prompt: list[PromptMessage]
     response: str
+    citations: list[Citation] = Field(default_factory=list)
     input_tokens: int
     output_tokens: int
     estimated: bool
@@ -225,6 +264,22 @@ class TrajectorySandbox(Answer):
     parent: str | None
     opened_at: str
     cost_usd: float
+
+
+class _CallLine(TrajectoryCall):
+    type: Literal["call"]
+
+
+class _AttemptLine(TrajectoryAttempt):
+    type: Literal["failedAttempt"]
+
+
+class _SandboxLine(TrajectorySandbox):
+    type: Literal["sandbox"]
+
+
+class TrajectoryLine(RootModel[_CallLine | _AttemptLine | _SandboxLine]):
+    """One line of a trajectory that is asked for in lines: a row, and of which `type` it is."""
 
 
 class Trajectory(Answer):

@@ -10,7 +10,7 @@ from typing import Any
 import js
 from pyodide.ffi import JsException, to_js
 
-from rlm_worker.adapters.bindings import first_line, variable
+from rlm_worker.adapters.bindings import first_line, look_for_end, variable
 from rlm_worker.errors import ModelError, RetryableError, TerminalError
 from rlm_worker.messages import ModelReply, ModelRequest
 from rlm_worker.ports import DeltaSink, Provider
@@ -47,6 +47,7 @@ class DirectModel:
             error.args = tuple(redacted(str(argument), secrets.values()) for argument in error.args)
             raise
         except (JsException, OSError) as error:
+            look_for_end(error)
             message = redacted(f"{self._provider.name} cannot be reached: {first_line(error)}", secrets.values())
             raise RetryableError(message, fallback=True) from None
         except asyncio.CancelledError:

@@ -8,6 +8,7 @@ import json
 import js
 from pyodide.ffi import JsException
 
+from rlm_worker.adapters.bindings import look_for_end
 from rlm_worker.adapters.workers_ai_errors import as_model_error
 from rlm_worker.errors import TerminalError
 from rlm_worker.messages import ModelReply, ModelRequest
@@ -40,6 +41,7 @@ class GatewayModel:
                 return await read_stream(found, shape, answer)
             return _whole(as_python(found), shape, answer)
         except (JsException, OSError) as error:
+            look_for_end(error)
             raise as_model_error(str(error)) from None
         except asyncio.CancelledError:
             abort.abort()  # nobody waits for the answer any more: the model need not write it

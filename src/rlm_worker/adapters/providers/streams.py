@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import from_json
 from pyodide.ffi import JsException
 
-from rlm_worker.adapters.bindings import first_line
+from rlm_worker.adapters.bindings import first_line, look_for_end
 from rlm_worker.messages import ModelReply
 
 from .answers import Answer, Shape
@@ -31,6 +31,7 @@ async def read_stream(stream: Any, shape: Shape, answer: Answer) -> ModelReply:
             if answer.whole:
                 break
     except (JsException, OSError) as error:
+        look_for_end(error)
         raise answer.broken(f": {first_line(error)}") from None
     if not answer.whole:
         raise answer.broken("")

@@ -17,8 +17,8 @@ from rich.table import Table
 from rlm_worker.messages import ModelSpec, Prices
 from rlm_worker.models.catalog import Catalog
 from rlm_worker.models.prices import MODELS
-from scripts.cloud.price_table import price_table
-from scripts.cloud.published import API, Source, account_source, differences, package_source, refreshed
+from scripts.cloud.catalog.price_table import price_table
+from scripts.cloud.catalog.published import API, Source, account_source, differences, package_source, refreshed
 from scripts.local.errors import LocalError
 from scripts.local.paths import local_paths
 from scripts.local.processes import say

@@ -1,10 +1,11 @@
+# ruff: noqa: RUF001  the stops of other scripts are meant
 """Notes held against their text: what was quoted stays, what was made up goes."""
 
 from __future__ import annotations
 
 import pytest
 
-from rlm_worker.text.quotes import quoted
+from rlm_worker.citations.evidence import quoted
 
 TEXT = 'Anna bought  17 apples, and the\n  "with" statement is used to wrap a block. The end of the long story is near.'
 
@@ -39,3 +40,23 @@ def test_quotation_within_words_of_its_own() -> None:
     text = "    except Refused as error:\n        sys.exit(exit_code(error))\n"
     assert quoted("It ends with `sys.exit(exit_code(error))` in the end.", text) == "`sys.exit(exit_code(error))`"
     assert quoted("It ends with `sys.exit(7, quickly)` in the end.", text) == ""
+
+
+def test_chinese_sentence_stays() -> None:
+    text = "他在北京大学学习计算机科学。他不喜欢吃苹果。\n天气很好。"
+    assert quoted("他在北京大学学习计算机科学。天气不好，所以他回家了。", text) == "他在北京大学学习计算机科学。"
+
+
+@pytest.mark.parametrize(
+    ("note", "text"), [("It fell by 5% in May.", "It fell by -5% in May."), ("$5 each.", "€5 each.")]
+)
+def test_signs_count(note: str, text: str) -> None:
+    assert quoted(note, text) == ""
+
+
+def test_lines_part() -> None:
+    text = "2024-01-02 alice logged in at noon;\n2024-01-03 bob was refused the key;\n2024-01-04 carol left;\n"
+    note = "- 2024-01-02 alice logged in at noon;\n- 2024-01-04 dave logged in at night;\n- 2024-01-04 carol left;"
+    assert quoted(note, text) == "- 2024-01-02 alice logged in at noon; - 2024-01-04 carol left;".replace(
+        "; - ", ";\n- "
+    )

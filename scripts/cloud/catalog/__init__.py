@@ -1,0 +1,1 @@
+"""What is published of models today, and the file in which the Worker keeps it."""

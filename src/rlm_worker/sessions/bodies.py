@@ -1,0 +1,139 @@
+"""The body of `POST /rlm`, held once as bytes: what is long in it, the context, is cut and never built as a whole."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from rlm_worker.errors import FieldProblem, InvalidRequest, MalformedBody
+from rlm_worker.json_scan import Bytes, item_ranges, member_ranges, string_blocks
+from rlm_worker.memory import MIB
+from rlm_worker.wire.requests import (
+    MAX_NAME_CHARACTERS,
+    ContextItem,
+    Document,
+    RunConfig,
+    RunRequest,
+    field_problems,
+    parse_request,
+)
+
+# Shorter bodies are read by pydantic's parser as a whole, which takes up to so many times their bytes; so is what a
+# longer one holds beside its context.
+WHOLE_BYTES = 256 * 1024
+WHOLE_FACTOR = 7
+# What a store's part takes while it is written, in Python and in JavaScript.
+_WRITING_BYTES = 10 * MIB
+_ITEM: TypeAdapter[str | Document] = TypeAdapter(ContextItem)
+_QUOTE, _OPENING = ord('"'), ord("{")
+
+
+def needed_bytes(size: int) -> int:
+    """How much of the isolate's memory a body of that many bytes takes until its run has begun."""
+    return WHOLE_FACTOR * size if size <= WHOLE_BYTES else size + min(2 * size, _WRITING_BYTES) + MIB
+
+
+@dataclass(slots=True)
+class SentTexts:
+    """The documents of a body, each read from it in blocks when it is asked for."""
+
+    body: Bytes
+    names: list[str | None] = field(default_factory=list)
+    starts: array[int] = field(default_factory=lambda: array("Q"))
+    ends: array[int] = field(default_factory=lambda: array("Q"))
+
+    def documents(self) -> Iterator[tuple[str | None, Iterator[str]]]:
+        """Each document's name and its text in blocks; raises `MalformedBody` for what is no text."""
+        for name, start, end in zip(self.names, self.starts, self.ends, strict=True):
+            yield name, string_blocks(self.body, start, end)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def add(self, name: str | None, start: int, end: int) -> None:
+        """The document whose text is the JSON string that stands there."""
+        self.names.append(name)
+        self.starts.append(start)
+        self.ends.append(end)
+
+    def close(self) -> None:
+        """Lets the body go."""
+        self.body = b""
+
+
+def read_run(
+    body: Bytes, defaults: RunConfig | None = None, *, whole_bytes: int = WHOLE_BYTES
+) -> tuple[RunRequest, SentTexts | None]:
+    """The request in a body, and its texts where they are not in the request; refuses as `parse_request` does.
+
+    Only a body of more than `whole_bytes` is cut.
+    """
+    if len(body) <= whole_bytes:
+        return parse_request(body, defaults), None
+    start, end = _context_range(body)
+    texts = _texts(body, start, end)
+    rest = body[:start] + (b"null" if texts is None else b'""') + body[end:] if start < end else body
+    if len(rest) > WHOLE_BYTES:
+        raise InvalidRequest.at("", f"what stands beside the context has more than {WHOLE_BYTES:,} bytes")
+    return parse_request(rest, defaults), texts
+
+
+def _context_range(body: Bytes) -> tuple[int, int]:
+    """Where the context stands; an empty range where there is none. Of two the last one counts, as in any JSON."""
+    found = (0, 0)
+    first = len(body) - len(body.lstrip()) if body[:1].isspace() else 0
+    for key, start, end in member_ranges(body, first, len(body)):
+        if from_json(key) == "context":
+            if found[1] > found[0]:
+                raise MalformedBody("the body has two contexts")
+            found = (start, end)
+    return found
+
+
+def _texts(body: Bytes, start: int, end: int) -> SentTexts | None:
+    """The texts of a context; None where it is null. Raises `InvalidRequest` for what is none."""
+    texts = SentTexts(body)
+    if start == end or body.startswith(b"null", start, end):
+        return None
+    if body[start] == _QUOTE:
+        texts.add(None, start, end)
+    elif body[start] == ord("["):
+        for number, (first, last) in enumerate(item_ranges(body, start, end)):
+            _add_item(texts, number, first, last)
+    else:
+        message = 'must be a string, a list of strings, or a list of {"name", "text"}'
+        raise InvalidRequest.at("context", message)
+    return texts
+
+
+def _add_item(texts: SentTexts, number: int, start: int, end: int) -> None:
+    body = texts.body
+    if body[start] == _QUOTE:
+        texts.add(None, start, end)
+        return
+    members = list(member_ranges(body, start, end)) if body[start] == _OPENING else []
+    places = {str(from_json(key)): (first, last) for key, first, last in members}
+    if places.keys() == {"name", "text"} and len(members) == 2:
+        first, last = places["name"]
+        name = from_json(body[first:last])
+        if isinstance(name, str) and len(name) <= MAX_NAME_CHARACTERS and body[places["text"][0]] == _QUOTE:
+            texts.add(name, *places["text"])
+            return
+    raise _item_refusal(body[start:end], number)
+
+
+def _item_refusal(item: Bytes, number: int) -> InvalidRequest:
+    """What is wrong with an item of a context, in the words that any other field gets."""
+    path = f"context.{number}"
+    try:
+        _ITEM.validate_json(bytes(item))
+    except ValidationError as error:
+        problems = field_problems(error)
+        return InvalidRequest(
+            [FieldProblem(f"{path}.{problem.path}".rstrip("."), problem.message) for problem in problems]
+        )
+    return InvalidRequest.at(path, "must have `name` and `text`, each of them once")
