@@ -41,9 +41,10 @@ _MEMBERS_END = re.compile(rf"\}}{_BLANKS}".encode())
 _MEMBER = re.compile(
     rf"({_STRING}){_BLANKS}:{_BLANKS}({_ITEM}){_BLANKS}(?:,{_BLANKS}(?!\}})|(?=\}}))".encode(), re.DOTALL
 )
-# Characters and escapes of a string, none of them cut; a half of a surrogate pair stands alone in none.
+# Characters and escapes of a string, none of them cut; a half of a surrogate pair stands alone in none. Not possessive:
+# until 3.11.4 such a repetition keeps what a failed alternative had taken (CPython issue 106052).
 _WHOLE_CHARACTERS = re.compile(
-    rb"(?:[^\\]++|\\[^u]|\\u(?![dD][89abAB])[0-9a-fA-F]{4}|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[0-9a-fA-F]{4})*+",
+    rb"(?:[^\\]++|\\[^u]|\\u(?![dD][89abAB])[0-9a-fA-F]{4}|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[0-9a-fA-F]{4})*",
     re.DOTALL,
 )
 _BLOCK_BYTES = 256 * 1024

@@ -49,6 +49,7 @@ def test_cut_body_says_the_same(context: object, ascii_only: bool, first: bool) 
 
 @given(st.text(max_size=60), st.booleans())
 @example("\U0001f600" * 20, True)
+@example("0\U00010000", True)
 @example("\\\\\\", False)
 def test_blocks_rebuild_string(text: str, ascii_only: bool) -> None:
     body = json.dumps(text.encode("utf-8", "replace").decode(), ensure_ascii=ascii_only).encode()

@@ -77,7 +77,7 @@ def test_sessions_leave_nothing(worker: DevProcess, http: httpx.Client, scripted
     assert {name.split("/")[0] for name in before.objects} == {"contexts", "sessions"}
     assert {name.split(":")[0] for name in before.entries} == {"map", "result"}
     assert before.alarms == set(sessions)
-    assert {table for _, _, table in before.rows} == {"facts", "calls", "spans", "events", "cells", "asked"}
+    assert {table for _, _, table in before.rows} == {*CALL_TABLES, "cells", "asked", "sandboxes"}
     for session in sessions:
         assert http.delete(f"/session/{session}").status_code == 204
     assert http.delete(f"/contexts/{stored}").status_code == 204

@@ -120,7 +120,8 @@ class Target:
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     canary = Canary()
     server = canary.serve()
-    variables = {"LEAK_ME": SECRET}
+    provider = {"type": "openai", "url": "http://127.0.0.1:9/v1", "key": "LEAK_ME"}
+    variables = {"LEAK_ME": SECRET, "PROVIDERS": json.dumps({"leaky": provider})}
     with (
         ScriptedModel() as model,
         DevProcess(tmp_path_factory.mktemp("s"), ai=model.url, variables=variables) as process,
