@@ -37,6 +37,10 @@ class Held:
             self.seen = self._clock()
             yield piece
 
+    def shrink(self, size: int) -> None:
+        """Gives back all but that much."""
+        self.size = min(self.size, size)
+
     def close(self) -> None:
         """Gives the room back; may be repeated."""
         self.size = 0

@@ -10,6 +10,7 @@ from rlm_worker.batches.admission import WAIT_SECONDS, Admission
 from rlm_worker.batches.batch import Batch
 from rlm_worker.batches.consumer import MAX_INCOMPLETE_ATTEMPTS, Again, BatchConsumer, ItemMessage
 from rlm_worker.batches.items import BatchEntry
+from rlm_worker.memory import MIB, MemoryBudget
 from rlm_worker.models.catalog import Catalog
 from rlm_worker.pace.client import Unpaced
 from rlm_worker.pace.rates import Rates
@@ -35,6 +36,8 @@ class Sessions:
     async def call(self, name: str, method: str, *arguments: object) -> object:
         if method == "result":
             return self.answer.to_wire()
+        if method == "start":
+            return "running"
         self.running += 1
         self.most = max(self.most, self.running)
         await self.gate.wait()
@@ -81,15 +84,17 @@ class World:
     rates: Rates = field(default_factory=lambda: Rates(60))
     clock: Clock = field(default_factory=ManualClock)
     pace: Pace = field(default_factory=Unpaced)
+    body: str = BODY
+    room: MemoryBudget = field(default_factory=MemoryBudget)
 
     def __post_init__(self) -> None:
         self.batch = Batch(SqliteDatabase())
         self.batch.open("b", "ada", "token", self.clock.now())
-        bodies = [BODY.replace("blue", f"blue {number}") for number in range(self.items)]
+        bodies = [self.body.replace("blue", f"blue {number}") for number in range(self.items)]
         self.batch.add(0, [BatchEntry(body=body) for body in bodies], self.clock.now())
         self.batch.seal("digest", self.clock.now())
         self.sessions = Sessions(self.answer)
-        runner = Runner(settings(), self.sessions, MemoryStore(), MemoryCache(), MemoryMetrics(), self.clock)
+        runner = Runner(settings(), self.sessions, MemoryStore(), MemoryCache(), MemoryMetrics(), self.clock, self.room)
         admission = Admission(self.pace, self.rates, Catalog.standard(), self.clock)
         self.consumer = BatchConsumer(runner, Books(self.batch, self.clock), lambda _: None, admission)
 
@@ -160,6 +165,25 @@ async def test_full_pace_puts_items_off() -> None:
     assert not again.counted
     assert world.batch.state().queued == 1
     assert world.sessions.most == 0
+
+
+async def test_waiting_item_gives_room_back() -> None:
+    """What waits for the pace leaves the isolate's memory to others, and takes it again when it is let in."""
+    clock, room = RealClock(), MemoryBudget(10 * MIB)
+    body = BODY.replace("blue", "blue " + "long " * 80_000)
+    world = World(WHOLE, 2, clock=clock, pace=MemoryPace(clock), rates=Rates(20), body=body, room=room)
+    items = [asyncio.create_task(world.consumer.process(ItemMessage("b", number))) for number in range(2)]
+    await asyncio.sleep(0.2)
+    assert world.sessions.most == 1
+    assert room.used < MIB
+    held = await room.take(9 * MIB, 0)
+    world.sessions.gate.set()
+    await asyncio.wait(items, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.sleep(0.6)
+    assert world.batch.state().completed == 1
+    held.close()
+    assert await asyncio.gather(*items) == [None] * 2
+    assert room.used == 0
 
 
 async def test_unreachable_pace_lets_items_in() -> None:

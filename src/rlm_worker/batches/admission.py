@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -30,23 +30,27 @@ class Admission:
     clock: Clock
 
     @asynccontextmanager
-    async def of(self, job: Job) -> AsyncIterator[None]:
-        """Waits for room, which is given back at the end; raises `RateLimited` where there is none for long."""
+    async def of(self, job: Job, waiting: Callable[[], None]) -> AsyncIterator[None]:
+        """Waits for room, which is given back at the end; raises `RateLimited` where there is none for long.
+
+        `waiting` is called where it is not there at once.
+        """
         model = self._reader_of(job)
         rate = self.rates.of(model) if model is not None else None
         if model is None or rate is None:
             yield
             return
-        await self._enter(model, rate, job)
+        await self._enter(model, rate, job, waiting)
         try:
             yield
         finally:
             with suppress(RLMError):
                 await self.pace.leave(model.id, rate, job.owner, job.session_id, 0)
 
-    async def _enter(self, model: ModelSpec, rate: Rate, job: Job) -> None:
+    async def _enter(self, model: ModelSpec, rate: Rate, job: Job, waiting: Callable[[], None]) -> None:
         began, pause = self.clock.now(), _FIRST_PAUSE
         while not await self._has_room(model, rate, job):
+            waiting()
             if self.clock.now() - began >= WAIT_SECONDS:
                 raise RateLimited(f"other runs take up the rate of {model.id}", _LATER_SECONDS)
             await self.clock.sleep(pause)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from rlm_worker.errors import Overloaded, RLMError
 from rlm_worker.memory import Held
 from rlm_worker.ports import ObjectStubs
+from rlm_worker.runs.job import Job
 from rlm_worker.sessions.runner import Content, Runner
 from rlm_worker.wire.requests import parse_request
 from rlm_worker.wire.results import ErrorBody, RunResult
@@ -26,6 +27,7 @@ _MAX_DELAY_SECONDS = 600
 MAX_INCOMPLETE_ATTEMPTS = 3
 # An item comes as JSON within JSON, and its letters may take four bytes each in each of its forms.
 _ITEM_FACTOR = 20
+_CHARACTER_BYTES = 4
 # Failures that another attempt may not meet; what was paid until then is not paid again.
 _PASSING = frozenset(
     {"model_unavailable", "storage_unavailable", "rate_limited", "internal_error", "not_configured", "overloaded"}
@@ -127,7 +129,11 @@ class BatchConsumer:
             known = await self.runner.ended(job) if taken.attempt > 1 else None
             if known is not None:
                 return known
-            async with self.admission.of(job):
+            needed, kept = held.size, _kept_bytes(job, content)
+            async with self.admission.of(job, lambda: held.shrink(kept)):
+                if held.size < needed:  # others had the room while this one waited
+                    held.close()
+                    content.held = await self.runner.room.take(needed)
                 return await self.runner.outcome(job, content, waits=True)
         finally:
             content.close()
@@ -188,3 +194,9 @@ class BatchConsumer:
             **({"error": result.error.type} if result.error else {}),
         }
         self.write_line(json.dumps(line))
+
+
+def _kept_bytes(job: Job, content: Content) -> int:
+    """What an item takes that has been read and waits: its context once, and the table of its documents."""
+    inline = _CHARACTER_BYTES * len(job.context_text or "")
+    return inline + len(job.manifest) + sum(len(part) for part in content.parts)
