@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import example, given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from rlm_worker.errors import InvalidRequest, MalformedBody, Overloaded, PayloadTooLarge, RequestError
 from rlm_worker.http import check_json_bytes
 from rlm_worker.json_scan import string_blocks
-from rlm_worker.memory import MemoryBudget
+from rlm_worker.memory import MIB, MemoryBudget
 from rlm_worker.runs.job import Job
 from rlm_worker.sessions.bodies import WHOLE_BYTES, read_run
 from rlm_worker.sessions.contexts import manifest_key, stored_context_key
@@ -89,6 +90,57 @@ def test_refused_item_is_named(item: object, path: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         read_run(body)
     assert refused.value.problems[0].path == path
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        r'{"query": "q", "a\q": 1, "context": "%s"}',
+        r'{"query": "q", "\ud800": 1, "context": "%s"}',
+        r'{"query": "q", "context": [{"name\q": "n", "text": "%s"}]}',
+        r'{"query": "q", "context": [{"name": "\ud800", "text": "%s"}]}',
+        r'{"query": "q", "context": [{"name": tru, "text": "%s"}]}',
+        r'{"query": "q", "context": [tru, "%s"]}',
+        r'{"query": "q", "contextId": "ctx_00000000000000000000000000000000", "context": nullary, "%s": 1}',
+    ],
+)
+def test_malformed_body_is_told(form: str) -> None:
+    """What is no JSON in a body that is cut is the caller's to mend, as in one that is not."""
+    with pytest.raises(RequestError):
+        read_run((form % (LONG * 3)).encode())
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        '{"query": "q", "%s": 1, "context": "c"}',
+        '{"query": "%s", "context": "c"}',
+        '{"query": "q", "context": [{"name": "%s", "text": "t"}]}',
+        '{"query": "q", "context": [{"name": "n", "text": "%s", "more": 1}]}',
+        '{"query": "q", "context": [{"name": "n", "%s": "t"}]}',
+    ],
+)
+def test_refusal_builds_nothing(form: str) -> None:
+    """What is refused for its form is not built: with one emoji it would take four times its bytes."""
+    assert_refused_small((form % ("\U0001f600" + "x" * (4 * MIB))).encode())
+
+
+@pytest.mark.parametrize("form", ['{"query": "q", "context": [%s""]}', '{"query": "q", "context": [{%s"a":1}]}'])
+def test_crowd_is_not_gathered(form: str) -> None:
+    """Documents and fields beyond what there may be are not even listed."""
+    many = '"a":1,' if "{%s" in form else '"",'
+    assert_refused_small((form % (many * 500_000)).encode())
+
+
+def assert_refused_small(body: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(RequestError):
+            read_run(body, max_documents=1_000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * len(body)
 
 
 def test_long_rest_is_refused() -> None:

@@ -74,7 +74,7 @@ class RunRoutes:
         try:
             request = replace(call.request, body=held.kept(call.request.body))
             body = await read_json(request, limit, settings.body_idle_seconds)
-            wanted, texts = read_run(body, settings.defaults)
+            wanted, texts = read_run(body, settings.defaults, max_documents=settings.max_documents)
             del body
             wanted = _as_asked(call.request, wanted)
             streams, background = wanted.stream, wanted.background

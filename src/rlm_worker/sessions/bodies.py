@@ -5,12 +5,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from rlm_worker.errors import FieldProblem, InvalidRequest, MalformedBody
-from rlm_worker.json_scan import Bytes, item_ranges, member_ranges, string_blocks
+from rlm_worker.errors import FieldProblem, InvalidRequest, MalformedBody, PayloadTooLarge
+from rlm_worker.json_scan import MAX_BRACKETS, Bytes, item_ranges, member_ranges, string_blocks
 from rlm_worker.memory import MIB
 from rlm_worker.wire.requests import (
     MAX_NAME_CHARACTERS,
@@ -26,9 +27,12 @@ from rlm_worker.wire.requests import (
 # longer one holds beside its context.
 WHOLE_BYTES = 256 * 1024
 WHOLE_FACTOR = 7
+# A key may be written in escapes of six bytes a character, a name in twelve; what is longer is none of ours.
+_KEY_BYTES, _NAME_BYTES = 6 * len("context") + 2, 12 * MAX_NAME_CHARACTERS + 2
 # What a store's part takes while it is written, in Python and in JavaScript.
 _WRITING_BYTES = 10 * MIB
 _ITEM: TypeAdapter[str | Document] = TypeAdapter(ContextItem)
+_MEMBERS = 2
 _QUOTE, _OPENING = ord('"'), ord("{")
 
 
@@ -66,43 +70,49 @@ class SentTexts:
 
 
 def read_run(
-    body: Bytes, defaults: RunConfig | None = None, *, whole_bytes: int = WHOLE_BYTES
+    body: Bytes,
+    defaults: RunConfig | None = None,
+    *,
+    max_documents: int = MAX_BRACKETS,
+    whole_bytes: int = WHOLE_BYTES,
 ) -> tuple[RunRequest, SentTexts | None]:
     """The request in a body, and its texts where they are not in the request; refuses as `parse_request` does.
 
-    Only a body of more than `whole_bytes` is cut.
+    Only a body of more than `whole_bytes` is cut: there the `max_documents` are counted as they are met.
     """
     if len(body) <= whole_bytes:
         return parse_request(body, defaults), None
     start, end = _context_range(body)
-    texts = _texts(body, start, end)
-    rest = body[:start] + (b"null" if texts is None else b'""') + body[end:] if start < end else body
-    if len(rest) > WHOLE_BYTES:
+    texts = _texts(body, start, end, max_documents)
+    if len(body) - (end - start) > WHOLE_BYTES:
         raise InvalidRequest.at("", f"what stands beside the context has more than {WHOLE_BYTES:,} bytes")
+    rest = body[:start] + (b"null" if texts is None else b'""') + body[end:] if start < end else body
     return parse_request(rest, defaults), texts
 
 
 def _context_range(body: Bytes) -> tuple[int, int]:
-    """Where the context stands; an empty range where there is none. Of two the last one counts, as in any JSON."""
+    """Where the context stands; an empty range where there is none. Raises `MalformedBody` where there are two."""
     found = (0, 0)
     first = len(body) - len(body.lstrip()) if body[:1].isspace() else 0
     for key, start, end in member_ranges(body, first, len(body)):
-        if from_json(key) == "context":
+        if _string(key, _KEY_BYTES) == "context":
             if found[1] > found[0]:
                 raise MalformedBody("the body has two contexts")
             found = (start, end)
     return found
 
 
-def _texts(body: Bytes, start: int, end: int) -> SentTexts | None:
-    """The texts of a context; None where it is null. Raises `InvalidRequest` for what is none."""
+def _texts(body: Bytes, start: int, end: int, max_documents: int) -> SentTexts | None:
+    """The texts of a context; None where it is null. Raises `InvalidRequest` for what is none, `PayloadTooLarge`."""
     texts = SentTexts(body)
-    if start == end or body.startswith(b"null", start, end):
+    if start == end or body[start : min(end, start + 5)] == b"null":
         return None
     if body[start] == _QUOTE:
         texts.add(None, start, end)
     elif body[start] == ord("["):
         for number, (first, last) in enumerate(item_ranges(body, start, end)):
+            if number >= max_documents:
+                raise PayloadTooLarge(max_documents, "documents")
             _add_item(texts, number, first, last)
     else:
         message = 'must be a string, a list of strings, or a list of {"name", "text"}'
@@ -115,22 +125,35 @@ def _add_item(texts: SentTexts, number: int, start: int, end: int) -> None:
     if body[start] == _QUOTE:
         texts.add(None, start, end)
         return
-    members = list(member_ranges(body, start, end)) if body[start] == _OPENING else []
-    places = {str(from_json(key)): (first, last) for key, first, last in members}
-    if places.keys() == {"name", "text"} and len(members) == 2:
+    members = list(islice(member_ranges(body, start, end), _MEMBERS + 1)) if body[start] == _OPENING else []
+    places = {_string(key, _KEY_BYTES): (first, last) for key, first, last in members}
+    if places.keys() == {"name", "text"} and len(members) == _MEMBERS:
         first, last = places["name"]
-        name = from_json(body[first:last])
-        if isinstance(name, str) and len(name) <= MAX_NAME_CHARACTERS and body[places["text"][0]] == _QUOTE:
+        name = _string(body[first : min(last, first + _NAME_BYTES + 1)], _NAME_BYTES)
+        if name is not None and len(name) <= MAX_NAME_CHARACTERS and body[places["text"][0]] == _QUOTE:
             texts.add(name, *places["text"])
             return
-    raise _item_refusal(body[start:end], number)
+    raise _item_refusal(body, number, start, end)
 
 
-def _item_refusal(item: Bytes, number: int) -> InvalidRequest:
-    """What is wrong with an item of a context, in the words that any other field gets."""
-    path = f"context.{number}"
+def _string(written: Bytes, most_bytes: int) -> str | None:
+    """A string of JSON; None for one that is longer, for what is none, and for what is no JSON."""
+    if len(written) > most_bytes:
+        return None
     try:
-        _ITEM.validate_json(bytes(item))
+        found = from_json(written)
+    except ValueError:
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _item_refusal(body: Bytes, number: int, start: int, end: int) -> InvalidRequest:
+    """What is wrong with an item of a context: of one that may be built, in the words that any other field gets."""
+    path = f"context.{number}"
+    if end - start > WHOLE_BYTES:
+        return InvalidRequest.at(path, "must be a string, or have `name` (a short one) and `text`, each of them once")
+    try:
+        _ITEM.validate_json(bytes(body[start:end]))
     except ValidationError as error:
         problems = field_problems(error)
         return InvalidRequest(
