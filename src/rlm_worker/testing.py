@@ -14,6 +14,7 @@ from rlm_worker.pace.client import Party, RunPace, Unpaced
 from rlm_worker.pace.keeper import PaceKeeper
 from rlm_worker.pace.rates import Rates
 from rlm_worker.runs.run import RunPorts
+from rlm_worker.sandbox.guard import CellTimeout
 from rlm_worker.sandbox.repl import Repl, Setup
 
 from .errors import NotFound, SandboxForgot, SandboxLost, StorageUnavailable
@@ -295,7 +296,10 @@ class ThreadRepl:
         self.ran.append(request)
         if self._deadly in request:
             raise SandboxLost("it ended the Python process")
-        return await asyncio.to_thread(self._repl.run, request)
+        try:
+            return await asyncio.to_thread(self._repl.run, request)
+        except CellTimeout:  # outside of the cell's own code nothing holds it
+            raise SandboxLost("it broke the Python process (CellTimeout)") from None
 
     async def close(self) -> None:
         self.closed = True

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from rlm_worker.budget.account import AccountLimits
-from rlm_worker.errors import SandboxForgot, StorageUnavailable, TerminalError
+from rlm_worker.errors import InvocationSpent, SandboxForgot, StorageUnavailable, TerminalError
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.messages import ModelReply, ModelRequest
 from rlm_worker.ports import SandboxRepl
@@ -153,6 +153,15 @@ async def test_used_isolate_is_left(run_on: RunOn, crowded: Exception) -> None:
     result = await run_on(ports, CONTEXT, "q", strategy="repl")
     assert result.answer == "sub saw 3!"
     assert_books_agree(ports, result, 2)
+
+
+async def test_spent_opening_pays_nothing(run_on: RunOn) -> None:
+    """Where the invocation is spent no other sandbox is booked: it could not be opened either."""
+    played = forgetful(3, crowded=InvocationSpent("no more subrequests"))
+    ports = played.ports()
+    with pytest.raises(InvocationSpent):
+        await run_on(ports, CONTEXT, "q", strategy="repl")
+    assert len(journal_of(ports).sandboxes()) == 1
 
 
 async def test_endless_forgetting_ends(run_on: RunOn) -> None:

@@ -13,10 +13,9 @@ import asyncio
 import json
 import uuid
 from collections.abc import Awaitable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from rlm_worker.errors import BindingMissing, SandboxForgot, SandboxLost, StorageUnavailable
+from rlm_worker.errors import BindingMissing, InvocationSpent, SandboxForgot, SandboxLost, StorageUnavailable
 from rlm_worker.journal.cells import CellOutcome, CellRecord, CellTable
 from rlm_worker.ports import Sandbox, SandboxRepl
 
@@ -168,8 +167,12 @@ class DurableRepl:
     async def _open(self) -> SandboxRepl:
         """A new REPL: under the name of one that was forgotten, if its isolate is met empty."""
         if self._name:
-            with suppress(SandboxForgot, StorageUnavailable):  # it is not empty, or was left in disorder
+            try:
                 return await self._open_named()
+            except InvocationSpent:  # nor could another one be opened
+                raise
+            except (SandboxForgot, StorageUnavailable):  # it is not empty, or was left in disorder
+                pass
         self._name = uuid.uuid4().hex
         return await self._open_named()
 
@@ -201,6 +204,10 @@ class DurableRepl:
         request = json.dumps({"cell": number, "code": code, "seconds": self.seconds})
         try:
             text = await self._within_limit(self._isolate.run(request), calls)
+        except SandboxLost:
+            if calls.spent is not None:  # it was told to end, and did so where nothing holds it
+                raise calls.spent from None
+            raise
         finally:
             await calls.close()
         if calls.spent is not None:

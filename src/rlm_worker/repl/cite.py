@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rlm_worker.citations.cited import Cited, Citing
 from rlm_worker.citations.passages import Documents, Seen
-from rlm_worker.errors import RLMError
+from rlm_worker.errors import InvocationSpent, RLMError
 from rlm_worker.ports import Interval
 from rlm_worker.runs.run import Run
 from rlm_worker.text.chunks import Piece
@@ -30,6 +30,8 @@ async def cite_explored(run: Run, answer: str, context: Passage, read: Sequence[
                 text = await context.read(at, min(end, start + left, at + _AT_ONCE))
                 left -= len(text)
                 seen.append(Seen.of(_pieces(documents, at, text)))
+    except InvocationSpent:
+        raise
     except RLMError as error:  # the answer is there: better with fewer citations than not at all
         run.warn(f"not everything could be cited: {error}")
     citing.read(seen)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import count
 
-from rlm_worker.errors import InputTooLarge, RLMError, UsageLimitExceeded
+from rlm_worker.errors import InputTooLarge, InvocationSpent, RLMError, UsageLimitExceeded
 from rlm_worker.journal.cells import CellOutcome
 from rlm_worker.messages import Message, ModelReply, ModelRequest
 from rlm_worker.runs.answer import answer, is_affordable
@@ -182,6 +182,8 @@ async def _last_word(exploration: Exploration, stopped: UsageLimitExceeded) -> F
     try:
         async with asyncio.timeout(_seconds_for_last_word(task)):
             text = await _extracted(task, messages)
+    except InvocationSpent:
+        raise
     except (RLMError, TimeoutError):
         if not exploration.draft:
             raise stopped from None

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from rlm_worker.citations.cited import Cited, Citing, chosen_from_notes
 from rlm_worker.citations.passages import Documents, Seen
-from rlm_worker.errors import RLMError
+from rlm_worker.errors import InvocationSpent, RLMError
 from rlm_worker.messages import Span
 from rlm_worker.runs.run import Run
 from rlm_worker.text.context import read_chunk
@@ -31,6 +31,8 @@ async def cite_notes(run: Run, answer: str, noted: Sequence[tuple[Span, str]]) -
         for number, sentences in by_note[:_MAX_CHUNKS]:
             chunk = await read_chunk(run.reader, noted[number][0])
             citing.noted(sentences, Seen.of(chunk.pieces, chunk.overlap))
+    except InvocationSpent:
+        raise
     except RLMError as error:  # the answer is there: better with fewer citations than not at all
         run.warn(f"not everything could be cited: {error}")
     return citing.cited()
