@@ -150,6 +150,26 @@ def test_no_cap_grants_freely() -> None:
     assert books.extend("a", 5_000.0, NOON) >= 5_000.0
 
 
+def test_no_cap_grants_little() -> None:
+    """What a lost run is presumed to have spent, and what stands in the way of a later cap, is near what it asked."""
+    books = account(daily=None, runs=None)
+    books.open("a", 0.02, NOON)
+    books.extend("a", 0.03, NOON)
+    books.limit_daily(1.0)
+    assert books.open("b", 0.02, NOON) == 0.02
+    assert float(str(books.state(NOON + LEASE_SECONDS + 1)["spentTodayUsd"])) < 1.0
+
+
+def test_earlier_run_is_adopted() -> None:
+    """Books that begin while a run goes on take it in, as far as their cap allows; one that was closed stays so."""
+    books = Account(SqliteDatabase(), AccountLimits(1.0), "this deployment", adopts=True)
+    assert books.extend("early", 0.5, NOON) >= 0.5
+    books.close("early", 0.6, NOON)
+    assert books.state(NOON)["spentTodayUsd"] == 0.6
+    assert books.extend("early", 0.7, NOON) == 0.6
+    assert books.extend("another", 0.5, NOON) == 0.0
+
+
 def test_own_limit_stands_before_default() -> None:
     database = SqliteDatabase()
     books = account(daily=1.0, database=database)

@@ -20,8 +20,9 @@ FIRST_LEASE_SECONDS = 120.0
 _SECONDS_PER_DAY = 86_400
 # Closed runs are remembered for as long as one may be taken up again, so that nothing is booked twice.
 _MEMORY_SECONDS = 60 * _SECONDS_PER_DAY
-# Grants come in slices of the cap, so that a run asks once for many calls.
-_SLICES = 100
+# Grants come in slices of the cap, so that a run asks once for many calls; without one they are as small, because a
+# grant is presumed spent where its run is lost, and stands in the way of others where a cap is set later.
+_SLICES, _UNCAPPED_SLICE_USD = 100, 0.25
 _NO_CAP = 1e12
 _SLOT_RETRY_SECONDS = 5
 _SCHEMA = (
@@ -57,10 +58,16 @@ class _Lease:
 
 
 class Account:
-    """The books of one key, or of all (`whose` stands in refusals); every method is one transaction."""
+    """The books of one key, or of all (`whose` stands in refusals); every method is one transaction.
 
-    def __init__(self, database: Database, limits: AccountLimits, whose: str = "this key") -> None:
+    Books that `adopt` take in a run that they do not know when it asks for more: it was begun before they were kept.
+    """
+
+    def __init__(
+        self, database: Database, limits: AccountLimits, whose: str = "this key", *, adopts: bool = False
+    ) -> None:
         self._database = database
+        self._adopts = adopts
         self._defaults = limits
         self._whose = whose
         for statement in _SCHEMA:
@@ -70,6 +77,10 @@ class Account:
     @property
     def _cap(self) -> float:
         return _NO_CAP if self._limits.daily_usd is None else self._limits.daily_usd
+
+    @property
+    def _slice_usd(self) -> float:
+        return _UNCAPPED_SLICE_USD if self._limits.daily_usd is None else self._limits.daily_usd / _SLICES
 
     def limit_daily(self, usd: float | None) -> None:
         """Sets what may be spent in a day, 0 for no limit; None goes back to what holds for every key."""
@@ -99,14 +110,14 @@ class Account:
         """Raises a run's grant so that it may have spent `total` dollars, if the day allows; gives what it may.
 
         A run that goes on keeps its slot by asking, one whose lease ran out takes it again. One that was closed, or
-        never opened, stays so. Whoever asks for a `total` above zero has spent no more than that, and from then on
-        spends no more than it is given, which is less than before where the day has less left: after a cap was lowered,
-        or after a lease that ran out on another day. With zero only the lease is renewed.
+        never opened, stays so, unless it is adopted. Whoever asks for a `total` above zero has spent no more than that,
+        and from then on spends no more than it is given, which is less than before where the day has less left: after a
+        cap was lowered, or after a lease that ran out on another day. With zero only the lease is renewed.
         """
         self._expire(now)
         lease = self._lease(run)
         if not lease.is_open:
-            if not self._presumed(run):
+            if not self._presumed(run) and not (self._adopts and self._is_unknown(run)):
                 return lease.granted
             lease = self._revived(lease, now)
         allowed = self._allowed(lease, now)
@@ -116,7 +127,7 @@ class Account:
             # What it may have spent already stays covered; what it may still spend does not grow.
             self._keep(lease, min(lease.granted, max(total, allowed)), now + LEASE_SECONDS)
             return min(lease.granted, max(0.0, allowed))
-        granted = min(allowed, max(total, lease.granted + self._cap / _SLICES))
+        granted = min(allowed, max(total, lease.granted + self._slice_usd))
         return self._keep(lease, granted, now + LEASE_SECONDS)
 
     def close(self, run: str, total: float, now: float) -> None:
@@ -215,6 +226,9 @@ class Account:
     def _write(self, lease: _Lease, expires_at: float) -> None:
         row = (lease.run, lease.granted, lease.booked, expires_at, int(lease.is_open))
         self._database.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", *row)
+
+    def _is_unknown(self, run: str) -> bool:
+        return not self._database.execute("SELECT 1 FROM runs WHERE run = ?", run)
 
     def _lease(self, run: str) -> _Lease:
         rows = self._database.execute("SELECT run, granted, booked, is_open FROM runs WHERE run = ?", run)

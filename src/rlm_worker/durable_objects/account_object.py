@@ -35,7 +35,7 @@ def open_account(context: Any, env: Any) -> Books:
     """The books of a Durable Object, held to the deployment's limits."""
     settings, database = Settings.from_vars(lambda name: variable(env, name)), DurableSQL(context)
     whole = AccountLimits(settings.deployment_daily_usd)
-    return Books(Account(database, settings.account_limits), Account(database, whole, "this deployment"))
+    return Books(Account(database, settings.account_limits), Account(database, whole, "this deployment", adopts=True))
 
 
 def accounts_of(env: Any, settings: Settings) -> Accounts:
