@@ -69,6 +69,7 @@ def found(read: Settings, name: str) -> ModelSpec:
         ("PROVIDERS", {"A b": PROVIDER}, "the var PROVIDERS, A b.[key]: String should match pattern"),
         ("PROVIDERS", {"a": {**PROVIDER, "key": "sk-ant-1"}}, "the var PROVIDERS, a.key: String should match pattern"),
         ("PROVIDERS", {"a": {**PROVIDER, "key": "RLM_API_KEYS"}}, "the var PROVIDERS, a.key: RLM_API_KEYS opens"),
+        ("PROVIDERS", {"a": {**PROVIDER, "key": "RLM_ADMIN_KEYS"}}, "the var PROVIDERS, a.key: RLM_ADMIN_KEYS opens"),
         ("PROVIDERS", {"a": {**PROVIDER, "url": "http://x.example"}}, "the var PROVIDERS, a: a key is sent by https"),
         ("PROVIDERS", {"a": {**PROVIDER, "url": "ftp://x"}}, "the var PROVIDERS, a: url must be an http or https URL"),
         ("PROVIDERS", {"a": {**PROVIDER, "body": {"model": "x"}}}, "the var PROVIDERS, a.body: model cannot be set"),

@@ -24,6 +24,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # What a request is made of; a deployment adds to it and does not replace it.
 _OURS = frozenset({"model", "messages", "system", "stream", "stream_options", "max_tokens", "max_completion_tokens"})
 
+_OWN_SECRETS = frozenset({"RLM_API_KEYS", "RLM_ADMIN_KEYS"})
 _Secret = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
 
 
@@ -43,8 +44,8 @@ class ProviderVar(BaseModel):
     @field_validator("key", "gateway_key")
     @classmethod
     def _is_no_secret_of_ours(cls, name: str | None) -> str | None:
-        if name == "RLM_API_KEYS":
-            raise ValueError("RLM_API_KEYS opens this Worker and is sent to nobody")
+        if name in _OWN_SECRETS:
+            raise ValueError(f"{name} opens this Worker and is sent to nobody")
         return name
 
     @field_validator("body")
