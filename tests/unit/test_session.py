@@ -16,7 +16,7 @@ from rlm_worker.errors import Conflict, NotFound, StorageUnavailable
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.messages import ModelReply, ModelRequest
 from rlm_worker.models.catalog import Catalog
-from rlm_worker.ports import Accounts, Cell, Sandbox
+from rlm_worker.ports import Accounts, Cell, DeltaSink, Sandbox
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.sessions.session import Session
@@ -753,3 +753,42 @@ async def test_deletion_books_late(storage: Storage) -> None:
     state = await accounts.state("tester")
     assert state["spentTodayUsd"] == pytest.approx(result.cost_usd)
     assert state["grantedUsd"] == 0
+
+
+class SpeakingModel(FunctionModel):
+    """Says the beginning of an answer, and never its end."""
+
+    def __init__(self) -> None:
+        super().__init__(answering)
+        self.speaking = asyncio.Event()
+
+    async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
+        if deltas is None:
+            return await FunctionModel.complete(self, request)
+        deltas.write("the sky")
+        deltas.write(" is blue")
+        self.speaking.set()
+        return await asyncio.Future()
+
+
+class DistantCache(MemoryCache):
+    """Is not there within the same turn of the loop."""
+
+    async def delete(self, key: str) -> None:
+        await asyncio.sleep(0.01)
+        await MemoryCache.delete(self, key)
+
+
+async def test_follower_hears_of_deletion(storage: Storage) -> None:
+    """What a run still says in its last moment is not the end of its events."""
+    model = SpeakingModel()
+    session = open_session(storage, model, DistantCache())
+    await session.start((await a_job()).model_copy(update={"stream": True}), context_stored=True)
+
+    async def kinds() -> list[str]:
+        return [kind async for _, kind, _ in session.follow(0)]
+
+    following = asyncio.create_task(kinds())
+    await asyncio.wait_for(model.speaking.wait(), 5)
+    await session.delete()
+    assert (await asyncio.wait_for(following, 5))[-2:] == ["answer", "error"]

@@ -69,6 +69,8 @@ class Session:
         self._task: asyncio.Task[None] | None = None
         self._finished = asyncio.Event()
         self._starting = asyncio.Lock()
+        # A run that is being stopped is none any more, and its last event is still to come.
+        self._stopping = False
         # Who waits for the run here or reads its events, and when somebody last came.
         self._listeners = 0
         self._joined_at = 0.0
@@ -181,7 +183,7 @@ class Session:
         with self._listening(), self._journal.watching(news.set):
             while self._journal.generation == generation:
                 news.clear()
-                ended = not self.running
+                ended = not self.running and not self._stopping
                 met = after
                 for number, kind, data in self._journal.events_after(after):
                     yield number, kind, data
@@ -365,8 +367,12 @@ class Session:
     async def _stop(self) -> None:
         job = self._record.required_job()
         self._record.set_status("cancelled", self._now())
-        await self._end_task()
-        await self._let_go(job)
+        self._stopping = True
+        try:
+            await self._end_task()
+            await self._let_go(job)
+        finally:
+            self._stopping = False
         try:
             self._record.set_result(self._failed(job, Cancelled("the run was cancelled")))
         finally:
