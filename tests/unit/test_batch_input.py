@@ -10,9 +10,13 @@ import pytest
 
 from rlm_worker.batches.input import BatchInput
 from rlm_worker.batches.items import BatchEntry
+from rlm_worker.batches.routes import BatchRoutes
 from rlm_worker.errors import MalformedBody, PayloadTooLarge
-from rlm_worker.http import HttpRequest
+from rlm_worker.http import Call, HttpRequest
 from rlm_worker.json_scan import LineCutter
+from rlm_worker.log import RequestRecord
+from rlm_worker.memory import MemoryBudget
+from rlm_worker.wire.batches import BatchAccepted
 from tests.unit.conftest import settings
 
 ITEM = {"context": "text", "query": "q"}
@@ -109,3 +113,33 @@ def test_long_line_is_not_held() -> None:
     for _ in range(1_000):
         assert not list(cutter.feed(b"x" * 1_000))
     assert len(cutter.rest()) == 1_001
+
+
+async def test_slow_batch_keeps_its_room() -> None:
+    """A batch that still arrives is one that is still there, however long it takes."""
+    now, used = [0.0], []
+    room = MemoryBudget(clock=lambda: now[0])
+
+    async def slow() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            now[0] += 200
+            yield json.dumps(ITEM).encode() + b"\n"
+            used.append(room.used)
+
+    request = HttpRequest("POST", "/rlm/batch", {}, {"content-type": "application/x-ndjson"}, slow())
+    routes = BatchRoutes(Receiver(), settings(), room)
+    await routes.submit(Call(request, "ada", {}, RequestRecord.of("POST", "/rlm/batch", {}, 0.0)))
+    assert all(used)
+    assert room.used == 0
+
+
+class Receiver:
+    """A batch that takes whatever it is sent."""
+
+    async def call(self, name: str, method: str, *arguments: object) -> object:
+        if method != "seal":
+            return None
+        return {**BatchAccepted(batch_id=name, total=3, accepted=3, rejected=0).to_wire(), "digest": arguments[1]}
+
+    async def stream(self, name: str, method: str, *arguments: object) -> object:
+        raise AssertionError(method)

@@ -7,7 +7,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rlm_worker.errors import BindingMissing, Conflict, RLMError, UnsupportedMediaType
 from rlm_worker.http import NDJSON, Call, Handler, HttpRequest, HttpResponse, announced_bytes
@@ -49,7 +49,8 @@ class BatchRoutes:
         # An array is held whole, of lines a group of them.
         held = await self.room.take(min(self.settings.max_body_bytes, _size(call.request)) + _GROUPS_BYTES)
         try:
-            return await _submitted(batches, batch_id, call.owner, BatchInput(call.request, self.settings))
+            request = replace(call.request, body=held.kept(call.request.body))
+            return await _submitted(batches, batch_id, call.owner, BatchInput(request, self.settings))
         finally:
             held.close()
 
