@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from email.utils import formatdate
 
 import pytest
@@ -231,3 +232,14 @@ def test_pieces_of_keys_are_hidden(start: int, size: int, around: str) -> None:
 def test_cut_keys_are_hidden() -> None:
     assert redacted(f"wrong key {KEY[:14]}…{KEY[-9:]}!", [KEY]) == "wrong key [secret]…[secret]!"
     assert redacted("short: pass", ["pass"]) == "short: [secret]"
+
+
+@pytest.mark.parametrize("told", [math.inf, math.nan, -1, True, "9"])
+def test_odd_numbers_are_none(told: object) -> None:
+    """JSON as it is read may say 1e999: no count of tokens, and no bill."""
+    answer = Answer(request(spec("llama-3.1-8b")))
+    usage = {"prompt_tokens": 7, "completion_tokens": 2, "cost": told}
+    ChatShape("router", reports_cost=True).take(answer, {"choices": [], "usage": usage})
+    assert answer.usage == CallUsage(7, 2)
+    ChatShape("router").take(answer, {"choices": [], "usage": {"prompt_tokens": told, "completion_tokens": 2}})
+    assert answer.usage == CallUsage(7, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -106,6 +107,12 @@ def string(value: object) -> str:
 
 def count(value: object) -> int | None:
     """A number of tokens; None where none is said."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+    number = amount(value)
+    return None if number is None else int(number)
+
+
+def amount(value: object) -> float | None:
+    """A number that is not negative, nor infinite, nor none; None where something else stands in its place."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         return None
-    return int(value)
+    return float(value)

@@ -9,7 +9,7 @@ from typing import Literal
 from rlm_worker.errors import ModelError
 from rlm_worker.messages import CallUsage, ModelRequest
 
-from .answers import DECLINED, Answer, count, mapping, string
+from .answers import DECLINED, Answer, amount, count, mapping, string
 from .failures import Refusal, late_failure
 
 _SCHEMA_NAME = "answer"
@@ -83,9 +83,9 @@ class ChatShape:
         if usage is None or not self.reports_cost:
             return usage
         told = mapping(reported)
-        cost = _dollars(told.get("cost"))
+        cost = amount(told.get("cost"))
         if cost is not None and told.get("is_byok") is True:
-            cost += _dollars(mapping(told.get("cost_details")).get("upstream_inference_cost")) or 0.0
+            cost += amount(mapping(told.get("cost_details")).get("upstream_inference_cost")) or 0.0
         return CallUsage(
             usage.input_tokens,
             usage.output_tokens,
@@ -122,11 +122,6 @@ def content_text(content: object) -> str:
     if isinstance(content, list):
         return "".join(string(mapping(part).get("text")) for part in content if mapping(part).get("type") == "text")
     return string(content)
-
-
-def _dollars(value: object) -> float | None:
-    number = not isinstance(value, bool) and isinstance(value, int | float)
-    return float(value) if number and value >= 0 else None  # type: ignore[arg-type, operator] # checked in this line
 
 
 def _is_same(answered: str, asked: str) -> bool:
