@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
-from rlm_worker.budget.account import AccountLimits
+from rlm_worker.budget.account import FIRST_LEASE_SECONDS, AccountLimits
 from rlm_worker.budget.funding import UNLIMITED_USD, Funded, Funds, Grant, Unlimited
 from rlm_worker.budget.ledger import Ledger, UsageLimits
 from rlm_worker.budget.shared import Exempt
@@ -17,7 +18,7 @@ from rlm_worker.models.catalog import Catalog
 from rlm_worker.sessions.session import Session
 from rlm_worker.settings import LOCAL_OWNER
 from rlm_worker.strategies.execute import execute
-from rlm_worker.testing import FunctionModel, ManualClock, MemoryAccounts, SqliteDatabase, memory_ports
+from rlm_worker.testing import FunctionModel, ManualClock, MemoryAccounts, MemoryStore, SqliteDatabase, memory_ports
 from rlm_worker.text.context import InlineReader, gather_documents
 from rlm_worker.wire.results import RunResult
 from tests.unit.conftest import job_for
@@ -129,6 +130,25 @@ async def test_refusal_leaves_no_trace() -> None:
     with pytest.raises(Exception, match=r"concurrent run limit .*\(1\)"):
         await session.start(await a_job(), context_stored=True)
     assert not storage.database.execute("SELECT name FROM sqlite_master")
+
+
+class FullStore(MemoryStore):
+    """Takes nothing."""
+
+    async def write(self, key: str, pieces: AsyncIterator[bytes]) -> None:
+        raise StorageUnavailable("R2 write failed")
+
+
+async def test_failed_beginning_frees_slot() -> None:
+    """A run that could not begin holds nothing of its key's, and is presumed to have spent nothing."""
+    purse = accounts(5.0, runs=1)
+    session = open_session(Storage(SqliteDatabase()), FunctionModel(answering), None, purse, store=FullStore())
+    put = {"context_text": None, "context_key": "contexts/o/ctx", "context_owned": False}
+    with pytest.raises(StorageUnavailable):
+        await session.start((await a_job()).model_copy(update=put), context_stored=True)
+    assert (await purse.state("tester"))["runs"] == 0
+    purse.clock.time += FIRST_LEASE_SECONDS + 1
+    assert (await purse.state("tester"))["spentTodayUsd"] == 0
 
 
 async def test_unreachable_account_books_later() -> None:

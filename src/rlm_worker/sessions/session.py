@@ -250,9 +250,13 @@ class Session:
         await self._end_task()
         run_id = self._run_id(anew=anew)
         granted = await self._account.open(job.owner, run_id, job.config.max_cost_usd)
-        await self._context.replace(self._record.job(), job)
-        await self._context.hold(job)
-        await self._alarm.set(self._now() + WATCH_SECONDS)
+        try:
+            await self._context.replace(self._record.job(), job)
+            await self._context.hold(job)
+            await self._alarm.set(self._now() + WATCH_SECONDS)
+        except BaseException:  # a run that never was keeps neither slot nor dollars
+            await self._account.close(job.owner, run_id, 0.0 if anew else self._total_usd())
+            raise
         # From here to the end nothing is waited for: nobody meets a run that is begun and has no task.
         now = self._now()
         if anew:
@@ -281,9 +285,11 @@ class Session:
         job = self._record.job()
         if job is None or self._record.settled(job):
             return
-        total = self._journal.paid_usd() + self._journal.cut_off_usd()
-        if await self._account.close(job.owner, job.run_id, total):
+        if await self._account.close(job.owner, job.run_id, self._total_usd()):
             self._record.set_settled(job)
+
+    def _total_usd(self) -> float:
+        return self._journal.paid_usd() + self._journal.cut_off_usd()
 
     def _resume(self) -> None:
         if self._task is None or self._task.done():
