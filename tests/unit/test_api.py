@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from rlm_worker.api.admin import AdminRoutes
@@ -9,8 +12,12 @@ from rlm_worker.api.app import Api, find_operation
 from rlm_worker.api.operations import OPERATIONS
 from rlm_worker.budget.funding import Unlimited
 from rlm_worker.errors import MethodNotAllowed, NotFound
+from rlm_worker.http import Call, HttpRequest
+from rlm_worker.log import RequestRecord
+from rlm_worker.ports import pieces
 from rlm_worker.sessions.runner import Runner
 from rlm_worker.testing import ManualClock, MemoryCache, MemoryKeys, MemoryMetrics, MemoryStore, RateLimiterDisabled
+from rlm_worker.wire.keys import KeyEntry
 from tests.unit.conftest import settings
 
 SESSION = "0123456789abcdef" * 2
@@ -73,3 +80,26 @@ def test_wrong_method_names_right_ones() -> None:
 def test_other_paths_lead_nowhere(path: str) -> None:
     with pytest.raises(NotFound):
         find_operation("GET", path)
+
+
+class AskedObjects(NoObjects):
+    """Keeps what it was asked; every key is admitted."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    async def call(self, name: str, method: str, *arguments: object) -> object:
+        self.asked.append((name, method))
+        admitted = KeyEntry(name=name, digest="0" * 64, state="active", created_at="2026-11-24T00:00:00Z")
+        return admitted.to_wire() if method == "add_key" else None
+
+
+@pytest.mark.parametrize(("name", "budgets"), [("ann", []), ("bea", [("bea", "limit_daily")])])
+async def test_known_name_keeps_budget(name: str, budgets: list[tuple[str, str]]) -> None:
+    """A further key of a name that the secret knows leaves its budget as it is; a name that is new begins anew."""
+    accounts, known = AskedObjects(), replace(settings(), keys=f"ann:{'1' * 64}")
+    body = json.dumps({"name": name, "digest": "0" * 64}).encode()
+    request = HttpRequest("POST", "/admin/keys", {}, {"content-type": "application/json"}, pieces(body))
+    record = RequestRecord.of("POST", "/admin/keys", {}, 0.0)
+    await AdminRoutes(AskedObjects(), accounts, known).add_key(Call(request, "/admin", {}, record))
+    assert accounts.asked == budgets

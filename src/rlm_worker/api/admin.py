@@ -20,6 +20,8 @@ from rlm_worker.wire.keys import Budget, KeyBudget, KeyEntry, KeyListing, NewKey
 from rlm_worker.wire.requests import refusal
 from rlm_worker.wire.results import AccountState
 
+from .auth import names_of
+
 # Which books are asked for: those of all keys together.
 _WHOLE = (DEPLOYMENT, "deployment")
 _MAX_BODY_BYTES = 10_000
@@ -62,7 +64,7 @@ class AdminRoutes:
         await self.keys.call(REGISTRY, "check_key", key.to_json())
         if key.daily_usd is not None:
             await self.accounts.call(key.name, "limit_daily", key.daily_usd)
-        elif not key.rotate:
+        elif not key.rotate and key.name not in names_of(self.settings.keys):
             await self.accounts.call(key.name, "limit_daily", _DEFAULT)  # a name that is new again begins anew
         entry = KeyEntry.model_validate(await self.keys.call(REGISTRY, "add_key", key.to_json()))
         return HttpResponse.of_json_text(201, entry.to_json())

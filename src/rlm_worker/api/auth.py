@@ -42,6 +42,11 @@ def owner_of(headers: Mapping[str, str], keys: str, *, local: bool, registered: 
     return owner
 
 
+def names_of(keys: str) -> frozenset[str]:
+    """Whose keys stand in the secret `RLM_API_KEYS`; raises `NotConfigured` for one that cannot be right."""
+    return frozenset(name for name, _ in _parsed(keys))
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
     """Lets callers in by their keys, and no key in more often than it may."""
