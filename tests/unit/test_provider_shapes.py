@@ -17,7 +17,7 @@ from rlm_worker.adapters.providers.messages_shape import MessagesShape
 from rlm_worker.adapters.providers.secrets import redacted
 from rlm_worker.adapters.providers.thoughts import ThoughtFilter, without_thoughts
 from rlm_worker.errors import InputTooLarge, RetryableError, TerminalError
-from rlm_worker.messages import CallUsage, Declined, Message, ModelRequest, ModelSpec, OutputExhausted
+from rlm_worker.messages import CallUsage, Declined, Message, ModelRequest, ModelSpec, OutputExhausted, UnusableReply
 from rlm_worker.models.catalog import Catalog
 
 CATALOG = Catalog.standard()
@@ -243,3 +243,17 @@ def test_odd_numbers_are_none(told: object) -> None:
     assert answer.usage == CallUsage(7, 2)
     ChatShape("router").take(answer, {"choices": [], "usage": {"prompt_tokens": told, "completion_tokens": 2}})
     assert answer.usage == CallUsage(7, 2)
+
+
+def test_opening_usage_is_no_bill() -> None:
+    """Anthropic says one token of output before it writes; a stream that breaks off later has cost what was said."""
+    shape, answer = MessagesShape("anthropic"), Answer(request(spec("anthropic/claude-haiku-4-5")))
+    opening = {"input_tokens": 9, "output_tokens": 1}
+    shape.take_event(answer, {"type": "message_start", "message": {"usage": opening}})
+    overloaded = RetryableError("overloaded")
+    assert isinstance(answer.failed(overloaded), UnusableReply)
+    shape.take_event(answer, {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Blue " * 900}})
+    broken = answer.broken("")
+    assert (broken.usage, len(broken.text)) == (None, 4_500)
+    shape.take_event(answer, {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 900}})
+    assert answer.broken("").usage == CallUsage(9, 900)

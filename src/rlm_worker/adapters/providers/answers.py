@@ -18,11 +18,15 @@ DECLINED = "content_filter"
 
 @dataclass(slots=True)
 class Answer:
-    """What has come of an answer to a request; `model` is the id of who answers."""
+    """What has come of an answer to a request; `model` is the id of who answers.
+
+    `opening` is the usage that some report before they write: what is written counts only when `usage` has come.
+    """
 
     request: ModelRequest
     deltas: DeltaSink | None = None
     usage: CallUsage | None = None
+    opening: CallUsage | None = None
     finish_reason: str = ""
     model: str = ""
     whole: bool = False
@@ -64,7 +68,7 @@ class Answer:
 
     def failed(self, error: ModelError) -> ModelError:
         """The error for one that comes in the midst of an answer: what can be asked again has cost what was said."""
-        begun = bool(self._parts) or self.usage is not None
+        begun = bool(self._parts) or (self.usage or self.opening) is not None
         return self.broken(f": {error}") if begun and isinstance(error, RetryableError) else error
 
     def broken(self, why: str) -> UnusableReply:

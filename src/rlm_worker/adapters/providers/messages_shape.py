@@ -77,14 +77,14 @@ class MessagesShape:
     def take_event(self, answer: Answer, event: Mapping[str, object]) -> None:
         match event.get("type"):
             case "message_start":
-                answer.usage = _usage(mapping(event.get("message")).get("usage"), answer.usage)
+                answer.opening = _usage(mapping(event.get("message")).get("usage"), None)
             case "content_block_start":
                 answer.say(string(mapping(event.get("content_block")).get("text")))
             case "content_block_delta":
                 delta = mapping(event.get("delta"))
                 answer.say(string(delta.get("text")) if delta.get("type") == "text_delta" else "")
             case "message_delta":
-                answer.usage = _usage(event.get("usage"), answer.usage)
+                answer.usage = _usage(event.get("usage"), answer.usage or answer.opening)
                 self._finish(answer, mapping(event.get("delta")))
             case "message_stop":
                 answer.whole = True
