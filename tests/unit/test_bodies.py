@@ -20,7 +20,7 @@ from rlm_worker.sessions.contexts import manifest_key, stored_context_key
 from rlm_worker.sessions.prepare import prepare_job
 from rlm_worker.sessions.uploads import MAX_LINE_BYTES, Upload, UploadLimits, store_context
 from rlm_worker.testing import ManualClock, MemoryStore
-from rlm_worker.text.context import ContextManifest
+from rlm_worker.text.context import ContextManifest, gather_documents
 from tests.unit.conftest import settings
 from tests.unit.test_stored_contexts import pieces
 
@@ -218,3 +218,16 @@ async def test_refused_lines_leave_nothing(lines: bytes, error: type[Exception])
     with pytest.raises(error):
         await store_context(Upload(pieces(lines), UploadLimits(100, 3)), "ada", store, ManualClock(), lines=True)
     assert not store.objects
+
+
+def test_long_table_is_packed() -> None:
+    named = [(f"src/folder/{number}.py" if number % 7 else "naïve \U0001f600\n", "text") for number in range(5_000)]
+    manifest, _ = gather_documents(named)
+    assert len(manifest.packed()) < len(manifest.to_json()) / 5
+    assert ContextManifest.from_json(manifest.packed()) == manifest == ContextManifest.from_json(manifest.to_json())
+
+
+@pytest.mark.parametrize("text", ["", "no table", "eJw=", "{", b"\xff"])
+def test_damaged_table_is_told(text: str | bytes) -> None:
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        ContextManifest.from_json(text)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from rlm_worker.text.chunks import Piece
 from rlm_worker.text.context import ContextManifest
@@ -16,15 +18,13 @@ from .quotes import SEPARATOR
 class Documents:
     """The documents of a context: their names, and where each begins in it."""
 
-    names: tuple[str | None, ...]
-    starts: tuple[int, ...]
+    names: Sequence[str | None]
+    starts: Sequence[int]
 
     @classmethod
     def of(cls, manifest: ContextManifest) -> Documents:
-        starts = [0]
-        for document in manifest.documents:
-            starts.append(starts[-1] + document.characters)
-        return cls(tuple(document.name for document in manifest.documents), tuple(starts))
+        lengths = (characters for _, characters, _ in manifest.documents.rows())
+        return cls(manifest.documents.names, array("Q", accumulate(lengths, initial=0)))
 
 
 @dataclass(frozen=True, slots=True)

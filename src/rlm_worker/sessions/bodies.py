@@ -13,6 +13,7 @@ from pydantic_core import from_json
 from rlm_worker.errors import FieldProblem, InvalidRequest, MalformedBody, PayloadTooLarge
 from rlm_worker.json_scan import MAX_BRACKETS, Bytes, item_ranges, member_ranges, string_blocks
 from rlm_worker.memory import MIB
+from rlm_worker.text.context import Names
 from rlm_worker.wire.requests import (
     MAX_NAME_CHARACTERS,
     ContextItem,
@@ -46,7 +47,7 @@ class SentTexts:
     """The documents of a body, each read from it in blocks when it is asked for."""
 
     body: Bytes
-    names: list[str | None] = field(default_factory=list)
+    names: Names = field(default_factory=Names)
     starts: array[int] = field(default_factory=lambda: array("Q"))
     ends: array[int] = field(default_factory=lambda: array("Q"))
 

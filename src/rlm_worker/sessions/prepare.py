@@ -64,7 +64,7 @@ async def prepare_job(
         named_by_key=idempotency_key is not None,
         query=request.query,
         config=config,
-        manifest=manifest.to_json(),
+        manifest=manifest.packed(),
         context_text=b"".join(content).decode() if inline else None,
         context_key=stored_key or own_key,
         context_owned=stored_key is None,
