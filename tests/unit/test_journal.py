@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from rlm_worker.journal.cells import CellOutcome
 from rlm_worker.journal.session import SessionJournal
-from rlm_worker.messages import CallUsage, ModelReply, ModelRequest, Span
+from rlm_worker.messages import CallUsage, Message, ModelReply, ModelRequest, Span
 from rlm_worker.ports import CallRecord, Cell
 from rlm_worker.runs.answer import AnswerEvents
 from rlm_worker.runs.run import start_run
@@ -99,6 +99,20 @@ def test_long_cell_is_kept() -> None:
     assert cells.answer("3.1", 4, "digest 1") == LONG
     (other,) = cells.cells("3")
     assert (other.code, other.outcome) == ("short", None)
+
+
+def test_two_texts_share_a_row() -> None:
+    """Characters of four bytes each, in both texts that a row may hold."""
+    text = "\U0001f600" * 390_000
+    journal = SessionJournal(SqliteDatabase())
+    journal.record(replace(a_call(text=text), messages=(Message("user", text),), span=None))
+    cells = journal.cells(lambda: 0.0)
+    cells.start("3", 1, text)
+    cells.finish("3", 1, CellOutcome(output=text))
+    (call,), known = journal.calls(), cells.cell("3", 1)
+    assert (call.messages[0].content, call.text) == (text, text)
+    assert known is not None
+    assert (known.code, known.outcome) == (text, CellOutcome(output=text))
 
 
 def test_new_run_forgets_long_texts() -> None:

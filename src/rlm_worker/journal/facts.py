@@ -39,7 +39,7 @@ class Facts:
 
     def fitting(self, name: str, text: str) -> str:
         """What a row keeps of a text: all of it, or nothing where it is kept under that name instead."""
-        if len(text) <= MAX_TEXT_CHARACTERS:
+        if len(text) <= MAX_TEXT_CHARACTERS // 2:  # a row may hold two
             return text
         self.set(name, text)
         return ""

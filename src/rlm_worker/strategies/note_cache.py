@@ -13,8 +13,8 @@ from rlm_worker.ports import ResultCache
 
 from .prompts import PROMPT_VERSION
 
-# At a kilobyte a note this stays far below the 25 MiB that a KV value may have.
-_MAX_NOTES = 10_000
+# The notes are read and written as one value, which an isolate of 128 MB holds several times over beside the run.
+MAX_CHARACTERS = 2_000_000
 
 
 class NoteCache:
@@ -51,8 +51,9 @@ class NoteCache:
         if self._current.keys() <= self._known.keys():
             return
         kept = {**self._known, **self._current}
-        while len(kept) > _MAX_NOTES:
-            kept.pop(next(iter(kept)))
+        characters = sum(map(len, kept.values()))
+        while characters > MAX_CHARACTERS:
+            characters -= len(kept.pop(next(iter(kept))))
         await self._cache.put(self._key, json.dumps(kept, ensure_ascii=False))
 
 
