@@ -218,7 +218,7 @@ class Session:
         await self._let_go(job)
         await self._context.delete_all(job)
         await self._ports.cache.delete(result_key(job.session_id))
-        await self._ports.cache.delete(NoteCache.key_of(job.owner, job.query, job.config.sub_model))
+        await NoteCache.delete(self._ports.cache, NoteCache.key_of(job.owner, job.query, job.config.sub_model))
         await self._eraser.erase()
         self._journal.forget_all()
 

@@ -60,7 +60,7 @@ async def run_map_reduce(run: Run) -> Outcome:
     """Reads what limits allow and answers from it; raises `NothingRead` when no chunk could be read."""
     plan = await plan_map(run)
     run.announce_plan("map_reduce", chunks=plan.expected, chunk_size=plan.budget.characters)
-    cache = await _note_cache(run)
+    cache = _note_cache(run)
     progress = _Progress()
     await _read_within_time(run, plan, cache, progress)
     if cache is not None:
@@ -77,11 +77,11 @@ async def run_map_reduce(run: Run) -> Outcome:
     return Outcome(text, chunks, read, cut or progress.stopped is not None, _order(plan, readings), cited)
 
 
-async def _note_cache(run: Run) -> NoteCache | None:
+def _note_cache(run: Run) -> NoteCache | None:
     if not run.job.config.use_cache:
         return None
     key = NoteCache.key_of(run.job.owner, run.job.query, run.sub.id)
-    return await NoteCache.load(run.ports.cache, key)
+    return NoteCache(run.ports.cache, key)
 
 
 async def _read_within_time(run: Run, plan: MapPlan, cache: NoteCache | None, progress: _Progress) -> None:
@@ -137,7 +137,7 @@ class _ChunkReader:
         messages = map_messages(self.run.job.query, chunk)
         request = replace(self.run.request("sub", "map", messages, span), max_output_tokens=self.plan.output_tokens)
         request = replace(request, call=request.key())
-        known = self.cache.recall(request) if self.cache else None
+        known = await self.cache.recall(request) if self.cache else None
         if known is not None:
             self.run.ledger.count_cached()
             return Reading(span, self._evidence(known, chunk), span.end - span.start), None, True
