@@ -7,17 +7,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rlm_worker import __version__
-from rlm_worker.models.catalog import CATALOG_DATE
 from scripts.cloud.api import Account
 from scripts.cloud.config import Target
 from scripts.cloud.plan import Plan
 
 _UPLOAD = re.compile(r"Total \((\d+) modules\)")
 _SIZE = re.compile(r"Total Upload: ([\d.]+) KiB / gzip: ([\d.]+) KiB")
+# When Cloudflare's own prices were read: those of models have dates of their own.
+_PRICES_DATE = "2026-10-31"
 _COSTS = (
     "$5.00 a month for Workers Paid, whatever runs on the account; nothing more while nobody asks:",
     "Durable Objects, R2, KV, queues, Workers AI and Dynamic Workers are billed by use, and what is",
-    f"kept goes after SESSION_TTL_DAYS. Prices of {CATALOG_DATE}; ./scripts/usage tells what models cost.",
+    f"kept goes after SESSION_TTL_DAYS. Prices of {_PRICES_DATE}; ./scripts/usage tells what models cost.",
 )
 _FREE_COSTS = ("nothing: the Workers Free plan. Its 10 ms of CPU a request carry /health, not a run.",)
 

@@ -5,7 +5,6 @@ Form after Anthropic's API reference; tests/scripts/test_providers.py lets Anthr
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 from aiohttp import web
@@ -39,7 +38,7 @@ class AnthropicServer(ProviderServer):
 
     def routes(self) -> Iterable[web.RouteDef]:
         return (
-            web.post("/v1/messages", self._messages),
+            web.post("/v1/messages", self.play),
             web.post("/v1/messages/count_tokens", self._count),
             web.get("/v1/models", self._models),
         )
@@ -57,30 +56,13 @@ class AnthropicServer(ProviderServer):
 
     async def _count(self, request: web.Request) -> web.Response:
         try:
-            self._authenticate(request)
+            self.authenticate(request)
             body = await body_of(request)
-            return web.json_response({"input_tokens": self.call_of(body, _messages(body)).prompt_tokens})
+            return web.json_response({"input_tokens": self.call_of(body, self.messages_in(body)).prompt_tokens})
         except Refused as refusal:
             return self.refused(refusal.trouble)
 
-    async def _messages(self, request: web.Request) -> web.StreamResponse:
-        try:
-            self._authenticate(request)
-            body = await body_of(request)
-            call = self.call_of(body, _messages(body))
-        except Refused as refusal:
-            return self.refused(refusal.trouble)
-        entry, _ = self.enter(call)
-        try:
-            return await self._answer(request, entry, body)
-        except Refused as refusal:
-            self.leave(entry, f"error {refusal.trouble.status}")
-            return self.refused(refusal.trouble)
-        except (asyncio.CancelledError, ConnectionError):
-            self.leave(entry, "cancelled")
-            raise
-
-    async def _answer(self, request: web.Request, entry: CallEntry, body: Mapping[str, object]) -> web.StreamResponse:
+    async def answer(self, request: web.Request, entry: CallEntry, body: Mapping[str, object]) -> web.StreamResponse:
         call = entry.call
         _check(body, call, self.served(call.model))
         trouble = self.strike(call)
@@ -132,7 +114,15 @@ class AnthropicServer(ProviderServer):
         await response.write_eof()
         return response
 
-    def _authenticate(self, request: web.Request) -> None:
+    def messages_in(self, body: Mapping[str, object]) -> tuple[tuple[str, object], ...]:
+        """The prompt as texts: the system's first."""
+        listed = body.get("messages")
+        if not isinstance(listed, list) or not listed:
+            raise Refused(Trouble(400, _REFUSED, "messages: at least one message is required"))
+        system = [("system", _content(body["system"]))] if body.get("system") else []
+        return (*system, *((str(message.get("role")), _content(message.get("content"))) for message in listed))
+
+    def authenticate(self, request: web.Request) -> None:
         # The API reference says x-api-key; Anthropic's SDK sends a bearer.
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
         presented = request.headers.get("x-api-key", bearer)
@@ -141,15 +131,6 @@ class AnthropicServer(ProviderServer):
             raise Refused(Trouble(401, "authentication_error", f"invalid x-api-key: {presented}"))
         if "anthropic-version" not in request.headers:
             raise Refused(Trouble(400, _REFUSED, "anthropic-version: header is required"))
-
-
-def _messages(body: Mapping[str, object]) -> tuple[tuple[str, object], ...]:
-    """The prompt as texts: the system's first."""
-    listed = body.get("messages")
-    if not isinstance(listed, list) or not listed:
-        raise Refused(Trouble(400, _REFUSED, "messages: at least one message is required"))
-    system = [("system", _content(body["system"]))] if body.get("system") else []
-    return (*system, *((str(message.get("role")), _content(message.get("content"))) for message in listed))
 
 
 def _content(content: object) -> str:

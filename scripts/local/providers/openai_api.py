@@ -5,7 +5,6 @@ Form after the API references of both; tests/scripts/test_providers.py lets Open
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
@@ -16,7 +15,7 @@ from scripts.local.scripted.calls import CallEntry, ChatCall, count_tokens
 
 from .prefixes import SharedPrefixes
 from .served import Refused, ServedModel, Tokens, Trouble
-from .server import ProviderServer, body_of, event_bytes, halves
+from .server import ProviderServer, event_bytes, halves
 
 _PIECE = 24
 _CREATED = 1_790_000_000
@@ -42,7 +41,7 @@ class OpenAIServer(ProviderServer):
 
     def routes(self) -> Iterable[web.RouteDef]:
         base = self.base_path()
-        return (web.post(f"{base}/chat/completions", self._complete), web.get(f"{base}/models", self._models))
+        return (web.post(f"{base}/chat/completions", self.play), web.get(f"{base}/models", self._models))
 
     def error(self, trouble: Trouble) -> dict[str, object]:
         if self._flavour == "openrouter":
@@ -54,24 +53,7 @@ class OpenAIServer(ProviderServer):
         listed = [{"id": name, "object": "model", "created": _CREATED, "owned_by": "local"} for name in self.models]
         return web.json_response({"object": "list", "data": listed})
 
-    async def _complete(self, request: web.Request) -> web.StreamResponse:
-        try:
-            self._authenticate(request)
-            body = await body_of(request)
-            call = self.call_of(body, _messages(body))
-        except Refused as refusal:
-            return self.refused(refusal.trouble)
-        entry, _ = self.enter(call)
-        try:
-            return await self._answer(request, entry, body)
-        except Refused as refusal:
-            self.leave(entry, f"error {refusal.trouble.status}")
-            return self.refused(refusal.trouble)
-        except (asyncio.CancelledError, ConnectionError):
-            self.leave(entry, "cancelled")
-            raise
-
-    async def _answer(self, request: web.Request, entry: CallEntry, body: Mapping[str, object]) -> web.StreamResponse:
+    async def answer(self, request: web.Request, entry: CallEntry, body: Mapping[str, object]) -> web.StreamResponse:
         call, trouble = self._routed(entry.call, body)
         if trouble is not None and not trouble.late:
             raise Refused(trouble)
@@ -157,19 +139,18 @@ class OpenAIServer(ProviderServer):
         failed = {"index": 0, "delta": {"content": ""}, "finish_reason": "error"}
         return {**_head(completion), **self.error(trouble), "choices": [failed]}
 
-    def _authenticate(self, request: web.Request) -> None:
+    def messages_in(self, body: Mapping[str, object]) -> tuple[tuple[str, object], ...]:
+        listed = body.get("messages")
+        if not isinstance(listed, list) or not listed:
+            raise Refused(Trouble(400, "invalid_request_error", "messages is required"))
+        return tuple((str(message.get("role")), message.get("content")) for message in listed)
+
+    def authenticate(self, request: web.Request) -> None:
         presented = request.headers.get("authorization", "").removeprefix("Bearer ")
         if presented != self.key:
             # As OpenAI does: it repeats what it was given.
             message = f"Incorrect API key provided: {presented}. You can find your API key in your account."
             raise Refused(Trouble(401, "invalid_api_key", message))
-
-
-def _messages(body: Mapping[str, object]) -> tuple[tuple[str, object], ...]:
-    listed = body.get("messages")
-    if not isinstance(listed, list) or not listed:
-        raise Refused(Trouble(400, "invalid_request_error", "messages is required"))
-    return tuple((str(message.get("role")), message.get("content")) for message in listed)
 
 
 def _text(completion: Mapping[str, object]) -> str:

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Self
 
 from aiohttp import web
 
 from scripts.local.scripted.calls import CallEntry, ChatCall, Reply, cut_to_tokens, digest_of
 from scripts.local.scripted.rules import nothing_found
-from scripts.local.scripted.script import Script
+from scripts.local.scripted.serving import ServedScript
 
 from .served import Charge, Refused, ServedModel, Tokens, Trouble
 
 _MAX_BODY_BYTES = 1 << 27
-_START_SECONDS = 10.0
 
 
-class ProviderServer(Script, ABC):
+class ProviderServer(ServedScript):
     """Serves at `url`, the base URL that the provider's own SDK takes; `key` opens it.
 
     `thinking_tokens` is what a model that is told to think uses up before it says a word.
@@ -36,12 +32,7 @@ class ProviderServer(Script, ABC):
         self.charges: list[Charge] = []
         self._troubles: list[Trouble] = []
         self._struck: Counter[int] = Counter()
-        super().__init__()
-        self._port = port
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._stopping: asyncio.Event
-        self.url = ""
+        super().__init__(port=port)
 
     def reset(self) -> None:
         super().reset()
@@ -64,8 +55,16 @@ class ProviderServer(Script, ABC):
         """The provider's own routes."""
 
     @abstractmethod
-    def base_path(self) -> str:
-        """What stands between host and route in the base URL."""
+    def authenticate(self, request: web.Request) -> None:
+        """Raises `Refused` for a request without the key."""
+
+    @abstractmethod
+    def messages_in(self, body: Mapping[str, object]) -> tuple[tuple[str, object], ...]:
+        """Role and content of each message; raises `Refused` for what is none."""
+
+    @abstractmethod
+    async def answer(self, request: web.Request, entry: CallEntry, body: Mapping[str, object]) -> web.StreamResponse:
+        """The answer to a call; raises `Refused`."""
 
     @abstractmethod
     def error(self, trouble: Trouble) -> dict[str, object]:
@@ -128,45 +127,28 @@ class ProviderServer(Script, ABC):
     def refused(self, trouble: Trouble) -> web.Response:
         return web.json_response(self.error(trouble), status=trouble.status, headers=dict(trouble.headers))
 
-    # Serving.
+    async def play(self, request: web.Request) -> web.StreamResponse:
+        """Answers a request for a completion."""
+        try:
+            self.authenticate(request)
+            body = await body_of(request)
+            call = self.call_of(body, self.messages_in(body))
+        except Refused as refusal:
+            return self.refused(refusal.trouble)
+        entry, _ = self.enter(call)
+        try:
+            return await self.answer(request, entry, body)
+        except Refused as refusal:
+            self.leave(entry, f"error {refusal.trouble.status}")
+            return self.refused(refusal.trouble)
+        except (asyncio.CancelledError, ConnectionError):
+            self.leave(entry, "cancelled")
+            raise
 
-    def start(self) -> Self:
-        """Serves in a thread of its own until `stop`."""
-        ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), daemon=True)
-        self._thread.start()
-        if not ready.wait(_START_SECONDS):
-            raise TimeoutError("the provider's stand-in did not start")
-        return self
-
-    def stop(self) -> None:
-        if self._loop is not None and self._thread is not None:
-            self._loop.call_soon_threadsafe(self._stopping.set)
-            self._thread.join(_START_SECONDS)
-            self._loop = None
-
-    async def _serve(self, ready: threading.Event) -> None:
-        self._stopping = asyncio.Event()
+    def app(self) -> web.Application:
         app = web.Application(client_max_size=_MAX_BODY_BYTES)
         app.add_routes(self.routes())
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", self._port, backlog=2048)
-        await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}{self.base_path()}"
-        self._loop = asyncio.get_running_loop()
-        ready.set()
-        await self._stopping.wait()
-        self.release()
-        await runner.cleanup()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+        return app
 
 
 def halves(events: Sequence[tuple[str, object]], *, whole: bool) -> Iterator[tuple[str, object]]:
