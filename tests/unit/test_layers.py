@@ -18,21 +18,9 @@ WORKER = SRC / "rlm_worker"
 PLATFORM = {"js", "pyodide", "workers", "_cloudflare_compat_flags", "_pyodide_entrypoint_helper"}
 # Top down: each may import what stands below it, and nothing above.
 ORDER = (
-    *("durable_objects", "api", "openai", "batches", "sessions", "strategies", "repl", "runs", "settings", "journal"),
-    *(
-        "models",
-        "keys",
-        "budget",
-        "pace",
-        "citations",
-        "structured",
-        "text",
-        "json_schema",
-        "wire",
-        "adapters",
-        "sandbox",
-    ),
-    *("http", "memory", "log", "timers", "json_scan"),
+    *("durable_objects", "api", "openai", "batches", "sessions", "report", "strategies", "repl", "runs", "settings"),
+    *("journal", "models", "keys", "budget", "pace", "citations", "structured", "text", "json_schema", "wire"),
+    *("adapters", "sandbox", "http", "memory", "log", "timers", "json_scan"),
     *("ports", "messages", "errors"),
 )
 KNOW_THE_PLATFORM = ("adapters", "durable_objects", "sandbox")
