@@ -289,7 +289,7 @@ def test_declined_prompt_is_told(ask: Ask, anthropic: AnthropicServer) -> None:
         ("unpaid:claude-haiku-4-5", "needs the secret NOBODY_HAS_SET_THIS: wrangler secret put NOBODY_HAS_SET_THIS"),
         ("anthropic/claude-haiku-4-5", "needs an AI Gateway: set the var AI_GATEWAY"),
         ("openrouter:vendor/unheard-of", "window and price are not known: add them to the var MODEL_OVERRIDES"),
-        ("nobody:model", "the var PROVIDERS has no provider 'nobody'; it has anthropic, openrouter, structured, streaming, unpaid"),
+        ("nobody:model", "no provider 'nobody'; it has anthropic, openrouter, structured, streaming, unpaid"),
         ("no-such-model", "unknown model"),
     ],
 )

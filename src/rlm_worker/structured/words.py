@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -30,6 +31,8 @@ _NOT_ACCEPTED = (
 )
 _SHORTER = " It was cut off: be shorter where the schema leaves a choice."
 _MAX_PROBLEM = 2_000
+# JSON escapes the others.
+_LINE_BREAK = re.compile("[\x85\u2028\u2029]")
 
 
 def form_rule(schema: Mapping[str, object]) -> str:
@@ -59,4 +62,5 @@ def again_messages(asked: tuple[Message, ...], reply: str, problem: str, *, cut:
 
 def _shown(schema: Mapping[str, object]) -> str:
     """A schema on one line: no description in it can make a line that looks like the border of a text."""
-    return json.dumps(dict(schema), ensure_ascii=False).replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    text = json.dumps(dict(schema), ensure_ascii=False)
+    return _LINE_BREAK.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
