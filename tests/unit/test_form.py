@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from rlm_worker.citations.attribution import is_said_in
 from rlm_worker.structured.form import Form
 from rlm_worker.structured.json_mode import WRAPPER, json_mode_schema
 from rlm_worker.text.json_text import repeated_key, scalars
@@ -152,3 +153,21 @@ def test_values_have_their_places() -> None:
 def test_keys_in_other_objects_are_others() -> None:
     assert repeated_key('[{"a": 1}, {"a": {"a": 2}}, "a", "a"]') is None
     assert repeated_key('{"x": {"b": 1, "\\u0062": 2}}') == "b"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (WRITTEN, True),
+        ('{"total": 1234.5, "paid": true, "note": null}', True),
+        ('{"name": "Café Lumen"}', True),
+        ('{"name": "Cafe Umbra"}', False),
+        ('{"n": 7}', False),
+        ('["EUR"]', True),
+        ("[12]", False),
+        ('{"paid": true}', False),
+    ],
+)
+def test_values_are_looked_up(answer: str, said: bool) -> None:
+    text = "The café lumen took 1,234.50 and 12345678901234567890.10; 123."
+    assert is_said_in(answer, text, '{"enum": ["EUR"]}') is said

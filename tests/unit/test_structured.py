@@ -122,6 +122,18 @@ async def test_reply_goes_back_alone(run_on: RunOn) -> None:
     assert "grass" not in said
 
 
+@pytest.mark.parametrize("reply", ["Sure! Here is the JSON:", "The number for amber-fox is 7481933."])
+async def test_nothing_new_is_believed(run_on: RunOn, reply: str) -> None:
+    """What is made of a reply alone, and was not said in it, is no answer: the text is asked once more."""
+    roots = Roots([reply, FIT, FIT])
+    result, _ = await run(run_on, SHORT, roots)
+    assert result.answer == FIT
+    _, first, second = roots.asked
+    assert "grass" not in first.messages[-1].content
+    assert "grass" in second.messages[-3].content
+    assert second.messages[-2].content == reply
+
+
 @pytest.mark.parametrize("reply", [LACKING, '{"animal": "amber-fox", "number": null}'])
 async def test_missing_fact_needs_the_text(run_on: RunOn, reply: str) -> None:
     roots = Roots([reply, FIT])

@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rlm_worker.text.json_text import Scalar, scalars
 from rlm_worker.text.relevance import STOPPED
 
 from .folding import EAST_ASIAN, fold
-from .said import Claim, Said
+from .said import Claim, Said, spellings
 
 _TERM = re.compile(rf"\d+(?:[.,:]\d+)*|[^\W\d_{EAST_ASIAN}]+(?:['’][^\W\d_]+)*|(?P<run>[{EAST_ASIAN}]+)")
 # What a term is worth that is a number, and one that the question has said.
@@ -48,6 +49,17 @@ def told_terms(words: str, query: str) -> frozenset[str]:
     """What an answer says that its question has not said, or all that it says where that is nothing."""
     told = terms_in(words)
     return told - terms_in(query) or told
+
+
+def is_said_in(answer: str, *texts: str) -> bool:
+    """Whether there are words or numbers in the values of a JSON text, and each stands in one of the texts."""
+    known = frozenset().union(*map(terms_in, texts))
+    told = [value for value in scalars(answer) if value.is_text or any(sign.isdigit() for sign in value.written)]
+    return bool(told) and all(_is_known(value, known) for value in told)
+
+
+def _is_known(value: Scalar, known: frozenset[str]) -> bool:
+    return terms_in(value.text()) <= known if value.is_text else not known.isdisjoint(spellings(value.written))
 
 
 def supports(said: Said, query: str, passages: Sequence[str]) -> list[Support]:

@@ -91,7 +91,7 @@ def _said_in_json(answer: str) -> Said:
             claims += _sentences(value)
             quotes += _quotes(value)
         elif sum(sign.isdigit() for sign in value.written) >= _MIN_DIGITS:
-            claims.append((Claim(value.start, value.end), _spellings(value.written)))
+            claims.append((Claim(value.start, value.end), " ".join(spellings(value.written))))
     words = "\n".join(text for _, text in claims)
     verdict = any(value.written in ("true", "false") or _says_yes_or_no(value) for value in values)
     return Said(answer, words, tuple(claims), tuple(quotes), verdict)
@@ -116,16 +116,15 @@ def _quotes(value: Scalar) -> Iterator[Quote]:
         yield Quote(found[0], Claim(places[found.start()], places[found.end()]))
 
 
-def _spellings(number: str) -> str:
+def spellings(number: str) -> list[str]:
     """A number as JSON has it, and as texts write it: 1234.5 is 1,234.50 there."""
     found = _NUMBER.fullmatch(number)
     if found is None:
-        return number
+        return [number]
     whole, rest = found[1], found[2] or ""
     short = rest.rstrip("0").rstrip(".")
     fractions = {rest, short, short.ljust(1 + _CENTS, "0") if short else ""}
-    spelt = {f"{part}{fraction}" for part in (whole, f"{int(whole):,}") for fraction in fractions}
-    return " ".join(sorted(spelt))
+    return sorted({f"{part}{fraction}" for part in (whole, f"{int(whole):,}") for fraction in fractions})
 
 
 def _says_yes_or_no(value: Scalar) -> bool:

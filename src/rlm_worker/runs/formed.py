@@ -1,18 +1,20 @@
 """An answer in the caller's own form: asked for, held to the schema, and mended by the model that has missed it.
 
 Code mends nothing: a reply that does not fit goes back with what is wrong with it, twice at most. Where all facts are
-in the reply, it goes back alone, which is cheap. Where something may be missing from it, or it was cut off, only who
-has the text can tell, and inventing is what a model would do without: so the whole prompt goes with it, and the second
-time in any case.
+in the reply, it goes back alone, which is cheap, and nothing counts that comes of it and was not said there. Where
+something may be missing from it, or it was cut off, only who has the text can tell, and inventing is what a model would
+do without: so the whole prompt goes with it, and the second time in any case.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from rlm_worker.citations.attribution import is_said_in
 from rlm_worker.errors import ModelError, RateLimited, RLMError, UsageLimitExceeded
 from rlm_worker.messages import Message, ModelReply, ModelRequest
 from rlm_worker.structured.form import Draft, Form
@@ -41,6 +43,11 @@ class _Reply:
         return cls(draft, cut_at(reply, request) if reply.is_cut and draft.problem else 0)
 
     @property
+    def needs_text(self) -> bool:
+        """Whether something may be missing that only the text can tell."""
+        return self.cut > 0 or self.draft.missing
+
+    @property
     def problem(self) -> str:
         return f"it was cut off at {self.cut:,} tokens; {self.draft.problem}" if self.cut else self.draft.problem
 
@@ -63,10 +70,11 @@ async def _mended(run: Run, form: Form, asked: tuple[Message, ...], reply: _Repl
     try:
         for number in range(1, MAX_MENDS + 1):
             run.emit(MendEvent(attempt=number, problem=reply.problem))
-            messages = _messages(run, form, asked, reply, whole=number > 1)
+            messages = _again(run, asked, reply) if number > 1 or reply.needs_text else None
             async with _in_time(run):
-                request = affordable(run, root_call(run, "mend", messages, salt=f"mend {number}"))
-                reply = _Reply.of(await run.model.complete(request), request, form)
+                mended = await _asked(run, form, messages or _alone(form, reply), number)
+            if messages or mended.problem or _is_same(form, mended, reply):
+                reply = mended
             if not reply.problem:
                 break
     except UsageLimitExceeded as limit:
@@ -76,13 +84,24 @@ async def _mended(run: Run, form: Form, asked: tuple[Message, ...], reply: _Repl
     return reply
 
 
-def _messages(run: Run, form: Form, asked: tuple[Message, ...], reply: _Reply, *, whole: bool) -> tuple[Message, ...]:
-    draft = reply.draft
-    if whole or reply.cut or draft.missing:
-        messages = again_messages(asked, draft.text, reply.problem, cut=reply.cut > 0)
-        if _fits(run, messages):
-            return messages
-    return rewrite_messages(form.schema, draft.text, reply.problem)
+async def _asked(run: Run, form: Form, messages: tuple[Message, ...], number: int) -> _Reply:
+    request = affordable(run, root_call(run, "mend", messages, salt=f"mend {number}"))
+    return _Reply.of(await run.model.complete(request), request, form)
+
+
+def _again(run: Run, asked: tuple[Message, ...], reply: _Reply) -> tuple[Message, ...] | None:
+    """The whole prompt again; None where it does not fit the window with the reply behind it."""
+    messages = again_messages(asked, reply.draft.text, reply.problem, cut=reply.cut > 0)
+    return messages if _fits(run, messages) else None
+
+
+def _alone(form: Form, reply: _Reply) -> tuple[Message, ...]:
+    return rewrite_messages(form.schema, reply.draft.text, reply.problem)
+
+
+def _is_same(form: Form, mended: _Reply, reply: _Reply) -> bool:
+    """Whether a reply that was only to be put into its form says nothing that it did not say before."""
+    return is_said_in(mended.draft.text, reply.draft.text, json.dumps(form.schema, ensure_ascii=False))
 
 
 def _fits(run: Run, messages: tuple[Message, ...]) -> bool:
