@@ -12,6 +12,7 @@ import httpx
 from . import _flows, _requests
 from ._context import Context, OnProgress, Source, UploadBody
 from ._drivers import AsyncDriver
+from ._errors import RequestError
 from ._flows import Cursor, Flow
 from ._models import (
     BatchItem,
@@ -27,7 +28,7 @@ from ._models import (
     Submitted,
     Trajectory,
 )
-from ._requests import Operation, RunRequest, T
+from ._requests import ONE_FORM, Operation, RunRequest, T
 from ._settings import RetryPolicy, settings
 from ._stream import AsyncEventStream
 from ._structured import ModelT, ParsedResult, parsed_result
@@ -271,6 +272,7 @@ async def arun_rlm(
     query: str,
     config: Config | None = None,
     *,
+    response_schema: Mapping[str, object] | None = None,
     instructions: str | None = None,
     base_url: str | None = None,
     api_key: str | None = None,
@@ -295,6 +297,7 @@ async def arun_rlm(
     query: str,
     config: Config | None = None,
     *,
+    response_schema: Mapping[str, object] | None = None,
     response_model: type[ModelT] | None = None,
     instructions: str | None = None,
     base_url: str | None = None,
@@ -303,5 +306,7 @@ async def arun_rlm(
     """`run_rlm`, awaited."""
     async with AsyncRLMClient(base_url, api_key) as client:
         if response_model is None:
-            return await client.run(context, query, config, instructions=instructions)
+            return await client.run(context, query, config, response_schema=response_schema, instructions=instructions)
+        if response_schema is not None:
+            raise RequestError(ONE_FORM)
         return await client.run(context, query, config, response_model=response_model, instructions=instructions)

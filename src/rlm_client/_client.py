@@ -12,6 +12,7 @@ import httpx
 from . import _flows, _requests
 from ._context import Context, OnProgress, Source, UploadBody
 from ._drivers import Driver
+from ._errors import RequestError
 from ._flows import Cursor, Flow
 from ._models import (
     BatchItem,
@@ -27,7 +28,7 @@ from ._models import (
     Submitted,
     Trajectory,
 )
-from ._requests import Operation, RunRequest, T
+from ._requests import ONE_FORM, Operation, RunRequest, T
 from ._settings import RetryPolicy, settings
 from ._stream import EventStream
 from ._structured import ModelT, ParsedResult, parsed_result
@@ -271,6 +272,7 @@ def run_rlm(
     query: str,
     config: Config | None = None,
     *,
+    response_schema: Mapping[str, object] | None = None,
     instructions: str | None = None,
     base_url: str | None = None,
     api_key: str | None = None,
@@ -295,6 +297,7 @@ def run_rlm(
     query: str,
     config: Config | None = None,
     *,
+    response_schema: Mapping[str, object] | None = None,
     response_model: type[ModelT] | None = None,
     instructions: str | None = None,
     base_url: str | None = None,
@@ -304,10 +307,12 @@ def run_rlm(
 
     `context` is a string, a list of strings, a list of documents, or a context uploaded before; `config` an
     `RLMConfig` or a mapping. `instructions` say how to answer; with a `response_model`, a pydantic class, the answer is
-    a value of it: `run_rlm(…, response_model=Invoice).parsed`.
+    a value of it: `run_rlm(…, response_model=Invoice).parsed`; with a `response_schema` it is JSON.
     `base_url` and `api_key` default to `RLM_BASE_URL` and `RLM_API_KEY`. Raises `RLMError`s.
     """
     with RLMClient(base_url, api_key) as client:
         if response_model is None:
-            return client.run(context, query, config, instructions=instructions)
+            return client.run(context, query, config, response_schema=response_schema, instructions=instructions)
+        if response_schema is not None:
+            raise RequestError(ONE_FORM)
         return client.run(context, query, config, response_model=response_model, instructions=instructions)

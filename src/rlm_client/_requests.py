@@ -41,6 +41,8 @@ READ_TIMEOUT = 60.0
 STREAM_READ_TIMEOUT = 60.0
 """Seconds without a byte after which a stream counts as broken: the Worker sends a heartbeat every 15."""
 
+ONE_FORM = "Give either response_schema or response_model."
+
 T = TypeVar("T")
 
 
@@ -76,7 +78,7 @@ class RunRequest:
         if self.response_model is None:
             return self.response_schema
         if self.response_schema is not None:
-            raise RequestError("Give either response_schema or response_model.")
+            raise RequestError(ONE_FORM)
         return schema_of(self.response_model)
 
 
