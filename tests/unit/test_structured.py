@@ -172,6 +172,7 @@ async def test_limit_leaves_what_there_is(run_on: RunOn, strategy: Strategy) -> 
     result, _ = await run(run_on, strategy, roots, maxIterations=1)
     assert result.error is not None
     assert (result.error.type, result.answer, len(roots.asked)) == ("answer_invalid", LACKING, 1)
+    assert result.truncated
     assert any("maxIterations" in warning for warning in result.warnings)
 
 

@@ -12,7 +12,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rlm_worker.citations.attribution import is_said_in
 from rlm_worker.errors import ModelError, RateLimited, RLMError, UsageLimitExceeded
@@ -32,10 +32,14 @@ _WINDOW_SHARE, _TIME_SHARE = 0.9, 0.95
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """A reply as a draft; `cut`: it was cut off before it was whole, so many tokens long."""
+    """A reply as a draft; `cut`: it was cut off before it was whole, so many tokens long.
+
+    `stopped`: a limit of the run has kept it from being mended.
+    """
 
     draft: Draft
     cut: int = 0
+    stopped: bool = False
 
     @classmethod
     def of(cls, reply: ModelReply, request: ModelRequest, form: Form) -> _Reply:
@@ -53,7 +57,7 @@ class _Reply:
 
 
 async def formed_answer(run: Run, form: Form, request: ModelRequest) -> tuple[str, bool]:
-    """The answer as JSON, as the model wrote it, and whether it was cut.
+    """The answer as JSON, as the model wrote it, and whether a limit has cut it, or its mending, short.
 
     One that has not the form in the end is given as it is, and the run told that it does not fit: `Run.unfit`.
     """
@@ -62,7 +66,7 @@ async def formed_answer(run: Run, form: Form, request: ModelRequest) -> tuple[st
         reply = await _mended(run, form, request.messages, reply)
     if reply.problem:
         run.is_unfit(reply.problem)
-    return reply.draft.text, reply.cut > 0
+    return reply.draft.text, reply.cut > 0 or reply.stopped
 
 
 async def _mended(run: Run, form: Form, asked: tuple[Message, ...], reply: _Reply) -> _Reply:
@@ -79,6 +83,7 @@ async def _mended(run: Run, form: Form, asked: tuple[Message, ...], reply: _Repl
                 break
     except UsageLimitExceeded as limit:
         run.limit_reached(limit)
+        return replace(reply, stopped=True)
     except (ModelError, RateLimited) as error:
         _lost(run, error)
     return reply
