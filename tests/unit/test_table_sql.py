@@ -211,7 +211,7 @@ def test_partial_dates_have_no_day() -> None:
     result = run(ALL, "SELECT strftime('%Y', day) AS y, strftime('%m', day) AS m, count(*) FROM picked GROUP BY 1, 2")
     assert set(result.rows) == {("2023", None, 150), ("2023", "05", 150)}
     assert run("SELECT row_id FROM calls WHERE date(day) IS NULL").rows == ((150,),)
-    assert run("SELECT row_id FROM calls WHERE date(day, '+1 month') ").rows == ((11,),)
+    assert run("SELECT row_id FROM calls WHERE date(day, '+1 month') >= '2023-06-27'").rows == ((10,),)
 
 
 def test_database_is_used_again() -> None:
