@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from contextlib import suppress
 from decimal import Decimal
 
 from hypothesis import given
@@ -125,63 +126,28 @@ def test_rows_are_slices(text: str, told: list[tuple[int, int, str]], before: in
 def test_any_reply_is_read(reply: str) -> None:
     reading = read_json(reply, SCHEMA)
     assert (reading.outcome == "rows") == bool(reading.candidates)
-    try:
+    with suppress(RLMError):
         read_plan(reply)
-    except RLMError:
-        pass
 
 
 @given(JSON)
 def test_any_schema_is_answered(value: object) -> None:
     for told in (value, {"tables": value}, {"tables": [value]}, {"tables": [{"name": "a", "columns": [value]}]}):
-        try:
-            assert parse_schema(parse_schema(told).to_wire())
-        except InvalidRequest as error:
-            assert error.problems
+        with suppress(InvalidRequest):
+            schema = parse_schema(told)
+            assert parse_schema(schema.to_wire(), "again") == schema
 
 
-@given(
-    st.text(max_size=60)
-    | st.lists(
-        st.sampled_from(
-            [
-                "SELECT",
-                "row_id",
-                "FROM",
-                "calls",
-                "WHERE",
-                "n",
-                "(",
-                ")",
-                ",",
-                ";",
-                "'",
-                '"',
-                "--",
-                "/*",
-                "*",
-                "=",
-                "1",
-                "'a'",
-                "GROUP",
-                "BY",
-                "AS",
-                "x",
-                "WITH",
-                "picked",
-            ]
-        ),
-        max_size=14,
-    ).map(" ".join)
-)
+WORDS = "SELECT row_id FROM calls WHERE n ( ) , ; ' \" -- /* * = 1 'a' GROUP BY AS x WITH picked"
+
+
+@given(st.text(max_size=60) | st.lists(st.sampled_from(WORDS.split()), max_size=14).map(" ".join))
 def test_any_statement_ends(statement: str) -> None:
     rows = [Row("calls", 0, 0, 5, {"n": 1.5}, {}, {})]
     with TableDatabase(SCHEMA, rows, max_steps=100_000) as tables:
         for query in (Query(statement, "SELECT 1"), Query("SELECT row_id FROM calls", statement)):
-            try:
+            with suppress(QueryError):
                 tables.run(query)
-            except QueryError as error:
-                assert str(error)
         assert tables.run(Query("SELECT row_id FROM calls", "SELECT n FROM picked")).rows == ((1.5,),)
 
 
