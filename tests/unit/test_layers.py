@@ -18,12 +18,38 @@ WORKER = SRC / "rlm_worker"
 PLATFORM = {"js", "pyodide", "workers", "_cloudflare_compat_flags", "_pyodide_entrypoint_helper"}
 # Top down: each may import what stands below it, and nothing above.
 ORDER = (
-    *("durable_objects", "api", "anthropic", "openai", "batches", "sessions"),
-    *("report", "strategies", "repl", "runs", "settings", "journal"),
-    *("models", "keys", "budget", "pace"),
-    *("citations", "structured", "text", "json_schema", "wire", "adapters", "sandbox", "http"),
-    *("memory", "log", "timers", "json_scan"),
-    *("ports", "messages", "errors"),
+    "durable_objects",
+    "api",
+    "anthropic",
+    "openai",
+    "batches",
+    "sessions",
+    "report",
+    "strategies",
+    "repl",
+    "runs",
+    "settings",
+    "journal",
+    "models",
+    "keys",
+    "budget",
+    "pace",
+    "tables",
+    "citations",
+    "structured",
+    "text",
+    "json_schema",
+    "wire",
+    "adapters",
+    "sandbox",
+    "http",
+    "memory",
+    "log",
+    "timers",
+    "json_scan",
+    "ports",
+    "messages",
+    "errors",
 )
 KNOW_THE_PLATFORM = ("adapters", "durable_objects", "sandbox")
 PURE = ("text/boundaries", "text/chunker", "text/chunks", "text/graphemes", "text/names", "text/packing")
@@ -35,7 +61,9 @@ PURE_CITATIONS = tuple(
 READ_FOREIGN = ("batches/input", "repl/protocol", "structured/reply", "adapters/workers_ai", "wire/requests")
 READ_MODELS = ("adapters/providers/streams", "adapters/providers/failures", "adapters/providers/ai_binding")
 READ_FOREIGN_TOO = ("openai/schemas", "anthropic/schemas", "json_schema/schema", "json_scan", "http")
-READ_FOREIGN_STILL = ("text/json_text", "citations/said")
+READ_FOREIGN_STILL = ("text/json_text", "citations/said", "tables/reading", "tables/sql")
+_TABLES = "answer", "dates", "entities", "numbers", "prompts", "reading", "records", "rows", "schema", "sql", "verify"
+PURE_TABLES = (*(f"tables/{noun}" for noun in _TABLES), "tables/values")
 MAX_MODULES, MAX_FUNCTION_LINES = 12, 50
 
 
@@ -152,7 +180,7 @@ def test_client_ignores_command_line(path: Path) -> None:
     assert not [name for name in imports(path) if name.split(".")[:2] == ["rlm_client", "_cli"]]
 
 
-@pytest.mark.parametrize("name", sorted(PURE + PURE_TOO + PURE_CITATIONS))
+@pytest.mark.parametrize("name", sorted(PURE + PURE_TOO + PURE_CITATIONS + PURE_TABLES))
 def test_pure_means_no_await(name: str) -> None:
     tree = ast.parse((WORKER / f"{name}.py").read_text(encoding="utf-8"))
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef | ast.Await)]
