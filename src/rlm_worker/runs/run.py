@@ -18,7 +18,7 @@ from rlm_worker.models.pricing import Pricing
 from rlm_worker.models.stack import ModelStack
 from rlm_worker.pace.client import Party, RunPace, Unpaced
 from rlm_worker.pace.rates import Rates
-from rlm_worker.ports import Accounts, Clock, Deployment, EventSink, Journal, Model, Pace, ResultCache, Sandbox
+from rlm_worker.ports import Accounts, Clock, Deployment, EventSink, Journal, Model, ObjectStubs, Pace, ResultCache, Sandbox
 from rlm_worker.text.context import ContextReader
 from rlm_worker.wire.events import Event, PlanEvent
 
@@ -46,6 +46,7 @@ class RunPorts:
     rates: Rates = field(default_factory=Rates)
     sandbox: Sandbox | None = None
     cells: CellTable | None = None
+    sessions: ObjectStubs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,10 @@ class Outcome:
 
 @dataclass(slots=True)
 class Run:
-    """The state that all strategies share; `incomplete`: something was lost that another attempt may bring."""
+    """The state that all strategies share; `incomplete`: something was lost that another attempt may bring.
+
+    `question` is what readers of parts are asked: the job's query, unless that needs earlier turns to be understood.
+    """
 
     job: Job
     reader: ContextReader
@@ -78,6 +82,7 @@ class Run:
     backoff: BackoffSignal = field(default_factory=BackoffSignal)
     warnings: list[str] = field(default_factory=list)
     incomplete: bool = False
+    question: str = ""
 
     @property
     def root_output(self) -> int:
@@ -186,6 +191,7 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
         funds=funds,
         latency=stack.latency,
         backoff=stack.backoff,
+        question=job.query,
     )
 
 

@@ -22,6 +22,7 @@ from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.strategies.execute import execute, failed_run
 from rlm_worker.strategies.note_cache import NoteCache
+from rlm_worker.strategies.standalone import asked_of_parts
 from rlm_worker.wire.events import AnswerEvent, SessionEvent
 from rlm_worker.wire.results import ErrorAnswer, RunResult, SessionState
 
@@ -164,7 +165,8 @@ class Session:
     async def trajectory(self, form: TrajectoryForm) -> AsyncIterator[str]:
         """Every paid call, prompts included, and every attempt that was paid in vain; written row by row."""
         job = self._record.required_job()
-        rows = call_rows(self._journal.calls(), job.query, self._context.reader(job))
+        question = asked_of_parts(job, self._journal.calls())
+        rows = call_rows(self._journal.calls(), question, self._context.reader(job))
         attempts = (attempt_row(attempt) for attempt in self._journal.failed_attempts())
         sandboxes = (sandbox_row(sandbox) for sandbox in self._journal.sandboxes())
         async for text in written(form, job.session_id, rows, attempts, sandboxes):
@@ -218,7 +220,8 @@ class Session:
         await self._let_go(job)
         await self._context.delete_all(job)
         await self._ports.cache.delete(result_key(job.session_id))
-        await NoteCache.delete(self._ports.cache, NoteCache.key_of(job.owner, job.query, job.config.sub_model))
+        question = asked_of_parts(job, self._journal.calls())
+        await NoteCache.delete(self._ports.cache, NoteCache.key_of(job.owner, question, job.config.sub_model))
         await self._eraser.erase()
         self._journal.forget_all()
 

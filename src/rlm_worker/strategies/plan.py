@@ -171,7 +171,7 @@ async def _grown(run: Run, room: int, most: int) -> MapPlan:
 
 
 async def _ranked(run: Run, budget: ChunkBudget, output_tokens: int) -> MapPlan:
-    index = RelevanceIndex(run.job.query)
+    index = RelevanceIndex(run.question)
     spans = await _survey(run, budget, index)
     return MapPlan(budget, len(spans), output_tokens, tuple(spans[number] for number in index.rank()))
 
