@@ -18,7 +18,18 @@ from rlm_worker.models.pricing import Pricing
 from rlm_worker.models.stack import ModelStack
 from rlm_worker.pace.client import Party, RunPace, Unpaced
 from rlm_worker.pace.rates import Rates
-from rlm_worker.ports import Accounts, Clock, Deployment, EventSink, Journal, Model, ObjectStubs, Pace, ResultCache, Sandbox
+from rlm_worker.ports import (
+    Accounts,
+    Clock,
+    Deployment,
+    EventSink,
+    Journal,
+    Model,
+    ObjectStubs,
+    Pace,
+    ResultCache,
+    Sandbox,
+)
 from rlm_worker.text.context import ContextReader
 from rlm_worker.wire.events import Event, PlanEvent
 

@@ -18,6 +18,7 @@ from rlm_worker.journal.session import SessionJournal
 from rlm_worker.log import log_failure
 from rlm_worker.pace.client import WatchedPace
 from rlm_worker.ports import Alarm, ContextStore, Eraser, Metrics
+from rlm_worker.repl.inherited import CellPage, page_of
 from rlm_worker.report.build import report
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
@@ -28,6 +29,7 @@ from rlm_worker.wire.events import AnswerEvent, SessionEvent
 from rlm_worker.wire.results import ErrorAnswer, RunResult, SessionState
 
 from .contexts import JobContext
+from .follow_ups import Followed
 from .lives import AskingModel, Lives
 from .record import SessionRecord
 from .results import CachedResult, as_cache_hit, cancelled, failed, metrics_point, result_key, worth_keeping
@@ -162,6 +164,20 @@ class Session:
         """The result; None while the run goes on."""
         job = self._record.required_job()
         return None if self.running else self._record.result() or cancelled(job)
+
+    def followed(self) -> Followed:
+        """What it hands on to a session that follows it; raises `Conflict` while the run goes on."""
+        job = self._record.required_job()
+        if self.running:
+            raise Conflict("the session to follow still runs: wait for its result, then ask again")
+        result = self._record.result() or cancelled(job)
+        return Followed.of(job, result, has_repl=self._ports.cells is not None and bool(self._ports.cells.cells("")))
+
+    def repl_page(self, after: int) -> CellPage:
+        """The cells of its REPL behind that one, for a session that takes its variables over."""
+        job = self._record.required_job()
+        cells = self._ports.cells
+        return CellPage() if cells is None else page_of(cells, self._journal.recall, job, after)
 
     async def trajectory(self, form: TrajectoryForm) -> AsyncIterator[str]:
         """Every paid call, prompts included, and every attempt that was paid in vain; written row by row."""

@@ -83,7 +83,7 @@ def direct_messages(
     query: str, pieces: Sequence[Piece], instructions: str | None = None, earlier: str = ""
 ) -> tuple[Message, ...]:
     """The prompt that asks a question about a whole context at once, after the `earlier` turns."""
-    return _prompt(_DIRECT, _documents(pieces), query, "Answer:", instructions, earlier)
+    return _prompt(_DIRECT, _documents(pieces), query, "Answer:", instructions, earlier=earlier)
 
 
 def map_messages(query: str, chunk: Chunk) -> tuple[Message, ...]:
@@ -107,7 +107,7 @@ def synthesize_messages(
     # Small models would rather invent something than say nothing: so the rule stands again right before the answer.
     nothing = "" if notes else "(There are no notes: say that the text does not seem to hold the answer.) "
     body = _noted(notes) if notes else ["(nobody found anything that helps)"]
-    return _prompt(_SYNTHESIZE, body, query, f"{partial_reading}{nothing}Answer:", instructions, earlier)
+    return _prompt(_SYNTHESIZE, body, query, f"{partial_reading}{nothing}Answer:", instructions, earlier=earlier)
 
 
 def note_head(note: Note, marker: str = NO_MARKER) -> str:
@@ -116,16 +116,14 @@ def note_head(note: Note, marker: str = NO_MARKER) -> str:
 
 
 def _prompt(
-    system: str, body: _Body, query: str, cue: str, instructions: str | None = None, earlier: str = ""
+    system: str, body: _Body, query: str, cue: str, instructions: str | None = None, *, earlier: str = ""
 ) -> tuple[Message, ...]:
     """The rules, and the body between its markers with the question before and after it; `earlier` turns follow it."""
     digest = _digest(body)
     marker = digest[:16]
     text = "".join([part if isinstance(part, str) else part(marker) for part in body])
     turns = f"{earlier}\n\n" if earlier else ""
-    user = (
-        f"Question: {query}\n\n<<<<<< {marker}\n{text}\n{marker} >>>>>>\n\n{turns}Question, again: {query}\n{cue}"
-    )
+    user = f"Question: {query}\n\n<<<<<< {marker}\n{text}\n{marker} >>>>>>\n\n{turns}Question, again: {query}\n{cue}"
     decides = json.dumps([system, digest, query, cue, *([earlier] if earlier else [])]).encode()
     return (
         Message("system", system.format(marker=marker) + told_how(instructions)),

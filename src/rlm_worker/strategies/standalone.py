@@ -51,7 +51,7 @@ async def standalone_question(run: Run) -> str:
 
 def asked_of_parts(job: Job, calls: Iterable[CallRecord]) -> str:
     """The question that the parts of a job's text were read for, by the calls that were journalled."""
-    if job.conversation is None:
+    if job.conversation is None or job.config.strategy == "repl":
         return job.query
     found = (call for call in calls if call.kind == "rewrite")
     return next((rewritten(job.query, call.text) for call in found if call.finish_reason != "length"), job.query)
