@@ -174,8 +174,10 @@ class Session:
         return Followed.of(job, result, has_repl=self._ports.cells is not None and bool(self._ports.cells.cells("")))
 
     def repl_page(self, after: int) -> CellPage:
-        """The cells of its REPL behind that one, for a session that takes its variables over."""
+        """The cells of its REPL behind that one, for a session that takes its variables over; as `followed`."""
         job = self._record.required_job()
+        if self.running:  # it was begun anew meanwhile: half of its variables would be worse than a word about it
+            raise Conflict("the session to follow runs again: wait for its result, then ask again")
         cells = self._ports.cells
         return CellPage() if cells is None else page_of(cells, self._journal.recall, job, after)
 

@@ -1,7 +1,7 @@
 """A follow-up question as those read it who see nothing of the turns before: in one call made to be understood alone.
 
 Readers of chunks could be given the earlier turns instead. A call of the root model's costs less than these in every
-chunk's prompt from a handful of chunks on, ranks the chunks by what is meant and not by "the second one", and leads to
+chunk's prompt from about a dozen chunks on, ranks the chunks by what is meant and not by "the second one", and leads to
 the cached notes where the same was asked before.
 """
 
@@ -20,7 +20,7 @@ from rlm_worker.runs.run import Run
 
 # A question that grows by more than this is none that somebody has written again.
 _MAX_GROWTH = 2_000
-_LABEL = re.compile(r"^\W*(the )?(rewritten |standalone )?question\W*:\s*", re.IGNORECASE)
+_LABEL = re.compile(r"^\W*(the )?(rewritten |standalone )?question\W*:[\s*]*", re.IGNORECASE)
 _QUOTES = (('"', '"'), ("“", "”"), ("«", "»"), ("「", "」"))
 
 

@@ -16,12 +16,17 @@ from rlm_client._cli.errors import exit_unless, reports_errors
 from rlm_client._cli.estimate import Estimate, estimate, with_defaults
 from rlm_client._cli.files import STDIN, Collected, Selection, collect
 from rlm_client._cli.interrupt import RunningSession, cancelled_on_interrupt
+from rlm_client._cli.last_session import remember_session
 from rlm_client._cli.options import connected, json_option, quiet_option, worker_options
-from rlm_client._cli.progress import follow, watcher
+from rlm_client._cli.progress import Watcher, watcher
+from rlm_client._cli.progress import follow as follow_stream
 from rlm_client._client import RLMClient
+from rlm_client._context import Context, PreviousSession
 from rlm_client._errors import APIError, ProtocolError
-from rlm_client._models import RLMConfig, RunDefaults
+from rlm_client._models import RLMConfig, RLMResult, RunDefaults
+from rlm_client._stream import EventStream
 
+from .follow import FollowingCommand, follow_option, session_to_follow
 from .report import check_writable, report_option, write_report
 
 POSITIVE = click.FloatRange(0, min_open=True)
@@ -31,11 +36,17 @@ MAX_LISTED = 20
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A query, the documents that it is about, and the options of its run."""
+    """A query, the documents or the earlier session that it is about, and the options of its run."""
 
     query: str
     collected: Collected
     config: RLMConfig
+    previous: PreviousSession | None = None
+
+    @property
+    def context(self) -> Context:
+        """What it is about."""
+        return self.previous or self.collected.documents
 
     def estimate(self, client: RLMClient) -> Estimate:
         """Guess the cost from the deployment's own prices and defaults."""
@@ -44,7 +55,7 @@ class Question:
         return estimate(self.collected.characters, config, models)
 
 
-@click.command()
+@click.command(cls=FollowingCommand)
 @click.argument("query", metavar="QUESTION")
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("--strategy", type=click.Choice(["auto", "direct", "map_reduce", "repl"]), help="How to read.")
@@ -66,6 +77,7 @@ class Question:
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="From folders leave out such files.")
 @click.option("--dry-run", is_flag=True, help="Show what would be sent and its estimated cost; ask nothing.")
 @click.option("--background", is_flag=True, help="Start the run, print its session, and leave.")
+@follow_option
 @report_option
 @json_option
 @quiet_option
@@ -79,6 +91,7 @@ def ask(
     exclude: tuple[str, ...],
     dry_run: bool,
     background: bool,
+    follow: str | None,
     report_path: Path | None,
     as_json: bool,
     quiet: bool,
@@ -94,8 +107,12 @@ def ask(
     if background and report_path is not None:
         raise click.UsageError("--report waits for the answer: without --background, or later by `rlm report SESSION`.")
     check_writable(report_path)
-    question = Question(query, _collected(paths, Selection.of(include, exclude)), RLMConfig.model_validate(config))
+    if follow is not None and (paths or dry_run):
+        raise click.UsageError("--follow is about the text of the session before: without PATH, and without --dry-run.")
+    collected = _collected(paths, Selection.of(include, exclude)) if follow is None else Collected()
     with connected(base_url, api_key) as client:
+        previous = None if follow is None else session_to_follow(client, follow)
+        question = Question(query, collected, RLMConfig.model_validate(config), previous)
         if dry_run:
             _dry_run(client, question, as_json=as_json)
         elif background:
@@ -118,17 +135,27 @@ def _ask(client: RLMClient, question: Question, *, as_json: bool, quiet: bool, r
     if not quiet:
         _show_sending(console, question)
         _show_cost(console, _estimated(client, question), question.config)
-    documents, watching = question.collected.documents, watcher(console, quiet=quiet)
-    stream = client.stream(documents, question.query, question.config, on_upload=watching.upload)
+    watching = watcher(console, quiet=quiet)
+    stream = client.stream(question.context, question.query, question.config, on_upload=watching.upload)
     with cancelled_on_interrupt(RunningSession(client, stream, watching.state), console):
-        result = follow(stream, watching)
+        result = _followed(client, stream, watching)
     print_result(result, as_json=as_json, quiet=quiet)
     write_report(client, result.session_id, report_path)
     exit_unless(result.success)
 
 
+def _followed(client: RLMClient, stream: EventStream, watching: Watcher) -> RLMResult:
+    """Follow a run to its end; one that failed can be followed up as well, one that was cancelled is gone."""
+    try:
+        return follow_stream(stream, watching)
+    finally:
+        if not isinstance(sys.exception(), KeyboardInterrupt):
+            remember_session(client.base_url, stream.session_id)
+
+
 def _start(client: RLMClient, question: Question, *, as_json: bool) -> None:
-    submitted = client.submit(question.collected.documents, question.query, question.config)
+    submitted = client.submit(question.context, question.query, question.config)
+    remember_session(client.base_url, submitted.session_id)
     if as_json:
         print_json(submitted.to_json())
     else:
@@ -149,7 +176,9 @@ def _dry_run(client: RLMClient, question: Question, *, as_json: bool) -> None:
 
 
 def _estimated(client: RLMClient, question: Question) -> Estimate | None:
-    # A Worker that does not list its prices may still answer.
+    # A Worker that does not list its prices may still answer; how long an earlier session's text is only it knows.
+    if question.previous is not None:
+        return None
     try:
         return question.estimate(client)
     except (APIError, ProtocolError):
@@ -174,6 +203,9 @@ def _plan(question: Question, guess: Estimate) -> dict[str, object]:
 
 def _show_sending(console: Console, question: Question) -> None:
     found = question.collected
+    if question.previous is not None:
+        console.print(Text.assemble(("Following ", "bold"), f"session {question.previous.session_id}"), soft_wrap=True)
+        return
     size = f"{count(len(found.documents), 'document')} · {count(found.characters, 'character')}"
     left_out = f" · left out: {_skipped(found)}" if found.skipped else ""
     console.print(Text.assemble(("Sending  ", "bold"), size, (left_out, "dim")), soft_wrap=True)
