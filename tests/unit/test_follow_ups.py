@@ -300,6 +300,26 @@ async def test_variables_survive_deletion() -> None:
     assert third.answer == "saw xsaw x"
 
 
+async def test_sandbox_is_held_first() -> None:
+    """A follow-up that cannot pay for its REPL spends nothing on the way to it."""
+    town = Town(plays("kept = 1\nFINAL(kept)", "FINAL(kept)"))
+    first = await town.ask(context=SHORT, config={"strategy": "repl"})
+    before = len(town.model.requests)
+    second = await town.follow(first, "second?", config={"maxCostUsd": 0.0019})
+    assert second.error is not None
+    assert "a sandbox for the REPL costs 0.002" in second.error.message
+    assert len(town.model.requests) == before
+
+
+async def test_begun_anew_is_waited_for() -> None:
+    """Variables of a run that has begun anew since are not half taken over."""
+    town = Town(plays("kept = 1\nFINAL(kept)"))
+    first = await town.ask(context=SHORT, config={"strategy": "repl"})
+    town.journals[first.session_id].set_fact("status", "running")
+    with pytest.raises(Conflict, match="runs again"):
+        town.sessions[first.session_id].repl_page(0)
+
+
 async def test_lost_variables_are_told() -> None:
     """A session that goes before its variables were taken over; the follow-up says so and begins without them."""
     town = Town(plays("kept = 1\nFINAL(kept)", "FINAL(sorted(name for name in globals() if name == 'kept'))"))
