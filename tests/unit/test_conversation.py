@@ -113,11 +113,12 @@ def test_repl_is_remembered() -> None:
 @pytest.mark.parametrize(
     ("reply", "question"),
     [
-        ("What did Bergen cost?", "What did Bergen cost?"),
-        ("  Question: What did Bergen cost?\n", "What did Bergen cost?"),
-        ('"What did Bergen cost?"', "What did Bergen cost?"),
-        ("**Rewritten question:** What did Bergen cost?", "What did Bergen cost?"),
-        ("Was kostete »Bergen«?", "Was kostete »Bergen«?"),
+        ("What did Bergen cost?", "and the second? (in full: What did Bergen cost?)"),
+        ("  Question: What did Bergen cost?\n", "and the second? (in full: What did Bergen cost?)"),
+        ('"What did Bergen cost?"', "and the second? (in full: What did Bergen cost?)"),
+        ("**Rewritten question:** What did Bergen cost?", "and the second? (in full: What did Bergen cost?)"),
+        ("Was kostete »Bergen«?", "and the second? (in full: Was kostete »Bergen«?)"),
+        ("And the second? ", "and the second?"),
         ("", "and the second?"),
         ("   ", "and the second?"),
         ("x" * 5_000, "and the second?"),

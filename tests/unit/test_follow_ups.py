@@ -168,7 +168,7 @@ async def test_readers_are_asked_alone(town: Town) -> None:
     second = await town.follow(first, "and the other one?")
     kinds = [request.kind for request in town.model.requests][-second.sub_calls - 2 :]
     assert kinds == ["rewrite", *["map"] * second.sub_calls, "synthesize"]
-    assert "Question: What did the bridge in Oslo cost?" in asked(town, "map")
+    assert "Question: and the other one? (in full: What did the bridge in Oslo cost?)" in asked(town, "map")
     assert "others were asked" not in asked(town, "map")
     final = asked(town, "synthesize")
     assert "Question, again: and the other one?" in final

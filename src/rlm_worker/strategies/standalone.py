@@ -2,7 +2,8 @@
 
 Readers of chunks could be given the earlier turns instead. A call of the root model's costs less than these in every
 chunk's prompt from about a dozen chunks on, ranks the chunks by what is meant and not by "the second one", and leads to
-the cached notes where the same was asked before.
+the cached notes where the same was asked before. What was asked stays in front of what it was made: a model that writes
+it badly, or was led astray by an earlier answer, adds words and takes none away.
 """
 
 from __future__ import annotations
@@ -58,12 +59,14 @@ def asked_of_parts(job: Job, calls: Iterable[CallRecord]) -> str:
 
 
 def rewritten(query: str, reply: str) -> str:
-    """The question in a reply; `query` itself where there is none in it."""
+    """The question with the one in a reply behind it; `query` itself where the reply says the same, or nothing."""
     text = _LABEL.sub("", reply.strip()).strip()
     for opening, closing in _QUOTES:
         if text.startswith(opening) and text.endswith(closing) and not query.startswith(opening):
             text = text[1:-1].strip()
-    return text if text and len(text) <= len(query) + _MAX_GROWTH else query
+    if not text or len(text) > len(query) + _MAX_GROWTH or text.casefold() == query.strip().casefold():
+        return query
+    return f"{query} (in full: {text})"
 
 
 def _has_room(run: Run, request: ModelRequest) -> bool:
