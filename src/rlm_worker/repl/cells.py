@@ -17,8 +17,9 @@ from dataclasses import dataclass, field, replace
 
 from rlm_worker.errors import BindingMissing, InvocationSpent, SandboxForgot, SandboxLost, StorageUnavailable
 from rlm_worker.journal.cells import CellOutcome, CellRecord, CellTable
-from rlm_worker.ports import Sandbox, SandboxRepl
+from rlm_worker.ports import Interval, Sandbox, SandboxRepl
 
+from .cite import newly_cited
 from .host import TURNED_AWAY_SECONDS, CellCalls, placed
 from .protocol import Report, parse_report
 from .task import Task
@@ -32,6 +33,8 @@ SANDBOX_USD = 0.002
 _WANTED = f"a sandbox for the REPL costs {SANDBOX_USD:g}"
 _HEALTH_SECONDS = 5.0
 _TOOLS = ["llm_query", "llm_query_batched", "rlm_query", "budget"]
+# What a child run has found is text to its parent: places in it are the parent's to cite.
+_OWN_TOOLS = [*_TOOLS, "cite"]
 
 
 @dataclass(slots=True)
@@ -47,6 +50,8 @@ class DurableRepl:
     _name: str = field(default="", init=False)
     _holds: bool = field(default=False, init=False)
     _paid_usd: float = field(default=0.0, init=False)
+    # What the cells have cited, by their numbers; all that came before a cell is there when it runs.
+    _cited: dict[int, tuple[Interval, ...]] = field(default_factory=dict, init=False)
 
     async def hold(self) -> None:
         """Holds what an isolate costs until it is opened; raises `UsageLimitExceeded`, or `RateLimited`, else.
@@ -86,6 +91,11 @@ class DurableRepl:
 
     async def run(self, number: int, code: str) -> CellOutcome:
         """What came of a cell: as it was written down, or by running it."""
+        outcome = await self._outcome(number, code)
+        self._cited[number] = outcome.cited
+        return outcome
+
+    async def _outcome(self, number: int, code: str) -> CellOutcome:
         known = self.cells.cell(self.task.path, number)
         if known is not None and known.outcome is not None:
             return known.outcome
@@ -182,7 +192,7 @@ class DurableRepl:
         setup = {
             "documents": self.task.passage.documents(),
             "query": self.task.query,
-            "tools": _TOOLS,
+            "tools": _TOOLS if self.task.depth else _OWN_TOOLS,
             "output_limit": config.max_output_characters,
             "seed": f"{self.task.run.job.session_id} {self.task.path}",
         }
@@ -201,7 +211,8 @@ class DurableRepl:
         calls = self._calls = CellCalls(self.task, self.cells, number)
         clock, limit = self.task.run.ports.clock, self.task.run.job.config.max_output_characters
         started = clock.now()
-        request = json.dumps({"cell": number, "code": code, "seconds": self.seconds})
+        cited = [place for before, places in self._cited.items() if before < number for place in places]
+        request = json.dumps({"cell": number, "code": code, "seconds": self.seconds, "cited": cited})
         try:
             text = await self._within_limit(self._isolate.run(request), calls)
         except SandboxLost:
@@ -215,7 +226,9 @@ class DurableRepl:
         report = parse_report(text, number, limit)
         if not report.finished:
             await self._check_health(number)
-        return _outcome(self.task, report, calls, round((clock.now() - started) * 1000))
+        outcome = _outcome(self.task, report, calls, round((clock.now() - started) * 1000))
+        new = () if self.task.depth else newly_cited(self.task.passage, cited, report.cited)
+        return replace(outcome, cited=new, left=left(self.task), turns_left=turns_left(self.task))
 
     async def _check_health(self, number: int) -> None:
         """Runs nothing at all: a cell that leaves its REPL broken is to blame for it, not the one that comes next."""
@@ -265,6 +278,22 @@ def _outcome(task: Task, report: Report, calls: CellCalls, duration_ms: int) -> 
         cost_usd=calls.cost_usd,
         duration_ms=duration_ms,
     )
+
+
+def turns_left(task: Task) -> int:
+    """How many turns a task has left, without what is kept for the last words of it and of those above."""
+    ledger = task.run.ledger
+    return max(0, ledger.remaining_iterations() - min(task.depth + 1, ledger.limits.max_iterations - 1))
+
+
+def left(task: Task) -> str:
+    """What a run's limits leave to its next cells."""
+    ledger = task.run.ledger
+    usd, seconds = ledger.remaining_usd(), ledger.remaining_seconds()
+    told = [f"{max(0, ledger.remaining_sub_calls()):,} sub-calls"]
+    told += [] if usd is None else [f"${max(0.0, usd):.4f}"]
+    told += [] if seconds is None else [f"{max(0.0, seconds):.0f} s"]
+    return ", ".join(told)
 
 
 def _lost(reason: str, calls: CellCalls | None = None) -> CellOutcome:

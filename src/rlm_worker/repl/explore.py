@@ -16,6 +16,7 @@ from itertools import count
 from rlm_worker.errors import InputTooLarge, InvocationSpent, RLMError, UsageLimitExceeded
 from rlm_worker.journal.cells import CellOutcome
 from rlm_worker.messages import Message, ModelReply, ModelRequest
+from rlm_worker.ports import Interval
 from rlm_worker.runs.answer import answer, is_affordable
 from rlm_worker.runs.run import Outcome, Run
 from rlm_worker.sandbox.text import EAGER
@@ -33,6 +34,7 @@ from .prompts import (
     ReplFacts,
     extract_message,
     feedback,
+    progress,
     question_message,
     system_message,
 )
@@ -60,7 +62,7 @@ async def run_repl(run: Run) -> Outcome:
     read = Coverage()
     for start, end in found.read:
         read.add(start, end)
-    cited = await cite_explored(run, text, task.passage, read.intervals())
+    cited = await cite_explored(run, text, task.passage, read.intervals(), found.cited)
     return Outcome(text, chunks=0, read=read.characters, truncated=found.truncated, cited=cited)
 
 
@@ -89,11 +91,16 @@ class Exploration:
     facts: ReplFacts
     transcript: Transcript
     read: Coverage
+    cited: list[Interval]
     draft: str = ""
     truncated: bool = False
+    # How many turns there are in all, as far as it is known: child runs have their share of them.
+    turns: int = 0
 
-    def take(self, outcome: CellOutcome) -> None:
-        """Adds what a cell has read, drafted and run into."""
+    def take(self, number: int, outcome: CellOutcome) -> None:
+        """Adds what a turn's cell has read, cited, drafted and run into."""
+        self.cited += outcome.cited
+        self.turns = self.turns if outcome.turns_left is None else number + outcome.turns_left
         for start, end in outcome.read:
             self.read.add(start, end)
         self.draft = outcome.draft or self.draft
@@ -106,7 +113,7 @@ class Exploration:
         self.task.run.limit_reached(limit)
 
     def found(self, value: object) -> Found:
-        return Found(value, tuple(self.read.intervals()), self.truncated)
+        return Found(value, tuple(self.read.intervals()), self.truncated, tuple(self.cited))
 
 
 async def _begin(task: Task) -> Exploration:
@@ -120,7 +127,8 @@ async def _begin(task: Task) -> Exploration:
     seconds = min(config.cell_timeout_seconds, deployment.max_cell_seconds)
     repl = open_repl(task, seconds)
     await repl.hold()
-    return Exploration(task, repl, facts, Transcript(opening), read)
+    turns = max(1, config.max_iterations - 1 - task.depth)
+    return Exploration(task, repl, facts, Transcript(opening), read, [], turns=turns)
 
 
 async def _turns(exploration: Exploration) -> Found:
@@ -129,7 +137,7 @@ async def _turns(exploration: Exploration) -> Found:
         reply = await _reply(exploration, number)
         code = code_of(reply.text, _ENDS)
         outcome = CellOutcome(NO_CODE) if code is None else await exploration.repl.run(number, code)
-        exploration.take(outcome)
+        exploration.take(number, outcome)
         _announce(exploration.task, number, code, outcome, reply)
         problem = ""
         if outcome.finished:
@@ -137,6 +145,7 @@ async def _turns(exploration: Exploration) -> Found:
             if not problem:
                 return exploration.found(value)
         said = NO_CODE if code is None else feedback(outcome, problem)
+        said = f"{said}\n\n{progress(number, exploration.turns, outcome.left)}"
         exploration.transcript.add(Turn(reply.text, said, outcome.variables or exploration.transcript.variables))
     raise AssertionError("counting has no end")
 
@@ -219,7 +228,8 @@ def _announce(task: Task, number: int, code: str | None, outcome: CellOutcome, r
 
 def _facts(task: Task) -> ReplFacts:
     run = task.run
-    tools = ["llm_query", "llm_query_batched", *(["rlm_query"] if task.may_recurse else []), "budget"]
+    own = [] if task.depth else ["cite"]
+    tools = ["llm_query", "llm_query_batched", *(["rlm_query"] if task.may_recurse else []), *own, "budget"]
     return ReplFacts(
         tools=tools,
         output_limit=run.job.config.max_output_characters,

@@ -15,11 +15,15 @@ from .passages import Passage
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The answer to a task, the ranges of the context that models were given for it, and whether a limit cut it."""
+    """The answer to a task, the ranges of the context that models were given for it, and whether a limit cut it.
+
+    `cited` are the places that its code has cited, in order.
+    """
 
     value: object
     read: tuple[Interval, ...] = ()
     truncated: bool = False
+    cited: tuple[Interval, ...] = ()
 
     def as_text(self) -> str:
         """The answer as the wire has it: text as it is, anything else as JSON."""
