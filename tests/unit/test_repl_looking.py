@@ -84,7 +84,7 @@ def test_lines_are_shown(code: str, shown: str) -> None:
         ("show('a/notes.md', 0)", "lines are counted from 1"),
         ("show('a/notes.md', 3, 2)", "the first comes first: not 3 to 2"),
         ("show('a/notes.md', '1')", "lines are whole numbers"),
-        ("show(5)", "there are 5 documents: 0 to 4, not 5"),
+        ("show(5)", "documents are numbered from 0 to 4: there is no 5"),
         ("show(context)", "take one, by name or number"),
         ("show('x\\x1b\\u202e')", r"named 'x\\x1b\\u202e'"),
         ("context['code.py']", "did you mean 'b/code.py'?"),
@@ -209,8 +209,8 @@ def test_many_documents_are_a_tree() -> None:
         "and 22 more\n"
         "  m0.py (10), m1.py (10), m2.py (10), m3.py (10), m4.py (10), m5.py (10), m6.py (10), m7.py (10), "
         "and 32 more\n"
-        "docs/ (1 documents, 7 characters)\n"
-        "  a/ (1 documents, 7 characters)\n"
+        "docs/ (1 document, 7 characters)\n"
+        "  a/ (1 document, 7 characters)\n"
         "    b.md (7)\n"
         "README (3), #72 (4)"
     )

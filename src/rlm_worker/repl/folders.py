@@ -83,7 +83,8 @@ def _below(folder: _Folder, documents: Documents, opened: set[int]) -> Iterator[
     inner = sorted(folder.folders.values(), key=lambda one: -one.count)
     for one in inner[: _MAX_LINES - 1]:
         name = shown_name(one.name, _MAX_NAME_CHARACTERS)
-        yield f"{indent}{name}/ ({one.count:,} documents, {one.characters:,} characters)"
+        documents_in = "1 document" if one.count == 1 else f"{one.count:,} documents"
+        yield f"{indent}{name}/ ({documents_in}, {one.characters:,} characters)"
         if id(one) in opened:
             yield from _below(one, documents, opened)
     if rest := inner[_MAX_LINES - 1 :]:

@@ -65,9 +65,12 @@ _LOOKING = (
     "- context.search(pattern, limit=20), also of one document: pattern is a regular expression, or a list of plain "
     "words any of which is looked for; upper and lower case are the same. print(hits) shows each hit's document:line, "
     "the heading or def above it, the text around, and how many there are; hit.at is its offset in the whole context, "
-    "hit.match what matched, str(hit) the text around\n"
-    "- show(document, first, last): prints lines of a document, by name or number, with line numbers"
+    "hit.match what matched, str(hit) the text around"
 )
+_SHOWING = {
+    False: "- show(context, first, last): prints its lines with line numbers, counted from 1",
+    True: "- show(document, first, last): prints lines of a document, by name or number, with line numbers",
+}
 _TOOLS = {
     "llm_query": (
         "- llm_query(prompt, context_slice=None): asks a language model that sees only the prompt and that slice, at "
@@ -81,7 +84,7 @@ _TOOLS = {
         "- rlm_query(question, context_slice): the same kind of work as yours, on a slice of any length; slow and dear"
     ),
     "cite": (
-        "- cite(hit), cite(context[a:b]), cite(start, end), cite(document, first_line, last_line): marks what the "
+        "- cite(hit), cite(context[a:b]), cite(start, end), cite({document}, first_line, last_line): marks what the "
         "answer rests on; gives a mark such as '[1]', to be written into the answer behind what it shows"
     ),
     "budget": "- budget(): what has been used and what is left",
@@ -163,7 +166,9 @@ def _tools(facts: ReplFacts, characters: int, documents: Sequence[tuple[str | No
     if named or len(documents) > 1:
         names = '; context["name"]; context.names' if named else ""
         lines.append(_DOCUMENTS.format(documents=len(documents), names=names))
-    lines += [_LOOKING, *(_TOOLS[tool].format(slice_limit=facts.slice_limit) for tool in facts.tools), _ENDS]
+    document = "document" if len(documents) > 1 else "context"
+    tools = (_TOOLS[tool].format(slice_limit=facts.slice_limit, document=document) for tool in facts.tools)
+    lines += [_LOOKING, _SHOWING[len(documents) > 1], *tools, _ENDS]
     return lines if facts.response_schema is None else [*lines, _SUBMIT]
 
 

@@ -6,6 +6,7 @@ handed to a model by reference; what is cut out of it by slicing knows that too.
 
 from __future__ import annotations
 
+import itertools
 import re
 from bisect import bisect_right
 from collections import OrderedDict, deque
@@ -27,6 +28,8 @@ _SEAM = 5_000
 # A search that has found what it shows counts on: so far, and so many.
 _COUNT_REACH, _MAX_COUNT = 4_000_000, 10_000
 _INDEXES_KEPT = 500
+# Hits that are shown together.
+_MAX_TOLD = 100
 _MAX_NAME, _MIN_ALIKE = 80, 3
 _NOTES = 300
 _EDGE = 32
@@ -95,7 +98,8 @@ class Origin:
         """The documents that begin or go on between two offsets, cut to them."""
         first = max(0, bisect_right(self.spans, start, key=lambda span: span.start) - 1)
         found: list[DocumentSpan] = []
-        for span in self.spans[first:]:
+        for number in range(first, len(self.spans)):
+            span = self.spans[number]
             if span.start >= end and span.start > start:
                 break
             if span.end > start or span.start >= start:
@@ -122,9 +126,7 @@ class Origin:
             return number
         if isinstance(document, int):
             if not -len(self.spans) <= document < len(self.spans):
-                raise NoSuchDocument(
-                    f"there are {len(self.spans):,} documents: 0 to {len(self.spans) - 1}, not {document}"
-                )
+                raise NoSuchDocument(f"documents are numbered from 0 to {len(self.spans) - 1}: there is no {document}")
             return document % len(self.spans)
         return self._number_named(str(document))
 
@@ -345,7 +347,8 @@ class Hits(list[Hit]):
         if not self.total:
             return "no matches"
         count = f"{self.total:,}" if self.complete else f"more than {self.total - 1:,}"
-        return "\n".join([f"{len(self):,} of {count} matches:", *(self._told(hit) for hit in self)])
+        told = [self._told(hit) for hit in itertools.islice(self, _MAX_TOLD)]
+        return "\n".join([f"{len(told):,} of {count} matches:", *told])
 
     @staticmethod
     def _told(hit: Hit) -> str:
