@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlm_worker.citations.cited import Cited
+from rlm_worker.citations.said import said_in
 from rlm_worker.journal.cells import CellOutcome
 from rlm_worker.messages import ModelReply, ModelRequest
-from rlm_worker.repl.cite import mark_claims, merged, newly_cited
+from rlm_worker.repl.cite import mark_claims, marks_in, merged, newly_cited
 from rlm_worker.repl.passages import GivenText
 from rlm_worker.sandbox.cites import MAX_CITED_CHARACTERS, MAX_CITES
 from rlm_worker.testing import reply_of
@@ -187,7 +188,7 @@ def test_old_outcomes_are_read() -> None:
 
 
 def claim_texts(answer: str) -> dict[int, str]:
-    return {number: answer[claim.start : claim.end] for number, claim in mark_claims(answer).items()}
+    return {number: answer[claim.start : claim.end] for number, claim in mark_claims(marks_in(said_in(answer))).items()}
 
 
 def test_marks_name_their_sentence() -> None:
@@ -202,9 +203,19 @@ def test_marks_name_their_sentence() -> None:
     assert claim_texts("no [x] mark [1234]") == {}
 
 
+async def test_marks_in_values_are_marks(run_on: RunOn) -> None:
+    """In JSON a mark stands within a string; an array is none."""
+    schema = {"type": "object", "properties": {"n": {"type": "array"}, "why": {"type": "string"}}}
+    played = Played(cell("m = cite(2, 8)\nSUBMIT(n=[1], why=f'It is the heading. {m}')"))
+    result = await run_on(played.ports(), DOCUMENTS, "q", strategy="repl", response_schema=schema)
+    assert json.loads(result.answer or "") == {"n": [1], "why": "It is the heading. [1]"}
+    (only,) = [one for one in result.citations if one.cited_text == "Budget"]
+    assert "heading" in (result.answer or "")[only.answer_start : only.answer_end]
+
+
 @given(st.text(alphabet="a.[]12, \n", max_size=60))
 def test_claims_lie_in_the_answer(answer: str) -> None:
-    assert all(0 <= claim.start < claim.end <= len(answer) for claim in mark_claims(answer).values())
+    assert all(0 <= claim.start < claim.end <= len(answer) for claim in mark_claims(marks_in(said_in(answer))).values())
 
 
 def citation(start: int, end: int, document: int = 0, answer: int | None = None) -> Citation:

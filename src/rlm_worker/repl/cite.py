@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 
-from rlm_worker.citations.attribution import Claim, claims_of
 from rlm_worker.citations.borders import is_whole
 from rlm_worker.citations.cited import MAX_CITATIONS, Cited, Citing
 from rlm_worker.citations.passages import Documents, Seen
+from rlm_worker.citations.said import Claim, Said
 from rlm_worker.errors import InvocationSpent, RLMError
 from rlm_worker.ports import Interval
 from rlm_worker.runs.run import Run
@@ -50,11 +51,12 @@ async def cite_explored(
 ) -> Cited:
     """Cites the places that code has marked, and the sentences that an answer rests on, out of what was read."""
     documents = Documents.of(run.reader.manifest)
-    citing = Citing(_without_marks(answer, len(marked)), run.job.query, documents)
+    marks = marks_in(run.said(answer))
+    citing = Citing(run.said(_without(answer, marks, len(marked))), run.job.query, documents)
     chosen: list[Citation] = []
     seen: list[Seen] = []
     try:
-        chosen = [one async for one in _chosen(context, documents, marked, mark_claims(answer))]
+        chosen = [one async for one in _chosen(context, documents, marked, mark_claims(marks))]
         async for start, text in _texts(context, read, marked):
             seen.append(Seen.of(_pieces(documents, start, text)))
     except InvocationSpent:
@@ -65,30 +67,52 @@ async def cite_explored(
     return merged(chosen, citing.cited())
 
 
-def mark_claims(answer: str) -> dict[int, Claim]:
-    """For each number in a mark of the answer the sentence or line that it stands in, or that it stands behind."""
-    claims = claims_of(answer)
-    found: dict[int, Claim] = {}
-    for at, claim in enumerate(claims):
-        text = answer[claim.start : claim.end]
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A mark in an answer, characters `start` to `end` (exclusive): its numbers, and what it stands in or behind."""
+
+    start: int
+    end: int
+    numbers: tuple[int, ...]
+    claim: Claim
+
+
+def marks_in(said: Said) -> list[Mark]:
+    """The marks in what an answer says; one that begins a sentence belongs to the one before it on its line."""
+    found: list[Mark] = []
+    before: Claim | None = None
+    for claim, _ in said.claims:
+        text = said.answer[claim.start : claim.end]
         leading = _LEADING_MARKS.match(text)
-        length = leading.end() if leading else 0
-        follows = at > 0 and "\n" not in answer[claims[at - 1].end : claim.start]
+        between = said.answer[before.end : claim.start] if before else ""
+        follows = before is not None and between.isspace() and "\n" not in between
         for mark in _MARKS.finditer(text):
-            belongs = claims[at - 1] if follows and mark.end() <= length else claim
-            for number in re.findall(r"\d+", mark[0]):
-                found.setdefault(int(number), belongs)
+            is_behind = follows and leading is not None and mark.end() <= leading.end()
+            numbers = tuple(int(number) for number in re.findall(r"\d+", mark[0]))
+            belongs = before if is_behind and before else claim
+            found.append(Mark(claim.start + mark.start(), claim.start + mark.end(), numbers, belongs))
+        before = claim
     return found
 
 
-def _without_marks(answer: str, count: int) -> str:
+def mark_claims(marks: Sequence[Mark]) -> dict[int, Claim]:
+    """For each number in a mark what it is first cited for."""
+    claims: dict[int, Claim] = {}
+    for mark in marks:
+        for number in mark.numbers:
+            claims.setdefault(number, mark.claim)
+    return claims
+
+
+def _without(answer: str, marks: Sequence[Mark], count: int) -> str:
     """The answer with blanks for marks of places that were cited: their numbers are nothing that it says."""
-
-    def blank(mark: re.Match[str]) -> str:
-        known = all(1 <= int(number) <= count for number in re.findall(r"\d+", mark[0]))
-        return " " * len(mark[0]) if known else mark[0]
-
-    return _MARKS.sub(blank, answer)
+    kept: list[str] = []
+    at = 0
+    for mark in marks:
+        if all(1 <= number <= count for number in mark.numbers):
+            kept += [answer[at : mark.start], " " * (mark.end - mark.start)]
+            at = mark.end
+    return "".join([*kept, answer[at:]])
 
 
 def merged(chosen: Sequence[Citation], cited: Cited) -> Cited:

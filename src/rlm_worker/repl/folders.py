@@ -10,7 +10,7 @@ from rlm_worker.text.names import shown_name
 _MAX_NAMES, _MAX_NAME_CHARACTERS = 20, 80
 # Lines of a tree, and how deep it is looked into.
 _MAX_LINES, _MAX_DEPTH = 40, 6
-# Documents of one folder that are named.
+# Documents of one folder that are named, but for those in none.
 _MAX_SHOWN = 8
 
 Documents = Sequence[tuple[str | None, int]]
@@ -90,7 +90,8 @@ def _below(folder: _Folder, documents: Documents, opened: set[int]) -> Iterator[
     if rest := inner[_MAX_LINES - 1 :]:
         yield f"{indent}and {len(rest):,} more folders ({sum(one.count for one in rest):,} documents)"
     if folder.own:
-        names = [_document(documents, number, _last(documents[number][0])) for number in folder.own[:_MAX_SHOWN]]
+        shown = folder.own[: _MAX_NAMES if folder.depth < 0 else _MAX_SHOWN]
+        names = [_document(documents, number, _last(documents[number][0])) for number in shown]
         more = len(folder.own) - len(names)
         yield f"{indent}{', '.join(names)}{f', and {more:,} more' if more > 0 else ''}"
 
