@@ -463,7 +463,16 @@ class Lines:
         return sum(1 for _ in self)
 
     def __getitem__(self, key: int | slice) -> Text | list[Text]:
-        return list(self)[key]
+        if isinstance(key, slice):
+            bounds = (key.start or 0, 0 if key.stop is None else key.stop, 1 if key.step is None else key.step)
+            if min(bounds) < 0 or key.stop is None:
+                return list(self)[key]
+            return list(itertools.islice(self, *bounds))
+        if key < 0:
+            return list(self)[key]
+        for line in itertools.islice(self, key, None):
+            return line
+        raise IndexError("there are fewer lines")
 
 
 class Chunks(Sequence["Text | View"]):
