@@ -163,7 +163,7 @@ def _fits(facts: ReplFacts, characters: int) -> str:
 def _tools(facts: ReplFacts, characters: int, documents: Sequence[tuple[str | None, int]]) -> list[str]:
     named = any(name is not None for name, _ in documents)
     lines = [_CONTEXT[facts.lazy].format(characters=characters)]
-    if named or len(documents) > 1:
+    if len(documents) > 1:
         names = '; context["name"]; context.names' if named else ""
         lines.append(_DOCUMENTS.format(documents=len(documents), names=names))
     document = "document" if len(documents) > 1 else "context"
@@ -241,4 +241,4 @@ def _documents(passage: Passage) -> str:
     documents = passage.documents()
     if len(documents) == 1 and documents[0][0] is None:
         return ""
-    return f" in {len(documents):,} documents{listed(documents)}"
+    return f" in {len(documents):,} document{'s' if len(documents) > 1 else ''}{listed(documents)}"
