@@ -18,12 +18,12 @@ from rlm_worker.journal.cells import CellOutcome
 from rlm_worker.messages import ModelReply, ModelRequest
 from rlm_worker.repl.cite import mark_claims, marks_in, merged, newly_cited
 from rlm_worker.repl.passages import GivenText
-from rlm_worker.sandbox.cites import MAX_CITED_CHARACTERS, MAX_CITES
+from rlm_worker.sandbox.cites import MAX_CITED_CHARACTERS, MAX_CITES, Cites
 from rlm_worker.testing import reply_of
 from rlm_worker.wire.results import Citation, RunResult
 from tests.unit.conftest import Texts
 from tests.unit.test_repl import Played, cell
-from tests.unit.test_repl_sandbox import Session, free_monitoring
+from tests.unit.test_repl_sandbox import Session, free_monitoring, origin_of
 
 __all__ = ["free_monitoring"]
 
@@ -142,18 +142,37 @@ async def test_cut_numbers_are_not_verified(run_on: RunOn) -> None:
     assert {one.cited_text: one.verified for one in result.citations} == {"12": False, "12%": True}
 
 
-async def test_children_cite_nothing(run_on: RunOn) -> None:
+async def test_children_cite_through(run_on: RunOn) -> None:
+    """What a child run cites in its slice is cited in the context, under the asker's numbers; in a new REPL too."""
+    asks = "b = rlm_query('inner', context[2:60])\nc = rlm_query('own', 'a text of its own')\n"
+    asks += "d = rlm_query('values', context[2:60])"
+    codes = {
+        "inner": ["FINAL(f'{len(context)} [7] {cite(0, 6)}, {cite(7, 8)}')"],
+        "own": ["FINAL('cite' in globals())"],
+        "values": ["FINAL({'n': [1], 'why': f'so {cite(0, 6)}'})"],
+        "outer": [f"a = cite('code.py', 1)\n{asks}", "import os\nos._exit(1)", "FINAL(f'{a} {b} | {c} | {d}')"],
+    }
+
     def root(request: ModelRequest) -> ModelReply:
-        inner = "Question: inner" in request.messages[1].content
-        code = "FINAL('cite' in globals())" if inner else "FINAL(rlm_query('inner', context[0:20]))"
-        return reply_of(request, cell(code))
+        question = request.messages[1].content.split()[1]
+        turn = sum(message.role == "assistant" for message in request.messages)
+        return reply_of(request, cell(codes[question][turn]))
 
     played = Played("")
     played.model.answer = root
-    assert (await run_on(played.ports(), DOCUMENTS, "outer", strategy="repl")).answer == "false"
-    own, inner = played.model.asked("turn")
-    assert "- cite(" in own.messages[0].content
-    assert "cite(" not in inner.messages[0].content
+    result = await run_on(played.ports(), DOCUMENTS, "outer", strategy="repl")
+    assert result.answer == '[1] 58 [7] [2], [3] | false | {"n": [1], "why": "so "}'
+    assert {"def f():", "Budget"} <= {one.cited_text for one in result.citations}
+    assert all(CONTENT.count(one.cited_text) for one in result.citations)
+    assert len(played.model.asked("turn")) == 6
+    own = next(one for one in played.model.asked("turn") if "Question: own" in one.messages[1].content)
+    assert "cite(" not in own.messages[0].content
+
+
+def test_full_lists_drop_marks() -> None:
+    cites = Cites(origin_of(CONTENT))
+    cites.places = [(n, n + 1) for n in range(MAX_CITES - 1)]
+    assert cites.adopt("a [1] b [2], [1, 2] [9]", [(5, 50), (6, 60)]) == f"a [{MAX_CITES}] b , [{MAX_CITES}] [9]"
 
 
 async def test_lost_isolates_keep_numbers(run_on: RunOn) -> None:

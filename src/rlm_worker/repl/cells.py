@@ -33,8 +33,6 @@ SANDBOX_USD = 0.002
 _WANTED = f"a sandbox for the REPL costs {SANDBOX_USD:g}"
 _HEALTH_SECONDS = 5.0
 _TOOLS = ["llm_query", "llm_query_batched", "rlm_query", "budget"]
-# What a child run has found is text to its parent: places in it are the parent's to cite.
-_OWN_TOOLS = [*_TOOLS, "cite"]
 
 
 @dataclass(slots=True)
@@ -192,7 +190,7 @@ class DurableRepl:
         setup = {
             "documents": self.task.passage.documents(),
             "query": self.task.query,
-            "tools": _TOOLS if self.task.depth else _OWN_TOOLS,
+            "tools": [*_TOOLS, "cite"] if self.task.may_cite else _TOOLS,
             "output_limit": config.max_output_characters,
             "seed": f"{self.task.run.job.session_id} {self.task.path}",
         }
@@ -227,7 +225,7 @@ class DurableRepl:
         if not report.finished:
             await self._check_health(number)
         outcome = _outcome(self.task, report, calls, round((clock.now() - started) * 1000))
-        new = () if self.task.depth else newly_cited(self.task.passage, cited, report.cited)
+        new = newly_cited(self.task.passage, cited, report.cited)
         return replace(outcome, cited=new, left=left(self.task), turns_left=turns_left(self.task))
 
     async def _check_health(self, number: int) -> None:

@@ -104,6 +104,17 @@ def mark_claims(marks: Sequence[Mark]) -> dict[int, Claim]:
     return claims
 
 
+def unmarked(value: object) -> object:
+    """A value without the marks in its texts."""
+    if isinstance(value, str):
+        return _MARKS.sub("", value)
+    if isinstance(value, list):
+        return [unmarked(item) for item in value]
+    if isinstance(value, dict):
+        return {key: unmarked(item) for key, item in value.items()}
+    return value
+
+
 def _without(answer: str, marks: Sequence[Mark], count: int) -> str:
     """The answer with blanks for marks of places that were cited: their numbers are nothing that it says."""
     kept: list[str] = []

@@ -245,8 +245,8 @@ def _announce(task: Task, number: int, code: str | None, outcome: CellOutcome, r
 
 def _facts(task: Task) -> ReplFacts:
     run = task.run
-    own = [] if task.depth else ["cite"]
-    tools = ["llm_query", "llm_query_batched", *(["rlm_query"] if task.may_recurse else []), *own, "budget"]
+    recursing, citing = ["rlm_query"] if task.may_recurse else [], ["cite"] if task.may_cite else []
+    tools = ["llm_query", "llm_query_batched", *recursing, *citing, "budget"]
     return ReplFacts(
         tools=tools,
         output_limit=run.job.config.max_output_characters,

@@ -48,6 +48,11 @@ class Task:
     def may_recurse(self) -> bool:
         return self.depth < self.run.job.config.max_depth
 
+    @property
+    def may_cite(self) -> bool:
+        """Whether its passage is a part of the context; a text that code made has no places there."""
+        return self.passage.place(0, self.passage.characters) is not None
+
     def cell_name(self, number: int) -> str:
         """What the calls of a cell have as their parent."""
         return f"{self.path}/{number}" if self.path else str(number)

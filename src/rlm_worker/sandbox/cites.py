@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from .listing import span_of_lines
 from .text import Hit, Origin, Readable
 
 MAX_CITES, MAX_CITED_CHARACTERS = 100, 2_000
 # The line of a match is cited where it is no longer; else what is shown around it.
 _MAX_LINE = 500
+_MARK = re.compile(r"\[\d{1,3}(?:\s*,\s*\d{1,3})*\]")
 
 
 class Cites:
@@ -24,12 +28,29 @@ class Cites:
         `cite(start, end, document)` for offsets in a document, `cite(document, first, last)` for its lines. Counted
         from 0 and without the end, but for lines.
         """
-        place = self._checked(*self._meant(what, first, last))
+        number = self._number(self._checked(*self._meant(what, first, last)))
+        if not number:
+            raise ValueError(f"{MAX_CITES} citations are there already: cite what the answer rests on, no more")
+        return f"[{number}]"
+
+    def adopt(self, text: str, places: Sequence[Sequence[int]]) -> str:
+        """What a child run has answered, with marks of our own for the places that it has cited."""
+        numbers = {str(at): self._number((start, end)) for at, (start, end) in enumerate(places, 1)}
+
+        def renumbered(mark: re.Match[str]) -> str:
+            told = [numbers.get(number, int(number)) for number in re.findall(r"\d+", mark[0])]
+            kept = [str(number) for number in told if number]
+            return f"[{', '.join(kept)}]" if kept else ""
+
+        return _MARK.sub(renumbered, text)
+
+    def _number(self, place: tuple[int, int]) -> int:
+        """The number of a place, from 1; 0 where there is no room for it."""
         if place not in self.places:
             if len(self.places) >= MAX_CITES:
-                raise ValueError(f"{MAX_CITES} citations are there already: cite what the answer rests on, no more")
+                return 0
             self.places.append(place)
-        return f"[{self.places.index(place) + 1}]"
+        return self.places.index(place) + 1
 
     def _meant(self, what: object, first: object, last: object) -> tuple[int, int]:
         if isinstance(what, int):

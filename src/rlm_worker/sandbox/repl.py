@@ -57,8 +57,8 @@ class Repl:
         self._call = call
         self._guard = Guard()
         self._origin = Origin(self._read, setup.spans())
-        self._tools = Tools(self._ask, self._origin)
         self._cites = Cites(self._origin)
+        self._tools = Tools(self._ask, self._origin, self._cites)
         self._variables: dict[str, object] = {"__name__": "__main__", "__builtins__": __builtins__}
         self._cell = 0
         self._stopped = ""
