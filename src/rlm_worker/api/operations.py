@@ -8,6 +8,14 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from rlm_worker.anthropic.schemas import (
+    AnsweredMessage,
+    AnthropicError,
+    CountedTokens,
+    CountRequest,
+    MessagesEvent,
+    MessagesRequest,
+)
 from rlm_worker.openai.schemas import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -34,6 +42,7 @@ from rlm_worker.wire.results import (
 Content = Mapping[str, tuple[type[BaseModel], ...]]
 
 _JSON, _EVENTS, _LINES = "application/json", "text/event-stream", "application/x-ndjson"
+_HTML = "text/html"
 _SENTENCES: Mapping[int, str] = {
     200: "done",
     201: "stored",
@@ -49,7 +58,7 @@ _SENTENCES: Mapping[int, str] = {
     422: "a field is wrong (`detail` names it), or a limit left no answer",
     429: "the key has used up what it may for now",
     500: "a defect of this Worker",
-    502: "a model refused, or nothing could be read",
+    502: "a model refused, nothing could be read, or the answer does not fit the schema",
     503: "a model or a store is not available, or ops must set something",
 }
 _PLAIN_ERRORS = (401, 404, 500, 503)
@@ -172,6 +181,18 @@ OPERATIONS: tuple[Operation, ...] = (
         parameters=(_SESSION,),
     ),
     Operation(
+        "GET",
+        "/session/{id}/report",
+        "sessionReport",
+        "A run as a page for people: the answer beside its sources, what was read, what it has cost.",
+        (
+            Reply(200, {_HTML: ()}),
+            Reply(202, {_JSON: (Accepted,)}, ("Location",)),
+            *_errors(_PLAIN_ERRORS),
+        ),
+        parameters=(_SESSION,),
+    ),
+    Operation(
         "DELETE",
         "/session/{id}",
         "deleteSession",
@@ -244,6 +265,27 @@ OPERATIONS: tuple[Operation, ...] = (
         {_JSON: (ChatRequest,)},
         (_KEY,),
         access="paid",
+    ),
+    Operation(
+        "POST",
+        "/v1/messages",
+        "createMessage",
+        "Anthropic's message: the last text is the query, documents and what was said before the context.",
+        (
+            Reply(200, {_JSON: (AnsweredMessage,), _EVENTS: (MessagesEvent,)}),
+            *_errors((400, 401, 404, 409, 413, 415, 429, 500, 502, 503), AnthropicError),
+        ),
+        {_JSON: (MessagesRequest,)},
+        (_KEY,),
+        access="paid",
+    ),
+    Operation(
+        "POST",
+        "/v1/messages/count_tokens",
+        "countTokens",
+        "About how many tokens a message has.",
+        (Reply(200, {_JSON: (CountedTokens,)}), *_errors((400, 401, 413, 415, 500, 503), AnthropicError)),
+        {_JSON: (CountRequest,)},
     ),
     Operation(
         "GET",

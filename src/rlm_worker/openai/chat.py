@@ -51,7 +51,7 @@ def run_request(chat: ChatRequest, defaults: RunConfig, catalog: Catalog) -> Run
         context=list(documents),
         query=query,
         config=with_defaults(_config(chat, catalog), defaults),
-        response_schema=_schema(chat),
+        response_schema=chat.response_format.schema_of_answer() if chat.response_format else None,
         instructions=instructions or None,
         stream=chat.stream,
     )
@@ -133,11 +133,6 @@ def _config(chat: ChatRequest, catalog: Catalog) -> RunConfig:
     return RunConfig.model_validate({**chosen, **{name: getattr(own, name) for name in own.model_fields_set}})
 
 
-def _schema(chat: ChatRequest) -> dict[str, object] | None:
-    wanted = chat.response_format
-    return wanted.json_schema.schema_ if wanted and wanted.json_schema else None
-
-
 def _instructions(messages: list[ChatMessage]) -> str:
     """What developer and system say; empty where that is nothing, or too long to be instructions."""
     said = "\n\n".join(text for message in messages if message.role in _INSTRUCTING for text in message.texts())
@@ -159,7 +154,7 @@ def _context_and_query(messages: list[ChatMessage], without: frozenset[str]) -> 
     # A message that stands alone is its own context, and so is one that is a text and a question at once.
     if not documents or len(query) > MAX_QUERY_CHARACTERS:
         documents.append(_documents(number, last)[-1])
-    return documents, query if len(query) <= MAX_QUERY_CHARACTERS else _excerpt(query)
+    return documents, excerpt(query)
 
 
 def _documents(number: int, message: ChatMessage) -> list[Document]:
@@ -171,5 +166,8 @@ def _documents(number: int, message: ChatMessage) -> list[Document]:
     return [Document(name=name, text=text) for name, text in zip(names, texts, strict=False)]
 
 
-def _excerpt(message: str) -> str:
+def excerpt(message: str) -> str:
+    """A message as a query: what is too long for one by its head and its end."""
+    if len(message) <= MAX_QUERY_CHARACTERS:
+        return message
     return f"{message[:_HEAD_CHARACTERS]}{_GAP}{message[-_TAIL_CHARACTERS:]}"
