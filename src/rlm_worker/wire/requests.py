@@ -80,7 +80,8 @@ class RunRequest(Wire):
 
     A follow-up is about the context of `previousSessionId`, with its questions and answers before it; where its config
     is silent, that session's config holds. `instructions` say how to answer (language, form, tone); they are no part of
-    what is read.
+    what is read. With a `responseSchema` (JSON Schema 2020-12) the answer is JSON that fits it, or the run ends with
+    `answer_invalid`.
     """
 
     context: Context | None = None

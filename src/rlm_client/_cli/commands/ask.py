@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -17,7 +17,14 @@ from rlm_client._cli.estimate import Estimate, estimate, with_defaults
 from rlm_client._cli.files import STDIN, Collected, Selection, collect
 from rlm_client._cli.interrupt import RunningSession, cancelled_on_interrupt
 from rlm_client._cli.last_session import remember_session
-from rlm_client._cli.options import connected, json_option, quiet_option, worker_options
+from rlm_client._cli.options import (
+    connected,
+    instructions_option,
+    json_option,
+    quiet_option,
+    schema_option,
+    worker_options,
+)
 from rlm_client._cli.progress import Watcher, watcher
 from rlm_client._cli.progress import follow as follow_stream
 from rlm_client._client import RLMClient
@@ -41,6 +48,8 @@ class Question:
     query: str
     collected: Collected
     config: RLMConfig
+    schema: Mapping[str, object] | None = None
+    instructions: str | None = None
     previous: PreviousSession | None = None
 
     @property
@@ -78,6 +87,8 @@ class Question:
 @click.option("--dry-run", is_flag=True, help="Show what would be sent and its estimated cost; ask nothing.")
 @click.option("--background", is_flag=True, help="Start the run, print its session, and leave.")
 @follow_option
+@schema_option
+@instructions_option
 @report_option
 @json_option
 @quiet_option
@@ -92,6 +103,8 @@ def ask(
     dry_run: bool,
     background: bool,
     follow: str | None,
+    schema: Mapping[str, object] | None,
+    instructions: str | None,
     report_path: Path | None,
     as_json: bool,
     quiet: bool,
@@ -109,10 +122,11 @@ def ask(
     check_writable(report_path)
     if follow is not None and (paths or dry_run):
         raise click.UsageError("--follow is about the text of the session before: without PATH, and without --dry-run.")
-    collected = _collected(paths, Selection.of(include, exclude)) if follow is None else Collected()
+    found = _collected(paths, Selection.of(include, exclude)) if follow is None else Collected()
+    question = Question(query, found, RLMConfig.model_validate(config), schema, instructions)
     with connected(base_url, api_key) as client:
-        previous = None if follow is None else session_to_follow(client, follow)
-        question = Question(query, collected, RLMConfig.model_validate(config), previous)
+        if follow is not None:
+            question = replace(question, previous=session_to_follow(client, follow))
         if dry_run:
             _dry_run(client, question, as_json=as_json)
         elif background:
@@ -136,10 +150,17 @@ def _ask(client: RLMClient, question: Question, *, as_json: bool, quiet: bool, r
         _show_sending(console, question)
         _show_cost(console, _estimated(client, question), question.config)
     watching = watcher(console, quiet=quiet)
-    stream = client.stream(question.context, question.query, question.config, on_upload=watching.upload)
+    stream = client.stream(
+        question.context,
+        question.query,
+        question.config,
+        response_schema=question.schema,
+        instructions=question.instructions,
+        on_upload=watching.upload,
+    )
     with cancelled_on_interrupt(RunningSession(client, stream, watching.state), console):
         result = _followed(client, stream, watching)
-    print_result(result, as_json=as_json, quiet=quiet)
+    print_result(result, as_json=as_json, quiet=quiet, as_written=question.schema is not None)
     write_report(client, result.session_id, report_path)
     exit_unless(result.success)
 
@@ -154,7 +175,13 @@ def _followed(client: RLMClient, stream: EventStream, watching: Watcher) -> RLMR
 
 
 def _start(client: RLMClient, question: Question, *, as_json: bool) -> None:
-    submitted = client.submit(question.context, question.query, question.config)
+    submitted = client.submit(
+        question.context,
+        question.query,
+        question.config,
+        response_schema=question.schema,
+        instructions=question.instructions,
+    )
     remember_session(client.base_url, submitted.session_id)
     if as_json:
         print_json(submitted.to_json())
