@@ -79,8 +79,8 @@ class Outcome:
 class Run:
     """The state that all strategies share; `incomplete`: something was lost that another attempt may bring.
 
-    `question` is what readers of parts are asked: the job's query, unless that needs earlier turns to be understood.
     `form` is what the answer is to have, None for text; `unfit` says why it does not, empty where it does.
+    `question` is what readers of parts are asked: the job's query, unless that needs earlier turns to be understood.
     """
 
     job: Job
@@ -97,9 +97,9 @@ class Run:
     backoff: BackoffSignal = field(default_factory=BackoffSignal)
     warnings: list[str] = field(default_factory=list)
     incomplete: bool = False
+    question: str = ""
     form: Form | None = None
     unfit: str = ""
-    question: str = ""
 
     @property
     def instructions(self) -> str | None:
@@ -222,8 +222,8 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
         funds=funds,
         latency=stack.latency,
         backoff=stack.backoff,
-        question=job.query,
         form=Form.of(job.response_schema),
+        question=job.query,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -86,9 +86,9 @@ class Question:
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="From folders leave out such files.")
 @click.option("--dry-run", is_flag=True, help="Show what would be sent and its estimated cost; ask nothing.")
 @click.option("--background", is_flag=True, help="Start the run, print its session, and leave.")
-@follow_option
 @schema_option
 @instructions_option
+@follow_option
 @report_option
 @json_option
 @quiet_option
@@ -102,9 +102,9 @@ def ask(
     exclude: tuple[str, ...],
     dry_run: bool,
     background: bool,
-    follow: str | None,
     schema: Mapping[str, object] | None,
     instructions: str | None,
+    follow: str | None,
     report_path: Path | None,
     as_json: bool,
     quiet: bool,
@@ -123,10 +123,10 @@ def ask(
     if follow is not None and (paths or dry_run):
         raise click.UsageError("--follow is about the text of the session before: without PATH, and without --dry-run.")
     found = _collected(paths, Selection.of(include, exclude)) if follow is None else Collected()
-    question = Question(query, found, RLMConfig.model_validate(config), schema, instructions)
+    options = RLMConfig.model_validate(config)
     with connected(base_url, api_key) as client:
-        if follow is not None:
-            question = replace(question, previous=session_to_follow(client, follow))
+        previous = None if follow is None else session_to_follow(client, follow)
+        question = Question(query, found, options, schema, instructions, previous)
         if dry_run:
             _dry_run(client, question, as_json=as_json)
         elif background:
