@@ -107,6 +107,27 @@ class Unlocated(Wire):
     reason: str
 
 
+class Routing(Wire):
+    """Which rule has chosen strategy and models of a run, and why.
+
+    `policy` is the one that the caller named, `deployment` (the deployment's own rules), `request` (rules that came
+    with the request) or `default` (none); `rule` the rule's name or its place, `reason` why the context was read so.
+    `fallbacks` answer, in their order, where a model fails.
+    """
+
+    policy: str = "default"
+    rule: str | None = None
+    task: str = "other"
+    task_by: str = "rule"
+    language: str | None = None
+    reason: str = ""
+    strategy: str = ""
+    root_model: str = ""
+    sub_model: str = ""
+    fallbacks: list[str] = Field(default_factory=list)
+    chosen_by: dict[str, str] = Field(default_factory=dict)
+
+
 class RLMResult(Wire):
     """The outcome of one run.
 
@@ -148,6 +169,7 @@ class RLMResult(Wire):
     warnings: list[str] = Field(default_factory=list)
     models: list[ModelUsage] = Field(default_factory=list)
     error: RunError | None = None
+    routing: Routing | None = None
 
 
 class Submitted(Wire):
@@ -234,6 +256,7 @@ class Trajectory(Wire):
     calls: list[TrajectoryCall] = Field(default_factory=list)
     failed_attempts: list[TrajectoryAttempt] = Field(default_factory=list)
     sandboxes: list[TrajectorySandbox] = Field(default_factory=list)
+    routing: Routing | None = None
 
 
 class StoredContext(Wire):

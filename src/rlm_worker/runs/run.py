@@ -21,6 +21,7 @@ from rlm_worker.pace.rates import Rates
 from rlm_worker.ports import Accounts, Clock, Deployment, EventSink, Journal, Model, Pace, ResultCache, Sandbox
 from rlm_worker.text.context import ContextReader
 from rlm_worker.wire.events import Event, PlanEvent
+from rlm_worker.wire.routing import Routing
 
 from .job import Job
 
@@ -78,6 +79,7 @@ class Run:
     backoff: BackoffSignal = field(default_factory=BackoffSignal)
     warnings: list[str] = field(default_factory=list)
     incomplete: bool = False
+    routing: Routing = field(default_factory=Routing)
 
     @property
     def root_output(self) -> int:
@@ -135,6 +137,7 @@ class Run:
                 chunk_size=chunk_size,
                 root_model=self.root.id,
                 sub_model=self.sub.id,
+                routing=self.routing,
             )
         )
 
@@ -186,7 +189,14 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
         funds=funds,
         latency=stack.latency,
         backoff=stack.backoff,
+        routing=_routing(job),
     )
+
+
+def _routing(job: Job) -> Routing:
+    """What has chosen the models of a job; nothing is known of it where an earlier version has made the job."""
+    models = {"root_model": job.config.root_model, "sub_model": job.config.sub_model}
+    return (job.routing or Routing()).model_copy(update=models)
 
 
 def _limits(job: Job) -> UsageLimits:

@@ -168,7 +168,9 @@ class Session:
         rows = call_rows(self._journal.calls(), job.query, self._context.reader(job))
         attempts = (attempt_row(attempt) for attempt in self._journal.failed_attempts())
         sandboxes = (sandbox_row(sandbox) for sandbox in self._journal.sandboxes())
-        async for text in written(form, job.session_id, rows, attempts, sandboxes):
+        result = self._record.result()
+        routing = (result and result.routing) or job.routing
+        async for text in written(form, job.session_id, rows, attempts, sandboxes, routing=routing):
             yield text
 
     async def follow(self, after: int) -> AsyncIterator[tuple[int, str, str]]:
@@ -277,7 +279,7 @@ class Session:
         job = job.model_copy(update={"started_at": now, "deadline": deadline, "run_id": run_id, "granted_usd": granted})
         self._record.note_asker(job.batch_id)
         self._record.begin(job)
-        self._journal.begin_events("session", SessionEvent(session_id=job.session_id).to_wire())
+        self._journal.begin_events("session", _begun(job).to_wire())
         self._resume()
 
     def _is_whole(self) -> bool:
@@ -450,3 +452,8 @@ class Session:
 
     def _now(self) -> float:
         return self._ports.clock.now()
+
+
+def _begun(job: Job) -> SessionEvent:
+    session = SessionEvent(session_id=job.session_id)
+    return session if job.routing is None else SessionEvent(session_id=job.session_id, routing=job.routing)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import PlainSerializer
 
 from .base import Answer
+from .routing import Routing
+
+# Whole: what is usual in it says something too.
+_Routing = Annotated[Routing, PlainSerializer(Routing.to_wire, return_type=dict[str, object])]
 
 Kind = Literal["session", "plan", "subcall", "iteration", "answer"]
 
@@ -20,11 +26,12 @@ class Event(Answer):
 
 
 class SessionEvent(Event):
-    """The run has a session."""
+    """The run has a session, and `routing` its models."""
 
     kind = "session"
 
     session_id: str
+    routing: _Routing | None = None
 
 
 class PlanEvent(Event):
@@ -38,6 +45,7 @@ class PlanEvent(Event):
     chunk_size: int
     root_model: str
     sub_model: str
+    routing: _Routing | None = None
 
 
 class SubcallEvent(Event):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
@@ -10,8 +10,7 @@ from rlm_worker.errors import FieldProblem, InvalidRequest, MalformedBody
 from rlm_worker.messages import Effort
 
 from .base import Wire
-
-StrategyName = Literal["auto", "direct", "map_reduce", "repl"]
+from .strategies import StrategyName
 
 # No chunk has more characters than this: 256,000 tokens at four a token. Beyond, models lose what stands in between.
 MAX_CHUNK_SIZE = 1_024_000

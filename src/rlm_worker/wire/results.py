@@ -13,6 +13,7 @@ from rlm_worker.errors import FieldProblem, InvalidRequest, Overloaded, RateLimi
 
 from .base import Answer, Wire
 from .requests import RunConfig
+from .routing import Routing
 
 SessionStatus = Literal["running", "completed", "failed", "cancelled"]
 
@@ -128,6 +129,7 @@ class RunResult(Wire):
     incomplete: bool = False
     warnings: list[str] = Field(default_factory=list)
     error: ErrorBody | None = None
+    routing: Routing | None = None
 
 
 class SessionState(Wire):
@@ -278,8 +280,15 @@ class _SandboxLine(TrajectorySandbox):
     type: Literal["sandbox"]
 
 
-class TrajectoryLine(RootModel[_CallLine | _AttemptLine | _SandboxLine]):
-    """One line of a trajectory that is asked for in lines: a row, and of which `type` it is."""
+class _RoutingLine(Routing):
+    type: Literal["routing"]
+
+
+class TrajectoryLine(RootModel[_CallLine | _AttemptLine | _SandboxLine | _RoutingLine]):
+    """One line of a trajectory that is asked for in lines: a row, and of which `type` it is.
+
+    The last one says how the run was routed.
+    """
 
 
 class Trajectory(Answer):
@@ -292,3 +301,4 @@ class Trajectory(Answer):
     calls: list[TrajectoryCall]
     failed_attempts: list[TrajectoryAttempt] = Field(default_factory=list)
     sandboxes: list[TrajectorySandbox] = Field(default_factory=list)
+    routing: Routing | None = None
