@@ -245,7 +245,7 @@ class ModelReply:
     """What a model answered; `model` is the id of the one that really ran, `usage` None where it reported none.
 
     `finish_reason` is OpenAI's (`stop`, `length` …), empty where none was reported. `repeated`: this run has paid for
-    it with an equal call.
+    it with an equal call. `passed_over` are the ids of those that were asked before, or would have been.
     """
 
     text: str
@@ -253,6 +253,7 @@ class ModelReply:
     usage: CallUsage | None = None
     finish_reason: str = ""
     repeated: bool = False
+    passed_over: tuple[str, ...] = ()
 
     @property
     def is_cut(self) -> bool:

@@ -32,7 +32,7 @@ ORDER = (
         "journal",
     ),
     *("models", "keys", "budget", "pace", "citations", "text", "json_schema", "wire", "adapters", "sandbox", "http"),
-    *("memory", "log", "timers", "json_scan"),
+    *("memory", "log", "timers", "json_scan", "variables"),
     *("ports", "messages", "errors"),
 )
 KNOW_THE_PLATFORM = ("adapters", "durable_objects", "sandbox")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from rlm_worker.budget.funding import UNLIMITED_USD
 from rlm_worker.wire.base import Wire
@@ -13,8 +13,9 @@ from rlm_worker.wire.routing import Routing
 class Job(Wire):
     """A validated request on its way to its session: models resolved to ids, the context measured and placed.
 
-    `batch_id` names the batch whose item it is; empty for a request of its own. What another version has added is let
-    be: a session outlives its code.
+    `batch_id` names the batch whose item it is; empty for a request of its own. `chains` are the fallbacks that a rule
+    has named, by the models that they stand in for. What another version has added is let be: a session outlives its
+    code.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -39,3 +40,4 @@ class Job(Wire):
     run_id: str = ""
     granted_usd: float = UNLIMITED_USD
     routing: Routing | None = None
+    chains: dict[str, list[str]] = Field(default_factory=dict)

@@ -12,6 +12,7 @@ from rlm_worker.errors import ModelError, NotConfigured, RetryableError, UsageLi
 from rlm_worker.journal.cells import CellTable
 from rlm_worker.messages import CallKind, Message, ModelRequest, ModelSpec, Role, Span
 from rlm_worker.models.catalog import Catalog
+from rlm_worker.models.chains import Chains
 from rlm_worker.models.concurrency import BackoffSignal, Item, Result, fan_out
 from rlm_worker.models.latency import Latency
 from rlm_worker.models.pricing import Pricing
@@ -75,6 +76,7 @@ class Run:
     model: Model
     pace: RunPace
     funds: Funds
+    chains: Chains
     latency: Latency = field(default_factory=Latency)
     backoff: BackoffSignal = field(default_factory=BackoffSignal)
     warnings: list[str] = field(default_factory=list)
@@ -172,7 +174,19 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
     for sandbox in ports.journal.sandboxes():
         ledger.pay_sandbox(sandbox.cost_usd)
     pace = RunPace(Party(ports.pace, ports.rates, ports.clock, job.owner, job.session_id))
-    stack = ModelStack(ports.model, ports.journal, ports.clock, ports.catalog, ports.deployment, ledger, pace)
+    pricing = Pricing()
+    chains = _chains(job, ports, pricing)
+    stack = ModelStack(
+        ports.model,
+        ports.journal,
+        ports.clock,
+        ports.catalog,
+        ports.deployment,
+        ledger,
+        pace,
+        pricing=pricing,
+        chains=chains,
+    )
     earlier_usd = ports.journal.cut_off_usd()
     grant = Grant(ports.accounts, job.owner, job.run_id, job.granted_usd, earlier_usd, job.started_at)
     funds = Funds(ledger, grant, ports.clock.now)
@@ -183,14 +197,25 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
         root=_found(ports.catalog, job.config.root_model),
         sub=_found(ports.catalog, job.config.sub_model),
         ledger=ledger,
-        pricing=stack.pricing,
+        pricing=pricing,
         model=stack.build(funds),
         pace=pace,
         funds=funds,
+        chains=chains,
         latency=stack.latency,
         backoff=stack.backoff,
         routing=_routing(job),
     )
+
+
+def _chains(job: Job, ports: RunPorts, pricing: Pricing) -> Chains:
+    """Who stands in for whom; a model that the deployment has lost since the job was made is left out."""
+    found = {
+        model: [spec for name in names if (spec := ports.catalog.find(name)) and not ports.catalog.obstacle(spec)]
+        for model, names in job.chains.items()
+    }
+    is_set = job.config.max_output_tokens is not None
+    return Chains(ports.catalog, ports.clock, pricing, found, output_is_set=is_set)
 
 
 def _routing(job: Job) -> Routing:

@@ -38,8 +38,6 @@ async def written(
         yield text
     if whole:
         yield f', "routing": {routing.to_json()}}}' if routing is not None else "}"
-    elif routing is not None:
-        yield f'{{"type":"routing",{routing.to_json()[1:]}\n'
 
 
 async def _object(

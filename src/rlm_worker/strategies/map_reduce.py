@@ -184,6 +184,7 @@ class _ChunkReader:
                 output_tokens=usage.output_tokens if usage else 0,
                 cost_usd=cost,
                 duration_ms=round((self.run.ports.clock.now() - started) * 1000),
+                passed_over=list(reply.passed_over) or None if reply else None,
             )
         )
 

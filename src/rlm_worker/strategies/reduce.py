@@ -79,7 +79,8 @@ def _groups(run: Run, notes: Sequence[Note]) -> list[list[Note]]:
 def _room(run: Run) -> int:
     estimator = run.pricing.estimator(run.root)
     words = sum(estimator.estimate(message.content) for message in _messages(run, [], 0.5))
-    return max(64, int((run.root.window - run.root_output - words) * _WINDOW_SHARE))
+    window = min(run.root.window, run.chains.acting(run.root).window)  # of who really answers, as far as is known
+    return max(64, int((window - min(run.root_output, window // 2) - words) * _WINDOW_SHARE))
 
 
 def _messages(run: Run, notes: Sequence[Note], coverage: float) -> tuple[Message, ...]:

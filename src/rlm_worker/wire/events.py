@@ -49,7 +49,10 @@ class PlanEvent(Event):
 
 
 class SubcallEvent(Event):
-    """A sub-model has read a chunk; `done` of `chunks` are through."""
+    """A sub-model has read a chunk; `done` of `chunks` are through.
+
+    `passedOver` are the models of its chain that were asked before the one that answered, or have failed for good.
+    """
 
     kind = "subcall"
 
@@ -62,6 +65,7 @@ class SubcallEvent(Event):
     output_tokens: int
     cost_usd: float
     duration_ms: int
+    passed_over: list[str] | None = None
 
 
 class IterationEvent(Event):

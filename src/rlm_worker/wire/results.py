@@ -280,15 +280,8 @@ class _SandboxLine(TrajectorySandbox):
     type: Literal["sandbox"]
 
 
-class _RoutingLine(Routing):
-    type: Literal["routing"]
-
-
-class TrajectoryLine(RootModel[_CallLine | _AttemptLine | _SandboxLine | _RoutingLine]):
-    """One line of a trajectory that is asked for in lines: a row, and of which `type` it is.
-
-    The last one says how the run was routed.
-    """
+class TrajectoryLine(RootModel[_CallLine | _AttemptLine | _SandboxLine]):
+    """One line of a trajectory that is asked for in lines: a row, and of which `type` it is."""
 
 
 class Trajectory(Answer):

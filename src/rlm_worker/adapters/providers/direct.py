@@ -105,7 +105,7 @@ class DirectModel:
 def _present(name: str, secrets: Mapping[str, str]) -> str:
     """A secret, which may have been taken away since the run was begun."""
     if not secrets[name]:
-        raise TerminalError(f"the secret {name} is not set: wrangler secret put {name}")
+        raise TerminalError(f"the secret {name} is not set: wrangler secret put {name}", unavailable=True)
     return secrets[name].strip()
 
 

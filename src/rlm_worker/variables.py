@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from rlm_worker.errors import NotConfigured
+from .errors import NotConfigured
 
 Parsed = TypeVar("Parsed")
 
