@@ -29,6 +29,7 @@ ORDER = (
         "repl",
         "runs",
         "settings",
+        "routing",
         "journal",
     ),
     *("models", "keys", "budget", "pace", "citations", "text", "json_schema", "wire", "adapters", "sandbox", "http"),

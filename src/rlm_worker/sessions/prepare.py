@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rlm_worker.errors import BindingMissing, FieldProblem, InvalidRequest, NotFound, PayloadTooLarge
 from rlm_worker.ports import ContextStore
 from rlm_worker.repl.prompts import REPL_PROMPT_VERSION
 from rlm_worker.repl.response_schema import check_schema
+from rlm_worker.routing.decide import Decision, Question, Router
 from rlm_worker.runs.job import Job
 from rlm_worker.settings import Settings
 from rlm_worker.strategies.prompts import PROMPT_VERSION
@@ -26,7 +27,7 @@ _MAX_KEY_CHARACTERS = 255
 _MAX_SCHEMA_CHARACTERS = 32_000
 # What does not change the answer does not change the session's name.
 _IRRELEVANT = frozenset({"use_cache"})
-_CAME_LATER = ("reasoning_effort",)
+_CAME_LATER = ("reasoning_effort", "routing")
 
 
 async def prepare_job(
@@ -45,14 +46,15 @@ async def prepare_job(
     `now` is in seconds since the epoch: a context that was put too long before is not there any more.
     Raises `InvalidRequest` for what only the deployment can judge: models, sizes, strategies.
     """
-    config = _resolved(request.config, settings)
     check_idempotency_key(idempotency_key)
     _check_schema(request.response_schema)
     if request.context_id is not None:
         manifest, content, stored_key = await _stored(request, owner, settings, store, now)
     else:
         manifest, content, stored_key = _sent(_texts(request) if texts is None else texts, settings)
-    digest = _digest(request, config, manifest, owner)
+    decision = _routed(request, manifest.characters, owner, settings)
+    config = decision.config
+    digest = _digest(request, decision, manifest, owner)
     session_id = digest[:32] if idempotency_key is None else _sha256(["key", owner, idempotency_key])[:32]
     inline = stored_key is None and manifest.characters <= INLINE_CHARACTERS
     # The digest tells two bodies apart that come under one Idempotency-Key at once.
@@ -72,17 +74,31 @@ async def prepare_job(
         instructions=request.instructions,
         stream=request.stream,
         cancel_on_disconnect=request.cancel_on_disconnect,
+        routing=decision.routing,
+        chains={model: list(names) for model, names in decision.chains.items()},
     )
     return job, ([] if inline else content)
 
 
-def _digest(request: RunRequest, config: RunConfig, manifest: ContextManifest, owner: str) -> str:
+def _routed(request: RunRequest, characters: int, owner: str, settings: Settings) -> Decision:
+    """What rules have chosen, each model by its id."""
+    router = Router(settings.routing, settings.catalog, has_sandbox=settings.has_sandbox)
+    decision = router.decide(request.config, Question(request.query, characters, owner))
+    return replace(decision, config=_resolved(decision.config, settings))
+
+
+def _digest(request: RunRequest, decision: Decision, manifest: ContextManifest, owner: str) -> str:
+    config = decision.config
     decides = config.model_dump(exclude=set(_IRRELEVANT))
     for name in _CAME_LATER:  # a request that does not use them has the name that it had before there were any
         if decides[name] is None:
             del decides[name]
     asked = [owner, manifest.identity, request.query, decides, request.response_schema, _prompt_version(config)]
-    return _sha256(asked if request.instructions is None else [*asked, request.instructions])
+    if request.instructions is not None:
+        asked.append(request.instructions)
+    if decision.identity is not None:
+        asked.append({"routing": decision.identity})
+    return _sha256(asked)
 
 
 def _prompt_version(config: RunConfig) -> str:

@@ -10,6 +10,7 @@ from rlm_worker.errors import FieldProblem, InvalidRequest, MalformedBody
 from rlm_worker.messages import Effort
 
 from .base import Wire
+from .routing import TAGS, RoutingChoice
 from .strategies import StrategyName
 
 # No chunk has more characters than this: 256,000 tokens at four a token. Beyond, models lose what stands in between.
@@ -19,7 +20,7 @@ MAX_NAME_CHARACTERS = 1_024
 MAX_OUTPUT_TOKENS = 32_000
 
 # Tags of unions show up in pydantic's error paths; callers never wrote them.
-_UNION_TAGS = frozenset({"<text>", "<list>", "<document>"})
+_UNION_TAGS = frozenset({"<text>", "<list>", "<document>"}) | TAGS
 
 
 class Document(Wire):
@@ -72,6 +73,7 @@ class RunConfig(Wire):
     reasoning_effort: Effort | None = None
     cell_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
     max_output_characters: Annotated[int, Field(ge=200, le=200_000)] = 8_000
+    routing: RoutingChoice | None = None
 
 
 class RunRequest(Wire):

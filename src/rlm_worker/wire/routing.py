@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from .base import Wire
 from .strategies import StrategyName
@@ -19,7 +19,21 @@ _RuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$")]
 PolicyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 MAX_RULES = 50
 MAX_FALLBACKS = 8
+# Tags of unions show up in pydantic's error paths; nobody ever wrote them.
+TAGS = frozenset({"<policy>", "<rules>", "<one>", "<several>"})
 _NO_EFFORT = "effort is not built yet: leave it out"
+
+
+_Value = TypeVar("_Value")
+
+
+def _number(value: object) -> str:
+    return "<several>" if isinstance(value, list) else "<one>"
+
+
+OneOrMore = Annotated[
+    Annotated[_Value, Tag("<one>")] | Annotated[list[_Value], Tag("<several>")], Discriminator(_number)
+]
 
 
 class CharacterRange(Wire):
@@ -51,11 +65,11 @@ class RuleConditions(Wire):
     key.
     """
 
-    strategy: StrategyName | list[StrategyName] | None = None
-    task: Task | list[Task] | None = None
+    strategy: OneOrMore[StrategyName] | None = None
+    task: OneOrMore[Task] | None = None
     characters: CharacterRange | None = None
-    language: _Language | list[_Language] | None = None
-    key: str | list[str] | None = None
+    language: OneOrMore[_Language] | None = None
+    key: OneOrMore[str] | None = None
 
 
 class RuleChoice(Wire):
@@ -86,6 +100,17 @@ class RoutingRule(Wire):
 
 
 RuleList = Annotated[list[RoutingRule], Field(min_length=1, max_length=MAX_RULES)]
+
+
+def _form(value: object) -> str:
+    return "<policy>" if isinstance(value, str) else "<rules>"
+
+
+# The name of a policy, or rules of the caller's own.
+RoutingChoice = Annotated[
+    Annotated[PolicyName, Tag("<policy>")] | Annotated[RuleList, Tag("<rules>")],
+    Discriminator(_form),
+]
 
 
 class ChosenBy(Wire):
