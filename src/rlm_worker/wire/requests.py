@@ -99,6 +99,14 @@ class RunRequest(Wire):
         return self
 
 
+class RoutingQuestion(Wire):
+    """The body of `POST /rlm/routing`: a query, the length of its context in characters, and how it would be run."""
+
+    query: Annotated[str, Field(min_length=1, max_length=MAX_QUERY_CHARACTERS)]
+    characters: Annotated[int, Field(ge=0, le=10_000_000_000)]
+    config: RunConfig = Field(default_factory=RunConfig)
+
+
 def parse_request(body: bytes | bytearray | str, defaults: RunConfig | None = None) -> RunRequest:
     """Validates a body; raises `InvalidRequest` with the path of each field that was refused.
 

@@ -160,6 +160,13 @@ class StoredContext(Wire):
     sha256: str
 
 
+class RoutingPreview(Answer):
+    """What would be chosen, and what by each policy that may be named; `strategy` `auto` is left to the run."""
+
+    routing: Routing
+    alternatives: dict[str, Routing]
+
+
 class ErrorAnswer(Answer):
     """The one form of errors, outside /v1."""
 
