@@ -8,18 +8,22 @@ from dataclasses import replace
 
 import pytest
 
-from rlm_worker.errors import InvalidRequest, NotConfigured
-from rlm_worker.messages import ModelSpec
+from rlm_worker.errors import InvalidRequest, NotConfigured, TerminalError
+from rlm_worker.messages import ModelReply, ModelRequest, ModelSpec
 from rlm_worker.models.catalog import Catalog
 from rlm_worker.models.providers import providers_of
+from rlm_worker.ports import Deployment
 from rlm_worker.routing.checks import Surroundings
 from rlm_worker.routing.decide import Decision, Question, Router
 from rlm_worker.routing.table import RoutingTable
 from rlm_worker.runs.job import Job
 from rlm_worker.sessions.prepare import prepare_job
 from rlm_worker.settings import Settings
-from rlm_worker.testing import MemoryStore
+from rlm_worker.strategies.execute import execute
+from rlm_worker.testing import FunctionModel, MemoryCache, MemoryStore, memory_ports, reply_of
+from rlm_worker.text.context import InlineReader, gather_documents
 from rlm_worker.wire.requests import parse_request
+from rlm_worker.wire.results import RunResult
 from tests.unit.conftest import settings
 
 PROVIDERS = providers_of(
@@ -238,3 +242,79 @@ async def test_chain_decides_name() -> None:
     assert len({job.digest for job in jobs}) == 3
     assert jobs[1].chains == {CLAUDE: [LARGE_ID], SMALL_ID: [LARGE_ID]}
     assert jobs[1].config.routing is None
+
+
+def telling(word: str | Exception) -> FunctionModel:
+    """A model that says that word for a task, and is asked for nothing else that matters."""
+
+    def answer(request: ModelRequest) -> ModelReply:
+        if request.kind == "task" and isinstance(word, Exception):
+            raise word
+        return reply_of(request, str(word) if request.kind == "task" else "blue")
+
+    return FunctionModel(answer)
+
+
+TOLD = {
+    "rules": [
+        {"name": "counted", "when": {"task": "count"}, "use": {"strategy": "map_reduce", "rootModel": "gpt-oss-20b"}},
+        {"name": "looked up", "when": {"task": "lookup"}, "use": {"rootModel": "llama-4-scout", "fallbacks": [LARGE]}},
+    ],
+    "taskModel": "llama-3.2-1b",
+}
+
+
+async def run_told(model: FunctionModel, var: object = TOLD, **config: object) -> RunResult:
+    job = await prepared(var, **config)
+    manifest, parts = gather_documents([(None, "some text")])
+    ports = memory_ports(model, catalog=CATALOG, deployment=Deployment(attempts=1))
+    return await execute(job, InlineReader(manifest, b"".join(parts)), ports)
+
+
+async def test_model_tells_task() -> None:
+    result = await run_told(model := telling("Count."))
+    routing = result.routing
+    assert routing is not None
+    assert (routing.rule, routing.task, routing.task_by) == ("counted", "count", "model")
+    assert (result.strategy, result.root_model) == ("map_reduce", "@cf/openai/gpt-oss-20b")
+    (asked,) = model.asked("task")
+    assert asked.model.id == "@cf/meta/llama-3.2-1b-instruct"
+    told = next(usage for usage in result.models if usage.model == asked.model.id)
+    assert told.cost_usd > 0
+    assert result.sub_calls == 2
+
+
+@pytest.mark.parametrize("word", ["I cannot say", "count or list", TerminalError("no credits", unavailable=True)])
+async def test_own_word_stands(word: str | Exception) -> None:
+    """Where the model tells nothing, the query's words do."""
+    routing = (await run_told(telling(word))).routing
+    assert routing is not None
+    assert (routing.rule, routing.task_by, routing.fallbacks) == ("looked up", "rule", [LARGE_ID])
+
+
+@pytest.mark.parametrize(("var", "config"), [([], {}), ({**TOLD, "rules": []}, {}), (TOLD, {"routing": "cheapest"})])
+async def test_task_asked_only_where_it_counts(var: object, config: dict[str, object]) -> None:
+    await run_told(model := telling("count"), var, **config)
+    assert not model.asked("task")
+
+
+async def test_stand_ins_note_is_not_kept() -> None:
+    """What a rule's fallback has noted is no note of the model that it stood in for."""
+    text = "The sky is blue. " * 1_000
+    rule = {"use": {"strategy": "map_reduce", "subModel": "llama-4-scout", "fallbacks": [SMALL]}}
+    gone = TerminalError("no credits", unavailable=True)
+
+    def answer(request: ModelRequest) -> ModelReply:
+        if request.model.id.startswith("@cf/meta/llama-4-scout"):
+            raise gone
+        return reply_of(request, "blue")
+
+    body = json.dumps({"context": text, "query": "Which colour?", "config": {}})
+    own = replace(settings(), catalog=CATALOG, routing=table([rule]))
+    job, _ = await prepare_job(parse_request(body, own.defaults), "alice", own, MemoryStore(), None, now=0.0)
+    manifest, parts = gather_documents([(None, text)])
+    ports = memory_ports(FunctionModel(answer), catalog=CATALOG)
+    result = await execute(job, InlineReader(manifest, b"".join(parts)), ports)
+    assert result.success
+    assert isinstance(ports.cache, MemoryCache)
+    assert not ports.cache.values

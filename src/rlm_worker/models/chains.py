@@ -71,6 +71,10 @@ class Chains:
         self._gone: dict[str, str] = {}
         self._resting: dict[str, tuple[float, RetryableError]] = {}
 
+    def use(self, fallbacks: Mapping[str, Iterable[ModelSpec]]) -> None:
+        """Takes other fallbacks of a rule: one that has just been chosen."""
+        self._fallbacks = {name: tuple(models) for name, models in fallbacks.items()}
+
     def of(self, model: ModelSpec) -> list[Link]:
         """The model and those that stand in for it, in their order, each once: a rule's first, then the catalogue's."""
         named = [other for other in self._fallbacks.get(model.id, ()) if other != model]

@@ -31,7 +31,11 @@ class Decision:
         """What tells a session from that of the same request without rules; None where no rule has chosen."""
         if self.routing.rule is None:
             return None
-        return [self.routing.policy, self.routing.rule, {model: list(names) for model, names in self.chains.items()}]
+        return [self.routing.policy, self.routing.rule, self.lists()]
+
+    def lists(self) -> dict[str, list[str]]:
+        """The chains as JSON has them."""
+        return {model: list(names) for model, names in self.chains.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rlm_worker.budget.funding import Funds, Grant, Unlimited
@@ -24,7 +24,7 @@ from rlm_worker.text.context import ContextReader
 from rlm_worker.wire.events import Event, PlanEvent
 from rlm_worker.wire.routing import Routing
 
-from .job import Job
+from .job import Job, TaskChoice
 
 ROOT_OUTPUT_TOKENS = 1024
 SUB_OUTPUT_TOKENS = 512
@@ -143,6 +143,15 @@ class Run:
             )
         )
 
+    def route(self, choice: TaskChoice) -> None:
+        """Goes on with what rules choose for a task that has just been told."""
+        names = ("strategy", "root_model", "sub_model")
+        config = self.job.config.model_copy(update={name: getattr(choice, name) for name in names})
+        self.job = self.job.model_copy(update={"config": config, "routing": choice.routing, "chains": choice.chains})
+        self.root, self.sub = (_found(self.ports.catalog, name) for name in (choice.root_model, choice.sub_model))
+        self.chains.use(_fallbacks(choice.chains, self.ports.catalog))
+        self.routing = choice.routing
+
     def warn(self, warning: str) -> None:
         if warning not in self.warnings:
             self.warnings.append(warning)
@@ -210,12 +219,15 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
 
 def _chains(job: Job, ports: RunPorts, pricing: Pricing) -> Chains:
     """Who stands in for whom; a model that the deployment has lost since the job was made is left out."""
-    found = {
-        model: [spec for name in names if (spec := ports.catalog.find(name)) and not ports.catalog.obstacle(spec)]
-        for model, names in job.chains.items()
+    found = _fallbacks(job.chains, ports.catalog)
+    return Chains(ports.catalog, ports.clock, pricing, found, output_is_set=job.config.max_output_tokens is not None)
+
+
+def _fallbacks(chains: Mapping[str, Sequence[str]], catalog: Catalog) -> dict[str, list[ModelSpec]]:
+    return {
+        model: [found for name in names if (found := catalog.find(name)) and not catalog.obstacle(found)]
+        for model, names in chains.items()
     }
-    is_set = job.config.max_output_tokens is not None
-    return Chains(ports.catalog, ports.clock, pricing, found, output_is_set=is_set)
 
 
 def _routing(job: Job) -> Routing:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from rlm_worker.errors import BindingMissing, FieldProblem, InvalidRequest, NotFound, PayloadTooLarge
 from rlm_worker.ports import ContextStore
 from rlm_worker.repl.prompts import REPL_PROMPT_VERSION
 from rlm_worker.repl.response_schema import check_schema
 from rlm_worker.routing.decide import Decision, Question, Router
-from rlm_worker.runs.job import Job
+from rlm_worker.runs.job import Job, TaskChoice
 from rlm_worker.settings import Settings
 from rlm_worker.strategies.prompts import PROMPT_VERSION
 from rlm_worker.text.context import ContextManifest, MeasuredDocuments, gather_documents
 from rlm_worker.wire.requests import Document, RunConfig, RunRequest
+from rlm_worker.wire.routing import Task
 
 from .bodies import SentTexts
 from .contexts import check_names, oldest_kept, session_prefix, stored_context_key, stored_manifest
@@ -52,9 +54,9 @@ async def prepare_job(
         manifest, content, stored_key = await _stored(request, owner, settings, store, now)
     else:
         manifest, content, stored_key = _sent(_texts(request) if texts is None else texts, settings)
-    decision = _routed(request, manifest.characters, owner, settings)
-    config = decision.config
-    digest = _digest(request, decision, manifest, owner)
+    routed = _routed(request, manifest.characters, owner, settings)
+    decision, config = routed.decision, routed.decision.config
+    digest = _digest(request, routed, manifest, owner)
     session_id = digest[:32] if idempotency_key is None else _sha256(["key", owner, idempotency_key])[:32]
     inline = stored_key is None and manifest.characters <= INLINE_CHARACTERS
     # The digest tells two bodies apart that come under one Idempotency-Key at once.
@@ -75,29 +77,65 @@ async def prepare_job(
         stream=request.stream,
         cancel_on_disconnect=request.cancel_on_disconnect,
         routing=decision.routing,
-        chains={model: list(names) for model, names in decision.chains.items()},
+        chains=decision.lists(),
+        task_model=settings.routing.task_model or "",
+        by_task={task: _choice(told) for task, told in routed.by_task.items()},
     )
     return job, ([] if inline else content)
 
 
-def _routed(request: RunRequest, characters: int, owner: str, settings: Settings) -> Decision:
-    """What rules have chosen, each model by its id."""
+@dataclass(frozen=True, slots=True)
+class _Routed:
+    """What rules have chosen, and what they choose for each task where a model is to tell it."""
+
+    decision: Decision
+    by_task: Mapping[Task, Decision]
+
+
+def _routed(request: RunRequest, characters: int, owner: str, settings: Settings) -> _Routed:
+    """What rules choose, each model by its id."""
     router = Router(settings.routing, settings.catalog, has_sandbox=settings.has_sandbox)
-    decision = router.decide(request.config, Question(request.query, characters, owner))
-    return replace(decision, config=_resolved(decision.config, settings))
+    question = Question(request.query, characters, owner)
+
+    def decided(task: Task | None = None) -> Decision:
+        decision = router.decide(request.config, question, task)
+        return replace(decision, config=_resolved(decision.config, settings))
+
+    told = get_args(Task) if router.wants_task(request.config, question) else ()
+    return _Routed(decided(), {task: decided(task) for task in told})
 
 
-def _digest(request: RunRequest, decision: Decision, manifest: ContextManifest, owner: str) -> str:
+def _choice(decision: Decision) -> TaskChoice:
     config = decision.config
+    return TaskChoice(
+        strategy=config.strategy,
+        root_model=config.root_model,
+        sub_model=config.sub_model,
+        routing=decision.routing,
+        chains=decision.lists(),
+    )
+
+
+def _digest(request: RunRequest, routed: _Routed, manifest: ContextManifest, owner: str) -> str:
+    config = routed.decision.config
     decides = config.model_dump(exclude=set(_IRRELEVANT))
     for name in _CAME_LATER:  # a request that does not use them has the name that it had before there were any
         if decides[name] is None:
             del decides[name]
-    asked = [owner, manifest.identity, request.query, decides, request.response_schema, _prompt_version(config)]
+    asked: list[object] = [
+        owner,
+        manifest.identity,
+        request.query,
+        decides,
+        request.response_schema,
+        _prompt_version(config),
+    ]
     if request.instructions is not None:
         asked.append(request.instructions)
-    if decision.identity is not None:
-        asked.append({"routing": decision.identity})
+    if routed.decision.identity is not None:
+        asked.append({"routing": routed.decision.identity})
+    if routed.by_task:
+        asked.append({task: _choice(decision).to_wire() for task, decision in routed.by_task.items()})
     return _sha256(asked)
 
 

@@ -221,7 +221,8 @@ class Session:
         await self._let_go(job)
         await self._context.delete_all(job)
         await self._ports.cache.delete(result_key(job.session_id))
-        await NoteCache.delete(self._ports.cache, NoteCache.key_of(job.owner, job.query, job.config.sub_model))
+        for reader in {job.config.sub_model, *(choice.sub_model for choice in job.by_task.values())}:
+            await NoteCache.delete(self._ports.cache, NoteCache.key_of(job.owner, job.query, reader))
         await self._eraser.erase()
         self._journal.forget_all()
 

@@ -6,6 +6,7 @@ from rlm_worker.errors import ContextTooLarge, InputTooLarge, InvocationSpent, R
 from rlm_worker.repl.explore import run_repl
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import Outcome, Run, RunPorts, start_run
+from rlm_worker.runs.task import take_task
 from rlm_worker.text.context import ContextReader
 from rlm_worker.wire.results import ErrorBody, ModelUsage, RunResult
 
@@ -27,6 +28,7 @@ async def execute(job: Job, reader: ContextReader, ports: RunPorts) -> RunResult
 
 
 async def _ended(run: Run) -> RunResult:
+    await take_task(run)
     choice = await choose_strategy(run)
     strategy = choice.strategy
     run.routing = run.routing.reading_by(strategy, choice.reason)
