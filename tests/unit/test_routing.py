@@ -17,6 +17,7 @@ from rlm_worker.routing.checks import Surroundings
 from rlm_worker.routing.decide import Decision, Question, Router
 from rlm_worker.routing.table import RoutingTable
 from rlm_worker.runs.job import Job
+from rlm_worker.runs.run import RunPorts
 from rlm_worker.sessions.prepare import prepare_job
 from rlm_worker.settings import Settings
 from rlm_worker.strategies.execute import execute
@@ -298,6 +299,14 @@ async def test_task_asked_only_where_it_counts(var: object, config: dict[str, ob
     assert not model.asked("task")
 
 
+async def run_on_text(ports: RunPorts, text: str, var: object, **config: object) -> RunResult:
+    body = json.dumps({"context": text, "query": "Which colour?", "config": config})
+    own = replace(settings(), catalog=CATALOG, routing=table(var))
+    job, _ = await prepare_job(parse_request(body, own.defaults), "alice", own, MemoryStore(), None, now=0.0)
+    manifest, parts = gather_documents([(None, text)])
+    return await execute(job, InlineReader(manifest, b"".join(parts)), ports)
+
+
 async def test_stand_ins_note_is_not_kept() -> None:
     """What a rule's fallback has noted is no note of the model that it stood in for."""
     text = "The sky is blue. " * 1_000
@@ -309,12 +318,25 @@ async def test_stand_ins_note_is_not_kept() -> None:
             raise gone
         return reply_of(request, "blue")
 
-    body = json.dumps({"context": text, "query": "Which colour?", "config": {}})
-    own = replace(settings(), catalog=CATALOG, routing=table([rule]))
-    job, _ = await prepare_job(parse_request(body, own.defaults), "alice", own, MemoryStore(), None, now=0.0)
-    manifest, parts = gather_documents([(None, text)])
     ports = memory_ports(FunctionModel(answer), catalog=CATALOG)
-    result = await execute(job, InlineReader(manifest, b"".join(parts)), ports)
+    result = await run_on_text(ports, text, [rule])
     assert result.success
     assert isinstance(ports.cache, MemoryCache)
     assert not ports.cache.values
+
+
+async def test_smaller_root_gets_fewer_notes() -> None:
+    """The root model is gone when its word is asked for, and all notes together do not fit the one behind it."""
+
+    def answer(request: ModelRequest) -> ModelReply:
+        if request.role == "root" and request.model.id.startswith("@cf/meta/llama-4-scout"):
+            raise TerminalError("no credits", unavailable=True)
+        return reply_of(request, "The sky is blue. " * (60 if request.role == "sub" else 1))
+
+    model = FunctionModel(answer)
+    rule = {"use": {"rootModel": "llama-4-scout", "subModel": SMALL, "fallbacks": [LARGE]}}
+    text = "".join(f"{number}. The sky is blue. " for number in range(20_000))
+    result = await run_on_text(memory_ports(model, catalog=CATALOG), text, [rule], chunkSize=4_000, maxSubCalls=150)
+    assert result.success
+    assert {request.model.id for request in model.asked("reduce")} == {LARGE_ID}
+    assert [request.model.id for request in model.asked("synthesize")][-1] == LARGE_ID

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from rlm_worker.errors import UsageLimitExceeded
+from rlm_worker.errors import InputTooLarge, UsageLimitExceeded
 from rlm_worker.messages import Message
 from rlm_worker.runs.answer import answer, cut_at
 from rlm_worker.runs.run import Run
@@ -20,6 +20,16 @@ _NO_NOTES = "No part of the text that was read holds anything that helps to answ
 
 async def synthesize(run: Run, notes: Sequence[Note], coverage: float) -> tuple[str, bool]:
     """The answer from all notes, and whether a limit left it poorer than it could be."""
+    asked = run.chains.acting(run.root)
+    try:
+        return await _synthesized(run, notes, coverage)
+    except InputTooLarge:
+        if run.chains.acting(run.root) == asked:
+            raise
+        return await _synthesized(run, notes, coverage)  # the model is gone: in the window of who stands in for it
+
+
+async def _synthesized(run: Run, notes: Sequence[Note], coverage: float) -> tuple[str, bool]:
     shortened = False
     try:
         notes = await _reduced(run, notes)
