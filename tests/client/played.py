@@ -58,6 +58,9 @@ CITATIONS = [
 ]
 
 
+CHOSEN = {"task": "lookup", "taskBy": "rule", "language": "en", "reason": "the context is longer than chunkSize"}
+
+
 def run_result(session_id: str, query: str) -> dict[str, object]:
     tokens = {"inputTokens": 48_000, "outputTokens": 400}
     usage = {"model": "@cf/meta/llama-3.1-8b", "calls": 4, **tokens, "costUsd": 0.0004}
@@ -84,6 +87,7 @@ def run_result(session_id: str, query: str) -> dict[str, object]:
         "truncated": False,
         "warnings": [],
         "models": [{**usage, "estimated": False}],
+        "routing": {**CHOSEN, "policy": "cheapest", "rule": "cheapest", "fallbacks": [ROOT]},
     }
 
 

@@ -69,6 +69,13 @@ def test_sources_shown(shell: Shell) -> None:
     assert 'warning: not found in the text: "so long, and thanks for all the fish"' in said
 
 
+def test_rule_shown(shell: Shell) -> None:
+    said = shell("ask", "what?", "docs").stderr
+
+    assert "routing: cheapest, rule cheapest · lookup · the context is longer than chunkSize" in said
+    assert "· behind them llama-3.3-70b-instruct-fp8-fast" in said
+
+
 def test_quiet_says_nothing(shell: Shell) -> None:
     asked = shell("ask", "-q", "what?", "docs")
 

@@ -99,6 +99,15 @@ async def test_gone_is_not_asked_again() -> None:
     assert world.chains.acting(FIRST) == SECOND
 
 
+async def test_nobody_behind_is_passed_over() -> None:
+    """The first answers again: that the one behind it is gone concerns nobody."""
+    failing: dict[str, ModelError] = {FIRST.id: RetryableError("500"), SECOND.id: NO_CREDITS}
+    world = World(failing)
+    await world.ask()
+    failing.clear()
+    assert (await world.ask()).passed_over == ()
+
+
 async def test_refused_rests() -> None:
     """One that names a time is left alone for that long, and asked again after it."""
     world = World({FIRST.id: RetryableError("429", retry_after=30.0, capacity=True)})

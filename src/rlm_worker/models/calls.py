@@ -252,8 +252,11 @@ class FallingBack:
         chain = self.chains.of(request.model)
         if len(chain) == 1:
             return await self.model.complete(request, deltas)
-        able, failed = self.chains.left(chain, request)
+        able, failed = self.chains.left(chain)
         for link in able:
+            if (misfit := self.chains.misfit(link, request)) is not None:
+                failed.append(Failed(link.model, misfit))
+                continue
             last = link == able[-1]
             try:
                 reply = await self.model.complete(self.chains.asked_of(link, request, last=last), deltas)
@@ -268,7 +271,7 @@ class FallingBack:
                 if deltas is not None and not last:
                     deltas.restart()
             else:
-                return replace(reply, passed_over=tuple(one.model.id for one in _in_order(failed, chain)))
+                return replace(reply, passed_over=_passed_over(failed, chain[: chain.index(link)]))
         raise chain_error(_in_order(failed, chain))
 
     def _note(self, link: Link, request: ModelRequest, error: ModelError) -> None:
@@ -276,6 +279,11 @@ class FallingBack:
         if link.willing and error.work == "none" and link.passes_on(error):
             nothing = CallUsage(0, 0)
             self.journal.book(FailedAttempt(request.call, request.role, link.model.id, nothing, 0.0, 0.0, str(error)))
+
+
+def _passed_over(failed: list[Failed], before: list[Link]) -> tuple[str, ...]:
+    models = {one.model for one in failed}
+    return tuple(link.model.id for link in before if link.model in models)
 
 
 def _in_order(failed: list[Failed], chain: list[Link]) -> list[Failed]:

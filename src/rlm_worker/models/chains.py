@@ -87,19 +87,29 @@ class Chains:
         """Who is asked first in place of a model, as far as this run knows: the first that is not gone for good."""
         return next((link.model for link in self.of(model) if link.model.id not in self._gone), model)
 
-    def left(self, chain: list[Link], request: ModelRequest) -> tuple[list[Link], list[Failed]]:
-        """Those of a chain that may answer a prompt now, and what keeps the others from it."""
+    def left(self, chain: list[Link]) -> tuple[list[Link], list[Failed]]:
+        """Those of a chain that may answer now, and what keeps the others from it."""
         able, failed = [], []
         for link in chain:
-            if (obstacle := self._obstacle(link, chain[0], request)) is None:
+            if (gone := self._gone.get(link.model.id)) is None:
                 able.append(link)
             else:
-                failed.append(Failed(link.model, obstacle))
+                failed.append(Failed(link.model, TerminalError(gone, unavailable=True)))
         awake = [link for link in able if not self._rests(link.model)]
         if not awake:  # all rest: who has no other to ask waits with its request
             return able, failed
         resting = [link.model for link in able if link not in awake]
         return awake, [*failed, *(Failed(model, self._resting[model.id][1]) for model in resting)]
+
+    def misfit(self, link: Link, request: ModelRequest) -> InputTooLarge | None:
+        """Why a stand-in cannot take a prompt; None where it can. To estimate a long prompt takes its time."""
+        if link.model == request.model:
+            return None
+        asked = self.asked_of(link, request, last=True)
+        tokens = self._pricing.prompt_tokens(asked) + asked.max_output_tokens
+        if tokens <= link.model.window:
+            return None
+        return InputTooLarge(f"about {tokens:,} tokens do not fit its window of {link.model.window:,}")
 
     def learn(self, link: Link, error: ModelError) -> None:
         """Notes what a failure says of the calls to come."""
@@ -116,17 +126,6 @@ class Chains:
         if model != request.model and not self._output_is_set and model.thinks(request.effort):
             tokens = min(max(tokens, model.output_floor), max(tokens, model.window // 2))
         return replace(request, model=model, max_output_tokens=tokens, reject_if_busy=not last)
-
-    def _obstacle(self, link: Link, first: Link, request: ModelRequest) -> ModelError | None:
-        if (gone := self._gone.get(link.model.id)) is not None:
-            return TerminalError(gone, unavailable=True)
-        if link == first:
-            return None
-        asked = self.asked_of(link, request, last=True)
-        tokens = self._pricing.prompt_tokens(asked) + asked.max_output_tokens
-        if tokens <= link.model.window:
-            return None
-        return InputTooLarge(f"about {tokens:,} tokens do not fit its window of {link.model.window:,}")
 
     def _rests(self, model: ModelSpec) -> bool:
         return model.id in self._resting and self._clock.now() < self._resting[model.id][0]
