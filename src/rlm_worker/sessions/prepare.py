@@ -11,11 +11,12 @@ from typing import get_args
 from rlm_worker.errors import BindingMissing, FieldProblem, InvalidRequest, NotFound, PayloadTooLarge
 from rlm_worker.ports import ContextStore
 from rlm_worker.repl.prompts import REPL_PROMPT_VERSION
-from rlm_worker.repl.response_schema import check_schema
 from rlm_worker.routing.decide import Decision, Question, Router
 from rlm_worker.runs.job import Job, TaskChoice
 from rlm_worker.settings import Settings
 from rlm_worker.strategies.prompts import PROMPT_VERSION
+from rlm_worker.structured.form import check_schema
+from rlm_worker.structured.words import FORM_VERSION
 from rlm_worker.text.context import ContextManifest, MeasuredDocuments, gather_documents
 from rlm_worker.wire.requests import Document, RunConfig, RunRequest
 from rlm_worker.wire.routing import Task
@@ -130,6 +131,7 @@ def _digest(request: RunRequest, routed: _Routed, manifest: ContextManifest, own
         request.response_schema,
         _prompt_version(config),
     ]
+    asked += _form_version(request, config)
     if request.instructions is not None:
         asked.append(request.instructions)
     if routed.decision.identity is not None:
@@ -141,6 +143,11 @@ def _digest(request: RunRequest, routed: _Routed, manifest: ContextManifest, own
 
 def _prompt_version(config: RunConfig) -> str:
     return f"{PROMPT_VERSION} {REPL_PROMPT_VERSION}" if config.strategy == "repl" else PROMPT_VERSION
+
+
+def _form_version(request: RunRequest, config: RunConfig) -> list[object]:
+    """What names the answers that have a form; before there was this version, strategy repl alone gave any."""
+    return [] if request.response_schema is None or config.strategy == "repl" else [["form", FORM_VERSION]]
 
 
 def _sha256(value: object) -> str:

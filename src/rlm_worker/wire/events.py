@@ -12,7 +12,7 @@ from .routing import Routing
 # Whole: what is usual in it says something too.
 _Routing = Annotated[Routing, PlainSerializer(Routing.to_wire, return_type=dict[str, object])]
 
-Kind = Literal["session", "plan", "subcall", "iteration", "answer"]
+Kind = Literal["session", "plan", "subcall", "iteration", "answer", "mend"]
 
 
 class Event(Answer):
@@ -94,6 +94,15 @@ class AnswerEvent(Event):
     restart: bool = False
 
 
+class MendEvent(Event):
+    """The answer does not fit the request's `responseSchema`: the model is told so and asked once more."""
+
+    kind = "mend"
+
+    attempt: int
+    problem: str
+
+
 EVENTS: dict[str, type[Event]] = {
-    event.kind: event for event in (SessionEvent, PlanEvent, SubcallEvent, IterationEvent, AnswerEvent)
+    event.kind: event for event in (SessionEvent, PlanEvent, SubcallEvent, IterationEvent, AnswerEvent, MendEvent)
 }
