@@ -68,15 +68,22 @@ class Chains:
         self._pricing = pricing
         self._fallbacks = {name: tuple(models) for name, models in (fallbacks or {}).items()}
         self._output_is_set = output_is_set
+        self._known: dict[str, list[Link]] = {}
         self._gone: dict[str, str] = {}
         self._resting: dict[str, tuple[float, RetryableError]] = {}
 
     def use(self, fallbacks: Mapping[str, Iterable[ModelSpec]]) -> None:
         """Takes other fallbacks of a rule: one that has just been chosen."""
         self._fallbacks = {name: tuple(models) for name, models in fallbacks.items()}
+        self._known.clear()
 
     def of(self, model: ModelSpec) -> list[Link]:
         """The model and those that stand in for it, in their order, each once: a rule's first, then the catalogue's."""
+        if (known := self._known.get(model.id)) is None:
+            known = self._known[model.id] = self._linked(model)
+        return known
+
+    def _linked(self, model: ModelSpec) -> list[Link]:
         named = [other for other in self._fallbacks.get(model.id, ()) if other != model]
         chain = [model, *dict.fromkeys(named)]
         while (fallback := self._catalog.fallback_of(chain[-1])) is not None and fallback not in chain:
@@ -89,6 +96,8 @@ class Chains:
 
     def left(self, chain: list[Link]) -> tuple[list[Link], list[Failed]]:
         """Those of a chain that may answer now, and what keeps the others from it."""
+        if not self._gone and not self._resting:
+            return chain, []
         able, failed = [], []
         for link in chain:
             if (gone := self._gone.get(link.model.id)) is None:
@@ -123,7 +132,7 @@ class Chains:
         """The request as one of its chain takes it: one that thinks needs room for that too."""
         model = link.model
         tokens = request.max_output_tokens
-        if model != request.model and not self._output_is_set and model.thinks(request.effort):
+        if model.id != request.model.id and not self._output_is_set and model.thinks(request.effort):
             tokens = min(max(tokens, model.output_floor), max(tokens, model.window // 2))
         return replace(request, model=model, max_output_tokens=tokens, reject_if_busy=not last)
 
