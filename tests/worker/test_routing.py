@@ -239,6 +239,28 @@ def test_preview_shows_each_policy(served: DevProcess, scripted: ScriptedModel) 
     assert (refused.status_code, refused.json()["error"]["detail"][0]["path"]) == (422, "characters")
 
 
+def test_task_is_told_and_paid(start_worker: StartWorker, scripted: ScriptedModel) -> None:
+    """A cheap model tells the task, as one of the run's calls; the rule for that task chooses the rest."""
+    rules = [{"name": "counted", "when": {"task": "count"}, "use": {"rootModel": "gpt-oss-20b"}}]
+    worker = start_worker(vars={"ROUTING": json.dumps({"rules": rules, "taskModel": "llama-3.2-1b"})})
+    scripted.rules = [fixed("count")]
+    body = {
+        "context": "The sky is blue.",
+        "query": f"Tell me of the sky. {unheard('q')}",
+        "config": {"useCache": False},
+    }
+    result = httpx.post(f"{worker.url}/rlm", json=body, timeout=60).json()
+    routing = result["routing"]
+    assert (routing["rule"], routing["task"], routing["taskBy"]) == ("counted", "count", "model")
+    assert [entry.call.model for entry in scripted.calls] == [
+        "@cf/meta/llama-3.2-1b-instruct",
+        "@cf/openai/gpt-oss-20b",
+    ]
+    assert set(by_model(result)) == {"@cf/meta/llama-3.2-1b-instruct", "@cf/openai/gpt-oss-20b"}
+    trajectory = httpx.get(f"{worker.url}/session/{result['sessionId']}/trajectory", timeout=60).json()
+    assert [call["kind"] for call in trajectory["calls"]] == ["task", "direct"]
+
+
 def test_power_failure_in_chain(
     scripted: ScriptedModel, anthropic: AnthropicServer, router: OpenAIServer, tmp_path: Path
 ) -> None:
