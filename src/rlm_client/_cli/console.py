@@ -152,6 +152,8 @@ def _print_numbers(result: RLMResult) -> None:
     for line in (_models_line(result), _routing_line(result)):
         if line:
             console.print(Text(line, style="dim"))
+    if result.previous_session_id:
+        console.print(Text(f"follows session {result.previous_session_id}", style="dim"))
 
 
 def _numbers(result: RLMResult) -> str:

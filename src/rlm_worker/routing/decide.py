@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rlm_worker.models.catalog import Catalog
@@ -55,8 +55,14 @@ class Router:
     catalog: Catalog
     has_sandbox: bool = True
 
-    def decide(self, config: RunConfig, question: Question, task: Task | None = None) -> Decision:
-        """What is chosen for a request; `task` where a model has told it. Raises `InvalidRequest`."""
+    def decide(
+        self, config: RunConfig, question: Question, task: Task | None = None, *, named: Collection[str] | None = None
+    ) -> Decision:
+        """What is chosen for a request; raises `InvalidRequest`.
+
+        `task` where a model has told it; `named` are the fields that a caller has named, where not all that are set.
+        """
+        named = config.model_fields_set if named is None else named
         facts = Facts(
             strategy=config.strategy,
             task=task or task_of(question.query),
@@ -68,9 +74,10 @@ class Router:
         found = first_holding(rules, facts)
         told = Routing(task=facts.task, task_by="model" if task else "rule", language=facts.language)
         if found is None:
-            return _decided(config, told.model_copy(update={"policy": policy}), RuleChoice(), self.catalog)
+            told = told.model_copy(update={"policy": policy})
+            return _decided(config, told, RuleChoice(), self.catalog, named)
         told = told.model_copy(update={"policy": policy, "rule": found[0]})
-        return _decided(config, told, found[1].use, self.catalog)
+        return _decided(config, told, found[1].use, self.catalog, named)
 
     def wants_task(self, config: RunConfig, question: Question) -> bool:
         """Whether a model is to tell the task: one is configured, and a rule looks at it."""
@@ -87,10 +94,13 @@ class Router:
         return "request", asked
 
 
-def _decided(config: RunConfig, told: Routing, use: RuleChoice, catalog: Catalog) -> Decision:
-    by: dict[str, Chooser] = {name: _chooser(config, name, getattr(use, name)) for name in ("strategy", *_MODELS)}
+def _decided(config: RunConfig, told: Routing, use: RuleChoice, catalog: Catalog, asked: Collection[str]) -> Decision:
+    by: dict[str, Chooser] = {
+        name: _chooser(config, name, named=name in asked, ruled=getattr(use, name) is not None)
+        for name in ("strategy", *_MODELS)
+    }
     chosen: dict[str, object] = {name: getattr(use, name) for name, who in by.items() if who == "rule"}
-    decided = config.model_copy(update={**chosen, "routing": None})
+    decided = config.model_copy(update=chosen)
     names: dict[str, str] = {name: catalog.id_of(getattr(decided, name)) for name in _MODELS}
     fallbacks = [catalog.id_of(name) for name in use.fallbacks]
     # A model that the caller names is answered for by nobody else, unless the caller's own rules say so.
@@ -107,10 +117,10 @@ def _decided(config: RunConfig, told: Routing, use: RuleChoice, catalog: Catalog
     return Decision(decided, routing, chains)
 
 
-def _chooser(config: RunConfig, name: str, ruled: object) -> Chooser:
+def _chooser(config: RunConfig, name: str, *, named: bool, ruled: bool) -> Chooser:
     # `auto` leaves the choice to us, said or not.
-    if name in config.model_fields_set and not (name == "strategy" and config.strategy == "auto"):
+    if named and not (name == "strategy" and config.strategy == "auto"):
         return "request"
-    if ruled is not None:
+    if ruled:
         return "rule"
     return "auto" if name == "strategy" and config.strategy == "auto" else "default"

@@ -10,6 +10,8 @@ from rlm_worker.wire.requests import RunConfig
 from rlm_worker.wire.routing import Routing, Task
 from rlm_worker.wire.strategies import StrategyName
 
+from .conversation import Conversation
+
 
 class TaskChoice(Wire):
     """What rules choose where a query has some task, each model by its id."""
@@ -54,3 +56,9 @@ class Job(Wire):
     chains: dict[str, list[str]] = Field(default_factory=dict)
     task_model: str = ""
     by_task: dict[Task, TaskChoice] = Field(default_factory=dict)
+    conversation: Conversation | None = None
+
+    @property
+    def previous_session_id(self) -> str | None:
+        """The session that this one follows; None where it stands by itself."""
+        return None if self.conversation is None else self.conversation.session_id

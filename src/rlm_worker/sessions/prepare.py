@@ -12,25 +12,27 @@ from rlm_worker.errors import BindingMissing, FieldProblem, InvalidRequest, NotF
 from rlm_worker.ports import ContextStore
 from rlm_worker.repl.prompts import REPL_PROMPT_VERSION
 from rlm_worker.routing.decide import Decision, Question, Router
+from rlm_worker.runs.conversation import CONVERSATION_VERSION, Conversation
 from rlm_worker.runs.job import Job, TaskChoice
 from rlm_worker.settings import Settings
 from rlm_worker.strategies.prompts import PROMPT_VERSION
 from rlm_worker.structured.form import check_schema
 from rlm_worker.structured.words import FORM_VERSION
 from rlm_worker.text.context import ContextManifest, MeasuredDocuments, gather_documents
-from rlm_worker.wire.requests import Document, RunConfig, RunRequest
+from rlm_worker.wire.requests import Document, RunConfig, RunRequest, with_defaults
 from rlm_worker.wire.routing import Task
 
 from .bodies import SentTexts
 from .contexts import check_names, oldest_kept, session_prefix, stored_context_key, stored_manifest
+from .follow_ups import Followed, Parts, StoredParts, handed_on
 
 # Longer contexts are kept in R2 and read by ranges.
 INLINE_CHARACTERS = 100_000
 _MAX_KEY_CHARACTERS = 255
 _MAX_SCHEMA_CHARACTERS = 32_000
 # What does not change the answer does not change the session's name.
-_IRRELEVANT = frozenset({"use_cache"})
-_CAME_LATER = ("reasoning_effort", "routing")
+_IRRELEVANT = frozenset({"use_cache", "routing"})
+_CAME_LATER = ("reasoning_effort",)
 
 
 async def prepare_job(
@@ -42,26 +44,29 @@ async def prepare_job(
     *,
     now: float,
     texts: SentTexts | None = None,
-) -> tuple[Job, Iterable[bytes]]:
+    followed: Followed | None = None,
+) -> tuple[Job, Parts]:
     """The job of a request, and the bytes to store where its context does not travel with it.
 
-    `texts` are the context of a request that does not hold its own; the bytes are read from them block by block.
+    `texts` are the context of a request that does not hold its own, read block by block; `followed` is what the session
+    hands on that the request follows.
     `now` is in seconds since the epoch: a context that was put too long before is not there any more.
     Raises `InvalidRequest` for what only the deployment can judge: models, sizes, strategies.
     """
     check_idempotency_key(idempotency_key)
     _check_schema(request.response_schema)
-    if request.context_id is not None:
-        manifest, content, stored_key = await _stored(request, owner, settings, store, now)
+    if followed is not None or request.context_id is not None:
+        kept_since = oldest_kept(settings, now)
+        manifest, content, stored_key = await _known(request, owner, store, followed, kept_since=kept_since)
     else:
         manifest, content, stored_key = _sent(_texts(request) if texts is None else texts, settings)
-    routed = _routed(request, manifest.characters, owner, settings)
-    decision, config = routed.decision, routed.decision.config
-    digest = _digest(request, routed, manifest, owner)
+    routed = _routed(request, Question(request.query, manifest.characters, owner), settings, followed)
+    config = routed.decision.config
+    digest = _digest(request, routed, manifest, owner, followed.conversation if followed else None)
     session_id = digest[:32] if idempotency_key is None else _sha256(["key", owner, idempotency_key])[:32]
-    inline = stored_key is None and manifest.characters <= INLINE_CHARACTERS
+    inline = None if stored_key is not None else _inline(content, manifest)
     # The digest tells two bodies apart that come under one Idempotency-Key at once.
-    own_key = None if inline else f"{session_prefix(session_id)}{digest[:32]}"
+    own_key = None if inline is not None else f"{session_prefix(session_id)}{digest[:32]}"
     job = Job(
         session_id=session_id,
         owner=owner,
@@ -70,19 +75,16 @@ async def prepare_job(
         query=request.query,
         config=config,
         manifest=manifest.packed(),
-        context_text=b"".join(content).decode() if inline else None,
+        context_text=inline,
         context_key=stored_key or own_key,
         context_owned=stored_key is None,
         response_schema=request.response_schema,
         instructions=request.instructions,
         stream=request.stream,
         cancel_on_disconnect=request.cancel_on_disconnect,
-        routing=decision.routing,
-        chains=decision.lists(),
-        task_model=settings.routing.task_model or "",
-        by_task={task: _choice(told) for task, told in routed.by_task.items()},
+        conversation=followed.conversation if followed else None,
     )
-    return job, ([] if inline else content)
+    return routed.told_to(job, settings.routing.task_model), (content if inline is None else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +94,25 @@ class _Routed:
     decision: Decision
     by_task: Mapping[Task, Decision]
 
+    def told_to(self, job: Job, task_model: str | None) -> Job:
+        """The job, knowing what was chosen."""
+        by_task = {task: _choice(decision) for task, decision in self.by_task.items()}
+        told = {"routing": self.decision.routing, "chains": self.decision.lists()}
+        return job.model_copy(update={**told, "task_model": task_model or "", "by_task": by_task})
 
-def _routed(request: RunRequest, characters: int, owner: str, settings: Settings) -> _Routed:
-    """What rules choose, each model by its id."""
+
+def _routed(request: RunRequest, question: Question, settings: Settings, followed: Followed | None) -> _Routed:
+    """What rules choose, each model by its id; what a session has named holds for those that follow it."""
     router = Router(settings.routing, settings.catalog, has_sandbox=settings.has_sandbox)
-    question = Question(request.query, characters, owner)
+    config, named = request.config, frozenset(request.config.model_fields_set)
+    if followed is not None:
+        config, named = with_defaults(config, followed.config_for(settings.defaults)), named | followed.named
 
     def decided(task: Task | None = None) -> Decision:
-        decision = router.decide(request.config, question, task)
+        decision = router.decide(config, question, task, named=named)
         return replace(decision, config=_resolved(decision.config, settings))
 
-    told = get_args(Task) if router.wants_task(request.config, question) else ()
+    told = get_args(Task) if router.wants_task(config, question) else ()
     return _Routed(decided(), {task: decided(task) for task in told})
 
 
@@ -117,7 +127,16 @@ def _choice(decision: Decision) -> TaskChoice:
     )
 
 
-def _digest(request: RunRequest, routed: _Routed, manifest: ContextManifest, owner: str) -> str:
+def _inline(content: Parts, manifest: ContextManifest) -> str | None:
+    """The text that travels in the job; None for one that is to be stored."""
+    if isinstance(content, StoredParts) or manifest.characters > INLINE_CHARACTERS:
+        return None
+    return b"".join(content).decode()
+
+
+def _digest(
+    request: RunRequest, routed: _Routed, manifest: ContextManifest, owner: str, conversation: Conversation | None
+) -> str:
     config = routed.decision.config
     decides = config.model_dump(exclude=set(_IRRELEVANT))
     for name in _CAME_LATER:  # a request that does not use them has the name that it had before there were any
@@ -134,6 +153,8 @@ def _digest(request: RunRequest, routed: _Routed, manifest: ContextManifest, own
     asked += _form_version(request, config)
     if request.instructions is not None:
         asked.append(request.instructions)
+    if conversation is not None:  # a dictionary: nothing else at this place is one
+        asked.append({CONVERSATION_VERSION: conversation.model_dump()})
     if routed.decision.identity is not None:
         asked.append({"routing": routed.decision.identity})
     if routed.by_task:
@@ -187,19 +208,22 @@ def _check_schema(schema: dict[str, object] | None) -> None:
         check_schema(schema)
 
 
-async def _stored(
-    request: RunRequest, owner: str, settings: Settings, store: ContextStore, now: float
-) -> tuple[ContextManifest, Iterable[bytes], str | None]:
+async def _known(
+    request: RunRequest, owner: str, store: ContextStore, followed: Followed | None, *, kept_since: float
+) -> tuple[ContextManifest, Parts, str | None]:
+    """The context of the session that is followed, or one that was put."""
+    if followed is not None:
+        return await handed_on(followed, store, kept_since=kept_since)
     key = stored_context_key(owner, request.context_id or "")
     try:
-        return await stored_manifest(key, store, kept_since=oldest_kept(settings, now)), [], key
+        return await stored_manifest(key, store, kept_since=kept_since), [], key
     except NotFound as error:
         raise InvalidRequest.at("contextId", str(error)) from None
 
 
 def _sent(
     texts: SentTexts | list[tuple[str | None, str]], settings: Settings
-) -> tuple[ContextManifest, Iterable[bytes], None]:
+) -> tuple[ContextManifest, Parts, str | None]:
     if len(texts) > settings.max_documents:
         raise PayloadTooLarge(settings.max_documents, "documents")
     manifest, content = _measured(texts) if isinstance(texts, SentTexts) else _gathered(texts)

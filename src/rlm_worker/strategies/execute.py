@@ -115,4 +115,5 @@ def _result(run: Run, strategy: str, outcome: Outcome | None) -> RunResult:
         incomplete=outcome is not None and run.incomplete,
         warnings=run.warnings,
         routing=run.routing,
+        previous_session_id=run.job.previous_session_id,
     )

@@ -131,6 +131,7 @@ class RunResult(Wire):
     warnings: list[str] = Field(default_factory=list)
     error: ErrorBody | None = None
     routing: Routing | None = None
+    previous_session_id: str | None = None
 
 
 class SessionState(Wire):
@@ -150,6 +151,7 @@ class SessionState(Wire):
     cost_usd: float = 0.0
     started_at: str
     updated_at: str
+    previous_session_id: str | None = None
 
 
 class StoredContext(Wire):
