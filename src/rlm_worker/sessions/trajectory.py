@@ -18,6 +18,7 @@ from rlm_worker.text.chunks import Chunk
 from rlm_worker.text.context import ContextReader, read_chunk
 from rlm_worker.wire.base import timestamp
 from rlm_worker.wire.results import Citation, PromptMessage, TrajectoryAttempt, TrajectoryCall, TrajectorySandbox
+from rlm_worker.wire.routing import Routing
 
 # One object with everything in it, or a line for each row.
 TrajectoryForm = Literal["json", "lines"]
@@ -30,12 +31,16 @@ async def written(
     calls: AsyncIterator[TrajectoryCall],
     attempts: Iterable[TrajectoryAttempt],
     sandboxes: Iterable[TrajectorySandbox],
+    *,
+    routing: Routing | None,
 ) -> AsyncIterator[str]:
     """A trajectory as text, in pieces of a row each: a `Trajectory`, or lines that say of which `type` they are."""
     whole = form == "json"
     pieces = _object(session_id, calls, attempts, sandboxes) if whole else _lines(calls, attempts, sandboxes)
     async for text in pieces:
         yield text
+    if whole:
+        yield f', "routing": {routing.to_json()}}}' if routing is not None else "}"
 
 
 async def _object(
@@ -49,7 +54,7 @@ async def _object(
     async for call in calls:
         yield comma + call.model_dump_json(by_alias=True)
         comma = ", "
-    yield f'], "failedAttempts": [{_joined(attempts)}], "sandboxes": [{_joined(sandboxes)}]}}'
+    yield f'], "failedAttempts": [{_joined(attempts)}], "sandboxes": [{_joined(sandboxes)}]'
 
 
 def _joined(rows: Iterable[_Row]) -> str:

@@ -6,10 +6,12 @@ from rlm_worker.errors import AnswerInvalid, ContextTooLarge, InputTooLarge, Inv
 from rlm_worker.repl.explore import run_repl
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import Outcome, Run, RunPorts, start_run
+from rlm_worker.runs.task import take_task
 from rlm_worker.text.context import ContextReader
 from rlm_worker.wire.results import ErrorBody, ModelUsage, RunResult
 
-from .direct import fits, is_payable, run_direct
+from .choose import choose_strategy
+from .direct import run_direct
 from .map_reduce import run_map_reduce
 
 
@@ -26,7 +28,10 @@ async def execute(job: Job, reader: ContextReader, ports: RunPorts) -> RunResult
 
 
 async def _ended(run: Run) -> RunResult:
-    strategy = await _strategy(run)
+    await take_task(run)
+    choice = await choose_strategy(run)
+    strategy = choice.strategy
+    run.routing = run.routing.reading_by(strategy, choice.reason)
     try:
         outcome = await _outcome(run, strategy)
     except InvocationSpent:
@@ -47,16 +52,6 @@ def failed_run(job: Job, reader: ContextReader, ports: RunPorts, error: RLMError
     run = start_run(job, reader, ports)
     strategy = "" if job.config.strategy == "auto" else job.config.strategy
     return _result(run, strategy, None).model_copy(update={"error": ErrorBody.of(error)})
-
-
-async def _strategy(run: Run) -> str:
-    asked = run.job.config.strategy
-    if asked != "auto":
-        return asked
-    short = run.reader.manifest.characters <= run.job.config.chunk_size
-    if not short or not await fits(run):
-        return "map_reduce"
-    return "direct" if await is_payable(run) else "map_reduce"
 
 
 async def _outcome(run: Run, strategy: str) -> Outcome:
@@ -119,5 +114,6 @@ def _result(run: Run, strategy: str, outcome: Outcome | None) -> RunResult:
         truncated=outcome.truncated if outcome else False,
         incomplete=outcome is not None and run.incomplete,
         warnings=run.warnings,
+        routing=run.routing,
         previous_session_id=run.job.previous_session_id,
     )

@@ -13,6 +13,7 @@ from rlm_worker.errors import FieldProblem, InvalidRequest, Overloaded, RateLimi
 
 from .base import Answer, Wire
 from .requests import RunConfig
+from .routing import Routing
 
 SessionStatus = Literal["running", "completed", "failed", "cancelled"]
 
@@ -129,6 +130,7 @@ class RunResult(Wire):
     incomplete: bool = False
     warnings: list[str] = Field(default_factory=list)
     error: ErrorBody | None = None
+    routing: Routing | None = None
     previous_session_id: str | None = None
 
 
@@ -159,6 +161,13 @@ class StoredContext(Wire):
     characters: int
     bytes: int
     sha256: str
+
+
+class RoutingPreview(Answer):
+    """What would be chosen, and what by each policy that may be named; `strategy` `auto` is left to the run."""
+
+    routing: Routing
+    alternatives: dict[str, Routing]
 
 
 class ErrorAnswer(Answer):
@@ -295,3 +304,4 @@ class Trajectory(Answer):
     calls: list[TrajectoryCall]
     failed_attempts: list[TrajectoryAttempt] = Field(default_factory=list)
     sandboxes: list[TrajectorySandbox] = Field(default_factory=list)
+    routing: Routing | None = None
