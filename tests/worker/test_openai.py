@@ -96,7 +96,7 @@ def test_messages_become_documents(client: openai.OpenAI, scripted: ScriptedMode
     names = ["message 2 (user, ada), part 1", "message 2 (user, ada), part 2"]
     for name in [*names, "message 3 (assistant)", "message 4 (user), part 1"]:
         assert f'"{name}"' in prompt
-    assert prompt.startswith("Question: Which numbers?")
+    assert prompt.endswith("\n\nQuestion: Which numbers?\nAnswer:")
     assert "librarian" not in prompt
     assert call.system.endswith("You are a librarian.")
 

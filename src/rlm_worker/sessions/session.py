@@ -165,7 +165,7 @@ class Session:
     async def trajectory(self, form: TrajectoryForm) -> AsyncIterator[str]:
         """Every paid call, prompts included, and every attempt that was paid in vain; written row by row."""
         job = self._record.required_job()
-        rows = call_rows(self._journal.calls(), job.query, self._context.reader(job))
+        rows = call_rows(self._journal.calls(), job.query, self._context.reader(job), job.owner)
         attempts = (attempt_row(attempt) for attempt in self._journal.failed_attempts())
         sandboxes = (sandbox_row(sandbox) for sandbox in self._journal.sandboxes())
         async for text in written(form, job.session_id, rows, attempts, sandboxes):

@@ -70,12 +70,14 @@ def _line(kind: str, row: _Row) -> str:
     return f'{{"type":"{kind}",{row.model_dump_json(by_alias=True)[1:]}\n'
 
 
-async def call_rows(calls: Iterable[CallRecord], query: str, reader: ContextReader) -> AsyncIterator[TrajectoryCall]:
+async def call_rows(
+    calls: Iterable[CallRecord], query: str, reader: ContextReader, owner: str
+) -> AsyncIterator[TrajectoryCall]:
     """The calls in the order in which they were finished."""
     documents = Documents.of(reader.manifest)
     for number, call in enumerate(calls, start=1):
         chunk = await _chunk(call, reader)
-        messages = call.messages or (map_messages(query, chunk) if chunk else ())
+        messages = call.messages or (map_messages(query, chunk, owner=owner) if chunk else ())
         yield TrajectoryCall(
             id=number,
             parent=call.parent or None,

@@ -50,4 +50,4 @@ async def run_direct(run: Run) -> Outcome:
 
 
 def _messages(run: Run, pieces: Sequence[Piece]) -> tuple[Message, ...]:
-    return direct_messages(run.job.query, pieces, run.job.instructions)
+    return direct_messages(run.job.query, pieces, run.job.instructions, owner=run.job.owner)

@@ -134,7 +134,7 @@ class _ChunkReader:
         self._announce(reading, reply, cached, started)
 
     async def _ask(self, span: Span, chunk: Chunk) -> tuple[Reading, ModelReply | None, bool]:
-        messages = map_messages(self.run.job.query, chunk)
+        messages = map_messages(self.run.job.query, chunk, owner=self.run.job.owner)
         request = replace(self.run.request("sub", "map", messages, span), max_output_tokens=self.plan.output_tokens)
         request = replace(request, call=request.key())
         known = await self.cache.recall(request) if self.cache else None

@@ -2,6 +2,10 @@
 
 A context is data: it stands between two lines that carry a marker, and the marker is a digest of the text itself, so
 that no text can hold its own. `PROMPT_VERSION` is part of every session's and cache's key.
+
+What is the same for every question comes first: the rules, then the text, and the question last, so that a provider
+that keeps prefixes reads the text once. The marker is the owner's too: what one owner had read is no prefix of what
+another asks, so nobody can tell from cached tokens what others have read.
 """
 
 from __future__ import annotations
@@ -13,11 +17,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from rlm_worker.messages import Message
+from rlm_worker.messages import Message, Prefix
 from rlm_worker.text.chunks import NO_MARKER, Chunk, Piece, document_head
 
-PROMPT_VERSION = "1"
+PROMPT_VERSION = "2"
 NO_EVIDENCE = "NONE"
+_KEY_DIGITS = 32
 
 # A line that carries the marker, known only when the whole body is.
 _Head = Callable[[str], str]
@@ -69,6 +74,14 @@ class Note:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What a prompt begins with; `instructions` are the caller's."""
+
+    text: str
+    instructions: str | None = None
+
+
 def is_no_evidence(text: str) -> bool:
     """Whether a reader of a part says that there is nothing in it, or says nothing at all."""
     return not text.strip() or _NONE_WORDS.match(text.strip()) is not None
@@ -79,30 +92,34 @@ def told_how(instructions: str | None) -> str:
     return f"{_INSTRUCTIONS}{instructions}" if instructions else ""
 
 
-def direct_messages(query: str, pieces: Sequence[Piece], instructions: str | None = None) -> tuple[Message, ...]:
+def direct_messages(
+    query: str, pieces: Sequence[Piece], instructions: str | None = None, *, owner: str = ""
+) -> tuple[Message, ...]:
     """The prompt that asks a question about a whole context at once."""
-    return _prompt(_DIRECT, _documents(pieces), query, "Answer:", instructions)
+    return _prompt(_Rules(_DIRECT, instructions), _documents(pieces), query, "Answer:", owner=owner, is_text=True)
 
 
-def map_messages(query: str, chunk: Chunk) -> tuple[Message, ...]:
+def map_messages(query: str, chunk: Chunk, *, owner: str = "") -> tuple[Message, ...]:
     """The prompt that collects evidence from one chunk."""
-    return _prompt(_MAP, _documents(chunk.pieces, chunk.overlap), query, f"Evidence, quoted, or {NO_EVIDENCE}:")
+    body = _documents(chunk.pieces, chunk.overlap)
+    return _prompt(_Rules(_MAP), body, query, f"Evidence, quoted, or {NO_EVIDENCE}:", owner=owner, is_text=True)
 
 
-def reduce_messages(query: str, notes: Sequence[Note]) -> tuple[Message, ...]:
+def reduce_messages(query: str, notes: Sequence[Note], *, owner: str = "") -> tuple[Message, ...]:
     """The prompt that merges neighbouring notes into fewer words."""
-    return _prompt(_REDUCE, _noted(notes), query, "Merged notes:")
+    return _prompt(_Rules(_REDUCE), _noted(notes), query, "Merged notes:", owner=owner)
 
 
 def synthesize_messages(
-    query: str, notes: Sequence[Note], coverage: float, instructions: str | None = None
+    query: str, notes: Sequence[Note], coverage: float, instructions: str | None = None, *, owner: str = ""
 ) -> tuple[Message, ...]:
     """The prompt that answers the question from the notes; `coverage` is the share of the text that was read."""
     partial_reading = "" if coverage >= 1 else f"(Only {coverage:.0%} of the text could be read.) "
     # Small models would rather invent something than say nothing: so the rule stands again right before the answer.
     nothing = "" if notes else "(There are no notes: say that the text does not seem to hold the answer.) "
     body = _noted(notes) if notes else ["(nobody found anything that helps)"]
-    return _prompt(_SYNTHESIZE, body, query, f"{partial_reading}{nothing}Answer:", instructions)
+    rules = _Rules(_SYNTHESIZE, instructions)
+    return _prompt(rules, body, query, f"{partial_reading}{nothing}Answer:", owner=owner)
 
 
 def note_head(note: Note, marker: str = NO_MARKER) -> str:
@@ -110,21 +127,32 @@ def note_head(note: Note, marker: str = NO_MARKER) -> str:
     return f"[note {marker}, characters {note.start} to {note.end}]\n"
 
 
-def _prompt(system: str, body: _Body, query: str, cue: str, instructions: str | None = None) -> tuple[Message, ...]:
-    """The rules, and the body between its markers with the question before and after it."""
-    digest = _digest(body)
+def _prompt(
+    rules: _Rules, body: _Body, query: str, cue: str, *, owner: str, is_text: bool = False
+) -> tuple[Message, ...]:
+    """The rules, the body between its markers, and the question.
+
+    `is_text`: more may be asked about the body, which is not notes on one question.
+    """
+    digest = _digest(body, owner)
     marker = digest[:16]
     text = "".join([part if isinstance(part, str) else part(marker) for part in body])
-    user = f"Question: {query}\n\n<<<<<< {marker}\n{text}\n{marker} >>>>>>\n\nQuestion, again: {query}\n{cue}"
-    decides = json.dumps([system, digest, query, cue]).encode()
+    data = f"<<<<<< {marker}\n{text}\n{marker} >>>>>>\n\n"
+    decides = json.dumps([rules.text, digest, query, cue]).encode()
+    prefix = Prefix(len(data), _sha256(f"prefix {digest}".encode())[:_KEY_DIGITS]) if is_text else None
     return (
-        Message("system", system.format(marker=marker) + told_how(instructions)),
-        Message("user", user, digest=hashlib.sha256(decides).hexdigest()),
+        Message("system", rules.text.format(marker=marker) + told_how(rules.instructions)),
+        Message("user", f"{data}Question: {query}\n{cue}", digest=_sha256(decides), prefix=prefix),
     )
 
 
-def _digest(body: _Body) -> str:
-    digest = hashlib.blake2b(digest_size=32)  # in WebAssembly more than twice as fast as SHA-256, and as hard to forge
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _digest(body: _Body, owner: str) -> str:
+    """Keyed by the owner; in WebAssembly more than twice as fast as SHA-256, and as hard to forge."""
+    digest = hashlib.blake2b(digest_size=32, key=hashlib.sha256(owner.encode()).digest())
     for part in body:
         digest.update((part if isinstance(part, str) else part("")).encode())
     return digest.hexdigest()

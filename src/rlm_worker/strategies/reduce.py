@@ -51,7 +51,7 @@ async def _reduced(run: Run, notes: Sequence[Note]) -> Sequence[Note]:
 async def _merged(run: Run, group: Sequence[Note]) -> Note:
     if len(group) == 1:
         return group[0]
-    request = run.request("root", "reduce", reduce_messages(run.job.query, group))
+    request = run.request("root", "reduce", reduce_messages(run.job.query, group, owner=run.job.owner))
     reply = await run.model.complete(request)
     if reply.is_cut:
         run.warn(
@@ -83,7 +83,7 @@ def _room(run: Run) -> int:
 
 
 def _messages(run: Run, notes: Sequence[Note], coverage: float) -> tuple[Message, ...]:
-    return synthesize_messages(run.job.query, notes, coverage, run.job.instructions)
+    return synthesize_messages(run.job.query, notes, coverage, run.job.instructions, owner=run.job.owner)
 
 
 def _tokens(run: Run, note: Note) -> int:
