@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlm_worker.messages import Message
-from rlm_worker.strategies.prompts import Note, direct_messages, map_messages, reduce_messages, synthesize_messages
+from rlm_worker.strategies.notes import Note
+from rlm_worker.strategies.prompts import direct_messages, map_messages, reduce_messages, synthesize_messages
 from rlm_worker.text.chunks import Chunk, Piece
 
 QUERY = "What is the number?"

@@ -17,8 +17,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from rlm_worker.citations.evidence import without_doubts
 from rlm_worker.messages import Message, Prefix
 from rlm_worker.text.chunks import NO_MARKER, Chunk, Piece, document_head
+
+from .notes import Note, Parts, counted, numbered
 
 PROMPT_VERSION = "2"
 NO_EVIDENCE = "NONE"
@@ -51,8 +54,9 @@ _REDUCE = (
 )
 _SYNTHESIZE = (
     "Answer the question from the notes that you are given. Others took them, in the order of the text, while they "
-    "read the parts of a long text for you; a note may quote something that turns out not to matter. Be exact with "
-    "names, numbers and identifiers, resolve contradictions by what the notes quote, and answer directly, without "
+    "read the parts of a long text for you; a note may quote something that turns out not to matter. Each number in "
+    "front of a quotation is one place where it stands in the text; identical lines at different places count "
+    "separately. Be exact with names, numbers and identifiers, resolve contradictions by what the notes quote, and answer directly, without "
     "speaking of the notes. If they do not hold the answer, say so. " + _DATA_RULE
 )
 _INSTRUCTIONS = (
@@ -66,15 +70,6 @@ _NONE_WORDS = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """What a model wrote down about the part of the context from character `start` to `end` (exclusive)."""
-
-    start: int
-    end: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Rules:
     """What a prompt begins with; `instructions` are the caller's."""
 
@@ -84,7 +79,8 @@ class _Rules:
 
 def is_no_evidence(text: str) -> bool:
     """Whether a reader of a part says that there is nothing in it, or says nothing at all."""
-    return not text.strip() or _NONE_WORDS.match(text.strip()) is not None
+    said = without_doubts(text).strip()
+    return not said or _NONE_WORDS.match(said) is not None
 
 
 def told_how(instructions: str | None) -> str:
@@ -107,19 +103,36 @@ def map_messages(query: str, chunk: Chunk, *, owner: str = "") -> tuple[Message,
 
 def reduce_messages(query: str, notes: Sequence[Note], *, owner: str = "") -> tuple[Message, ...]:
     """The prompt that merges neighbouring notes into fewer words."""
-    return _prompt(_Rules(_REDUCE), _noted(notes), query, "Merged notes:", owner=owner)
+    return _prompt(
+        _Rules(_REDUCE), _noted(notes, [note.text.strip() for note in notes]), query, "Merged notes:", owner=owner
+    )
 
 
 def synthesize_messages(
-    query: str, notes: Sequence[Note], coverage: float, instructions: str | None = None, *, owner: str = ""
+    query: str,
+    notes: Sequence[Note],
+    coverage: float,
+    instructions: str | None = None,
+    *,
+    owner: str = "",
+    parts: Parts | None = None,
 ) -> tuple[Message, ...]:
     """The prompt that answers the question from the notes; `coverage` is the share of the text that was read."""
     partial_reading = "" if coverage >= 1 else f"(Only {coverage:.0%} of the text could be read.) "
+    facts = _facts(notes, parts)
     # Small models would rather invent something than say nothing: so the rule stands again right before the answer.
     nothing = "" if notes else "(There are no notes: say that the text does not seem to hold the answer.) "
-    body = _noted(notes) if notes else ["(nobody found anything that helps)"]
+    body = _noted(notes, numbered(notes)) if notes else ["(nobody found anything that helps)"]
     rules = _Rules(_SYNTHESIZE, instructions)
-    return _prompt(rules, body, query, f"{partial_reading}{nothing}Answer:", owner=owner)
+    return _prompt(rules, body, query, f"{facts}{partial_reading}{nothing}Answer:", owner=owner)
+
+
+def _facts(notes: Sequence[Note], parts: Parts | None) -> str:
+    """What code knows of the reading, in figures alone: no word of it is the text's."""
+    told = [] if parts is None else [f"{parts.read} parts read", f"{parts.empty} had nothing", f"{parts.failed} failed"]
+    if places := counted(notes):
+        told.append(f"{places} numbered {'quotation' if places == 1 else 'quotations'}")
+    return f"({'; '.join(told)}.) " if told else ""
 
 
 def note_head(note: Note, marker: str = NO_MARKER) -> str:
@@ -171,8 +184,8 @@ def _documents(pieces: Sequence[Piece], overlap: str = "") -> _Body:
     return body
 
 
-def _noted(notes: Sequence[Note]) -> _Body:
+def _noted(notes: Sequence[Note], texts: Sequence[str]) -> _Body:
     body: list[str | _Head] = []
-    for note in notes:
-        body += [partial(note_head, note), note.text.strip(), "\n\n"]
+    for note, text in zip(notes, texts, strict=True):
+        body += [partial(note_head, note), text, "\n\n"] if text or not note.quotes else []
     return body

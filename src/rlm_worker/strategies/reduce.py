@@ -10,15 +10,19 @@ from rlm_worker.messages import Message
 from rlm_worker.runs.answer import answer, cut_at
 from rlm_worker.runs.run import Run
 
-from .prompts import Note, note_head, reduce_messages, synthesize_messages
+from .notes import Note, Parts
+from .prompts import note_head, reduce_messages, synthesize_messages
 
 _WINDOW_SHARE = 0.9
 # Merging must shrink: below this many notes to a group another round would not end.
 _MIN_TO_MERGE = 2
+# What a number before a quotation weighs, and the figures on the reading.
+_TOKENS_PER_NUMBER = 12
+_MANY = Parts(99_999, 99_999, 99_999)
 _NO_NOTES = "No part of the text that was read holds anything that helps to answer the question."
 
 
-async def synthesize(run: Run, notes: Sequence[Note], coverage: float) -> tuple[str, bool]:
+async def synthesize(run: Run, notes: Sequence[Note], coverage: float, parts: Parts) -> tuple[str, bool]:
     """The answer from all notes, and whether a limit left it poorer than it could be."""
     shortened = False
     try:
@@ -30,7 +34,7 @@ async def synthesize(run: Run, notes: Sequence[Note], coverage: float) -> tuple[
         if not run.has_time_for("root"):
             raise run.out_of_time()
         async with asyncio.timeout(_seconds_left(run)):
-            text, cut = await answer(run, "synthesize", _messages(run, notes, coverage))
+            text, cut = await answer(run, "synthesize", _messages(run, notes, coverage, parts))
     except (UsageLimitExceeded, TimeoutError) as limit:
         run.limit_reached(limit if isinstance(limit, UsageLimitExceeded) else run.out_of_time())
         return _unsynthesized(run, notes), True
@@ -78,16 +82,20 @@ def _groups(run: Run, notes: Sequence[Note]) -> list[list[Note]]:
 
 def _room(run: Run) -> int:
     estimator = run.pricing.estimator(run.root)
-    words = sum(estimator.estimate(message.content) for message in _messages(run, [], 0.5))
+    words = sum(estimator.estimate(message.content) for message in _messages(run, [], 0.5, _MANY))
     return max(64, int((run.root.window - run.root_output - words) * _WINDOW_SHARE))
 
 
-def _messages(run: Run, notes: Sequence[Note], coverage: float) -> tuple[Message, ...]:
-    return synthesize_messages(run.job.query, notes, coverage, run.job.instructions, owner=run.job.owner)
+def _messages(run: Run, notes: Sequence[Note], coverage: float, parts: Parts) -> tuple[Message, ...]:
+    return synthesize_messages(run.job.query, notes, coverage, run.job.instructions, owner=run.job.owner, parts=parts)
 
 
 def _tokens(run: Run, note: Note) -> int:
-    return run.pricing.estimator(run.root).estimate(note_head(note) + note.text) + 2
+    return (
+        run.pricing.estimator(run.root).estimate(note_head(note) + note.text)
+        + 2
+        + _TOKENS_PER_NUMBER * len(note.quotes)
+    )
 
 
 def _trimmed(run: Run, notes: Sequence[Note]) -> list[Note]:
