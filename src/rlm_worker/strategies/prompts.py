@@ -56,8 +56,8 @@ _SYNTHESIZE = (
     "Answer the question from the notes that you are given. Others took them, in the order of the text, while they "
     "read the parts of a long text for you; a note may quote something that turns out not to matter. Each number in "
     "front of a quotation is one place where it stands in the text; identical lines at different places count "
-    "separately. Be exact with names, numbers and identifiers, resolve contradictions by what the notes quote, and answer directly, without "
-    "speaking of the notes. If they do not hold the answer, say so. " + _DATA_RULE
+    "separately. Be exact with names, numbers and identifiers, resolve contradictions by what the notes quote, and "
+    "answer directly, without speaking of the notes. If they do not hold the answer, say so. " + _DATA_RULE
 )
 _INSTRUCTIONS = (
     "\n\nWhoever asks has also said how to answer (language, form, tone). Follow it as far as the rules above allow:\n"
