@@ -4,6 +4,7 @@ from ._async_client import AsyncRLMClient, arun_rlm
 from ._client import RLMClient, run_rlm
 from ._context import Context, Document, UploadProgress
 from ._errors import (
+    AnswerInvalidError,
     APIError,
     AuthenticationError,
     BadRequestError,
@@ -26,6 +27,7 @@ from ._errors import (
 from ._events import (
     AnswerEvent,
     IterationEvent,
+    MendEvent,
     PlanEvent,
     ResultEvent,
     RunEvent,
@@ -58,10 +60,12 @@ from ._models import (
 from ._requests import RunRequest
 from ._settings import RetryPolicy
 from ._stream import AsyncEventStream, EventStream
+from ._structured import ParsedResult
 
 __all__ = [
     "APIError",
     "AnswerEvent",
+    "AnswerInvalidError",
     "AsyncEventStream",
     "AsyncRLMClient",
     "AuthenticationError",
@@ -80,9 +84,11 @@ __all__ = [
     "Health",
     "InvalidFieldError",
     "IterationEvent",
+    "MendEvent",
     "ModelInfo",
     "ModelUsage",
     "NotFoundError",
+    "ParsedResult",
     "PlanEvent",
     "ProtocolError",
     "RLMClient",

@@ -69,14 +69,21 @@ def _served(options: argparse.Namespace) -> Iterator[ChatServer]:
     if options.url:
         yield ChatServer(options.url.rstrip("/"), options.model, options.key_env)
         return
-    file, port = _ROOT / ".local" / "models" / f"{_LOCAL[options.model]}.gguf", free_port(0)
-    spec = {"file": str(file), "port": port, "names": [options.model], "slots": 1, "window": _WINDOW}
+    with served_model(options.model) as server:
+        yield server
+
+
+@contextmanager
+def served_model(model: str) -> Iterator[ChatServer]:
+    """A local model for as long as the block lasts."""
+    file, port = _ROOT / ".local" / "models" / f"{_LOCAL[model]}.gguf", free_port(0)
+    spec = {"file": str(file), "port": port, "names": [model], "slots": 1, "window": _WINDOW}
     command = [sys.executable, "-m", "scripts.local.models.model_server", json.dumps([spec])]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=_ROOT) as process:
         try:
             url = f"http://127.0.0.1:{port}"
             _wait(url, process)
-            yield ChatServer(f"{url}/v1", options.model)
+            yield ChatServer(f"{url}/v1", model)
         finally:
             process.kill()
 

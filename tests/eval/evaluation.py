@@ -71,14 +71,22 @@ def _score_now(measured: Measured) -> float:
 
 
 def table(results: Results) -> str:
-    """Scores in per cent with the half of their 95 % interval and n, a line for each task, model, variant and suite."""
+    """Scores in per cent with the half of their 95 % interval and n, a line for each task, model, suite and variant.
+
+    `written` is the mean of the tokens of a reply: a reader that copies its whole part finds everything and tells
+    nothing.
+    """
     groups: dict[tuple[str, ...], list[Measured]] = defaultdict(list)
     for measured in results:
         key = measured.key
         groups[key.task, key.model, key.suite, key.variant].append(measured)
-    lines = ["| task | model | suite | variant | n | score | seconds |", "|---|---|---|---|---:|---:|---:|"]
+    lines = [
+        "| task | model | suite | variant | n | score | written | seconds |",
+        "|---|---|---|---|---:|---:|---:|---:|",
+    ]
     for names, group in sorted(groups.items()):
         mean = mean_of([_score_now(one) for one in group])
         seconds = sum(one.seconds for one in group) / len(group)
-        lines.append(f"| {' | '.join(names)} | {mean.count} | {mean} | {seconds:.1f} |")
+        written = sum(one.output_tokens for one in group) / len(group)
+        lines.append(f"| {' | '.join(names)} | {mean.count} | {mean} | {written:.0f} | {seconds:.1f} |")
     return "\n".join(lines)

@@ -115,5 +115,5 @@ def test_stop_loses_nothing(tmp_path: Path) -> None:
     file.write_text(file.read_text(encoding="utf-8")[:-20], encoding="utf-8")
     evaluate(plan, chat, Results(file))
     assert chat.asked == 2 * 2 * len(SUITES) + 1
-    assert "| read | m | absent | after | 2 | 100 ± 33 |" in table(Results(file))
+    assert "| read | m | absent | after | 2 | 100 ± 33 | 1 |" in table(Results(file))
     assert KEY in Results(file)

@@ -87,7 +87,7 @@ def _room(run: Run) -> int:
 
 
 def _messages(run: Run, notes: Sequence[Note], coverage: float, parts: Parts) -> tuple[Message, ...]:
-    return synthesize_messages(run.job.query, notes, coverage, run.job.instructions, owner=run.job.owner, parts=parts)
+    return synthesize_messages(run.job.query, notes, coverage, run.instructions, owner=run.job.owner, parts=parts)
 
 
 def _tokens(run: Run, note: Note) -> int:
@@ -115,4 +115,6 @@ def _seconds_left(run: Run) -> float | None:
 def _unsynthesized(run: Run, notes: Sequence[Note]) -> str:
     """The notes themselves: the best that there is when the root model may not speak any more."""
     run.warn("the answer is the evidence as it was found: no root call was left to put it into words")
+    if run.form is not None:
+        run.is_unfit("it is the evidence as it was found")
     return "\n\n".join(note.text.strip() for note in notes) or _NO_NOTES

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from .base import Answer
 
-Kind = Literal["session", "plan", "subcall", "iteration", "answer"]
+Kind = Literal["session", "plan", "subcall", "iteration", "answer", "mend"]
 
 
 class Event(Answer):
@@ -82,6 +82,15 @@ class AnswerEvent(Event):
     restart: bool = False
 
 
+class MendEvent(Event):
+    """The answer does not fit the request's `responseSchema`: the model is told so and asked once more."""
+
+    kind = "mend"
+
+    attempt: int
+    problem: str
+
+
 EVENTS: dict[str, type[Event]] = {
-    event.kind: event for event in (SessionEvent, PlanEvent, SubcallEvent, IterationEvent, AnswerEvent)
+    event.kind: event for event in (SessionEvent, PlanEvent, SubcallEvent, IterationEvent, AnswerEvent, MendEvent)
 }
