@@ -171,6 +171,17 @@ def direct_provider(model_id: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Prefix:
+    """What a prompt begins with whatever is asked about a text: all that comes before it, and so many characters.
+
+    `key` names it, the same for every question of one owner; it is a digest, and tells nothing of text or owner.
+    """
+
+    characters: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message of a chat prompt.
 
@@ -180,6 +191,7 @@ class Message:
     role: Literal["system", "user", "assistant"]
     content: str
     digest: str = field(default="", compare=False)
+    prefix: Prefix | None = field(default=None, compare=False)
 
     def fingerprint(self) -> str:
         return self.digest or hashlib.sha256(self.content.encode()).hexdigest()
@@ -208,7 +220,8 @@ class ModelRequest:
     apart calls that are alike on purpose. `call` is the key of the call that this is an attempt at: another attempt may
     ask a fallback, or leave room for a longer answer. `attempt` counts those that were made before. With
     `reject_if_busy` a model without room says so at once, instead of letting the request wait. `effort` is how much a
-    model that thinks is to think.
+    model that thinks is to think. `cache_key` asks a provider to keep what the prompt begins with for the next one with
+    that key, and to send both to the same place; empty where nothing need be kept.
     """
 
     model: ModelSpec
@@ -225,6 +238,7 @@ class ModelRequest:
     reject_if_busy: bool = False
     effort: Effort | None = None
     attempt: int = 0
+    cache_key: str = ""
 
     def call_key(self) -> str:
         """The key of the call that this request belongs to."""

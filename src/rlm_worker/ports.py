@@ -119,7 +119,8 @@ class Provider:
     `key` and `gateway_key` are names of secrets, `missing_secrets` those that are not set. `vendor` is the one in the
     catalogue whose models it serves; `output_limit` is what it calls the most tokens that it may write. With `streams`
     every answer is asked for as a stream: an invocation may wait for the headers of six responses at once, and those of
-    a stream come before the answer is written.
+    a stream come before the answer is written. `cache_key_field` is the field of a request that sends prompts
+    which begin alike to the same place; empty where it has none.
     """
 
     name: str
@@ -132,6 +133,7 @@ class Provider:
     body: Mapping[str, object] = field(default_factory=dict)
     output_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     streams: bool = False
+    cache_key_field: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,4 +97,4 @@ def _fences_are_whole(scripted: ScriptedModel) -> None:
         assert marker
         assert entry.call.user.count(f"\n{marker[1]} >>>>>>\n") == 1
         tail = entry.call.user.rpartition(f"\n{marker[1]} >>>>>>\n")[2]
-        assert tail.startswith(f"\nQuestion, again: {QUERY}\n")
+        assert tail.startswith(f"\nQuestion: {QUERY}\n")

@@ -100,7 +100,7 @@ function upstreamFormat(model, format) {
 
 // What has no place in the body is shown to the server as headers, so that its log can record it.
 function upstreamHeaders(options) {
-  const shown = { gateway: options.gateway, rejectIfBusy: options.rejectIfBusy };
+  const shown = { gateway: options.gateway, rejectIfBusy: options.rejectIfBusy, extraHeaders: options.extraHeaders };
   return { "content-type": "application/json", "x-ai-options": JSON.stringify(shown), ...(options.extraHeaders ?? {}) };
 }
 

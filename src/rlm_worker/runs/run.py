@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -141,7 +143,15 @@ class Run:
             kind=kind,
             span=span,
             effort=self.job.config.reasoning_effort,
+            cache_key=self._cache_key(kind, messages),
         )
+
+    def _cache_key(self, kind: CallKind, messages: tuple[Message, ...]) -> str:
+        """What a prompt is kept under: its conversation's key, or its text's where the caller lets anything be kept."""
+        if kind in ("turn", "extract", "compact"):
+            return conversation_key(self.job.owner, self.job.session_id)
+        prefix = next((message.prefix for message in messages if message.prefix is not None), None)
+        return prefix.key if prefix is not None and self.job.config.use_cache else ""
 
     def has_time_for(self, role: Role, *, calls: int = 1) -> bool:
         """Whether so many further calls, one after the other, may well end before the run's deadline."""
@@ -208,6 +218,11 @@ class Run:
         if error.limit == "timeoutSeconds":
             return f"timeoutSeconds ({self.job.config.timeout_seconds:g})"
         return f"{error.limit} ({error.allowed:g})"
+
+
+def conversation_key(owner: str, session_id: str) -> str:
+    """What the turns of one session are kept under, by a digest that tells of neither."""
+    return hashlib.sha256(json.dumps([owner, session_id]).encode()).hexdigest()[:32]
 
 
 def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:

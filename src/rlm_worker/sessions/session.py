@@ -186,7 +186,7 @@ class Session:
         job = self._record.required_job()
         question = asked_of_parts(job, self._journal.calls())
         cells = self._journal.cells(self._ports.clock.now)
-        rows = call_rows(self._journal.calls(), question, self._context.reader(job), cells)
+        rows = call_rows(self._journal.calls(), question, self._context.reader(job), cells, owner=job.owner)
         attempts = (attempt_row(attempt) for attempt in self._journal.failed_attempts())
         sandboxes = (sandbox_row(sandbox) for sandbox in self._journal.sandboxes())
         result = self._record.result()

@@ -79,14 +79,14 @@ def _line(kind: str, row: _Row) -> str:
 
 
 async def call_rows(
-    calls: Iterable[CallRecord], query: str, reader: ContextReader, cells: CellTable
+    calls: Iterable[CallRecord], query: str, reader: ContextReader, cells: CellTable, *, owner: str
 ) -> AsyncIterator[TrajectoryCall]:
     """The calls in the order in which they were finished; a turn of a REPL has what its cell has cited."""
     documents = Documents.of(reader.manifest)
     context = ContextText(reader)
     for number, call in enumerate(calls, start=1):
         chunk = await _chunk(call, reader)
-        messages = call.messages or (map_messages(query, chunk) if chunk else ())
+        messages = call.messages or (map_messages(query, chunk, owner=owner) if chunk else ())
         yield TrajectoryCall(
             id=number,
             parent=call.parent or None,

@@ -1,0 +1,1 @@
+"""How well prompts and models do on generated questions whose answers are known: `python -m tests.eval --help`."""
