@@ -18,6 +18,7 @@ from rlm_worker.routing.decide import Decision, Question, Router
 from rlm_worker.routing.table import RoutingTable
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
+from rlm_worker.sessions.follow_ups import Followed
 from rlm_worker.sessions.prepare import prepare_job
 from rlm_worker.settings import Settings
 from rlm_worker.strategies.execute import execute
@@ -340,3 +341,26 @@ async def test_smaller_root_gets_fewer_notes() -> None:
     assert result.success
     assert {request.model.id for request in model.asked("reduce")} == {LARGE_ID}
     assert [request.model.id for request in model.asked("synthesize")][-1] == LARGE_ID
+
+
+async def test_follow_up_keeps_what_was_named() -> None:
+    """Models that a caller has named, and the policy; what a rule has chosen is chosen anew."""
+    own = replace(
+        settings(), catalog=CATALOG, routing=table([{"when": {"task": "lookup"}, "use": {"subModel": CLAUDE}}])
+    )
+    first = await prepared([{"use": {"subModel": "llama-4-scout"}}], rootModel="gpt-oss-20b")
+    followed = Followed.of(first, RunResult(success=True, answer="It."), has_repl=False)
+    for config, root, sub in (
+        ({}, "@cf/openai/gpt-oss-20b", CLAUDE),
+        ({"rootModel": LARGE}, LARGE_ID, CLAUDE),
+        ({"routing": "cheapest"}, "@cf/openai/gpt-oss-20b", "@cf/ibm-granite/granite-4.0-h-micro"),
+    ):
+        body = json.dumps({"previousSessionId": first.session_id, "query": "Who else?", "config": config})
+        request = parse_request(body, own.defaults)
+        job, _ = await prepare_job(request, "alice", own, MemoryStore(), None, now=0.0, followed=followed)
+        assert (job.config.root_model, job.config.sub_model) == (root, sub)
+    policy = Followed.of(await prepared({}, routing="cheapest"), RunResult(success=True), has_repl=False)
+    request = parse_request('{"previousSessionId": "%s", "query": "Who?"}' % ("0" * 32), own.defaults)
+    job, _ = await prepare_job(request, "alice", own, MemoryStore(), None, now=0.0, followed=policy)
+    assert job.routing is not None
+    assert (job.routing.policy, job.routing.rule) == ("cheapest", "cheapest")
