@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field, replace
 
 from rlm_worker.errors import BindingMissing, InvocationSpent, SandboxForgot, SandboxLost, StorageUnavailable
@@ -21,6 +21,7 @@ from rlm_worker.ports import Interval, Sandbox, SandboxRepl
 
 from .cite import newly_cited
 from .host import TURNED_AWAY_SECONDS, CellCalls, placed
+from .inherited import Inherited, seed_of
 from .protocol import Report, parse_report
 from .task import Task
 
@@ -37,12 +38,13 @@ _TOOLS = ["llm_query", "llm_query_batched", "rlm_query", "budget"]
 
 @dataclass(slots=True)
 class DurableRepl:
-    """Runs the cells of one task, each once for good."""
+    """Runs the cells of one task, each once for good; so many of them an earlier session has written."""
 
     task: Task
     sandbox: Sandbox
     cells: CellTable
     seconds: float
+    inherited: Inherited = field(default_factory=Inherited)
     _isolate: SandboxRepl | None = None
     _calls: CellCalls | None = field(default=None, init=False)
     _name: str = field(default="", init=False)
@@ -51,12 +53,16 @@ class DurableRepl:
     # What the cells have cited, by their numbers; all that came before a cell is there when it runs.
     _cited: dict[int, tuple[Interval, ...]] = field(default_factory=dict, init=False)
 
+    def __post_init__(self) -> None:
+        self._cited.update(self.inherited.cited)
+
     async def hold(self) -> None:
         """Holds what an isolate costs until it is opened; raises `UsageLimitExceeded`, or `RateLimited`, else.
 
         A REPL that an earlier life of the run has begun may need none any more.
         """
-        if not self._holds and not self.cells.cells(self.task.path):
+        begun = any(cell.number > self.inherited.cells for cell in self.cells.cells(self.task.path))
+        if not self._holds and not begun:
             await self._hold()
 
     async def _hold(self) -> None:
@@ -192,7 +198,7 @@ class DurableRepl:
             "query": self.task.query,
             "tools": [*_TOOLS, "cite"] if self.task.may_cite else _TOOLS,
             "output_limit": config.max_output_characters,
-            "seed": f"{self.task.run.job.session_id} {self.task.path}",
+            "seed": seed_of(self.task.run.job.session_id, self.task.path),
         }
         session_id = self.task.run.job.session_id
         return await self.sandbox.open(self._name, session_id, json.dumps(setup), self.seconds, self._answer)
@@ -210,9 +216,8 @@ class DurableRepl:
         clock, limit = self.task.run.ports.clock, self.task.run.job.config.max_output_characters
         started = clock.now()
         cited = [place for before, places in self._cited.items() if before < number for place in places]
-        request = json.dumps({"cell": number, "code": code, "seconds": self.seconds, "cited": cited})
         try:
-            text = await self._within_limit(self._isolate.run(request), calls)
+            text = await self._within_limit(self._isolate.run(self._request(number, code, cited)), calls)
         except SandboxLost:
             if calls.spent is not None:  # it was told to end, and did so where nothing holds it
                 raise calls.spent from None
@@ -227,6 +232,13 @@ class DurableRepl:
         outcome = _outcome(self.task, report, calls, round((clock.now() - started) * 1000))
         new = newly_cited(self.task.passage, cited, report.cited)
         return replace(outcome, cited=new, left=left(self.task), turns_left=turns_left(self.task))
+
+    def _request(self, number: int, code: str, cited: Sequence[Interval]) -> str:
+        """What the isolate is told to run; a cell of an earlier session runs with what that one began with."""
+        request: dict[str, object] = {"cell": number, "code": code, "seconds": self.seconds, "cited": cited}
+        if number <= self.inherited.cells and (origin := self.cells.origin(number)) is not None:
+            request |= {"seed": origin.seed, "query": origin.query}
+        return json.dumps(request)
 
     async def _check_health(self, number: int) -> None:
         """Runs nothing at all: a cell that leaves its REPL broken is to blame for it, not the one that comes next."""
@@ -253,12 +265,12 @@ class DurableRepl:
             running.cancel()
 
 
-def open_repl(task: Task, seconds: float) -> DurableRepl:
-    """The REPL of a task; raises `BindingMissing` where the deployment has no sandbox."""
+def open_repl(task: Task, seconds: float, inherited: Inherited) -> DurableRepl:
+    """The REPL of a task, behind the cells that it has inherited; raises `BindingMissing` where there is no sandbox."""
     ports = task.run.ports
     if ports.sandbox is None or ports.cells is None:
         raise BindingMissing("RLM_LOADER", "strategy repl")
-    return DurableRepl(task, ports.sandbox, ports.cells, seconds)
+    return DurableRepl(task, ports.sandbox, ports.cells, seconds, inherited)
 
 
 def _outcome(task: Task, report: Report, calls: CellCalls, duration_ms: int) -> CellOutcome:

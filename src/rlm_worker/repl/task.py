@@ -18,13 +18,14 @@ from .passages import Passage
 class Found:
     """The answer to a task, the ranges of the context that models were given for it, and whether a limit cut it.
 
-    `cited` are the places that its code has cited, in order.
+    `cited` are the places that its code has cited, in order; the first `earlier` of them in earlier sessions.
     """
 
     value: object
     read: tuple[Interval, ...] = ()
     truncated: bool = False
     cited: tuple[Interval, ...] = ()
+    earlier: int = 0
 
     def as_text(self) -> str:
         """The answer as the wire has it: text as it is, anything else as JSON."""

@@ -67,7 +67,8 @@ class Repl:
     def run(self, request: str) -> str:
         """Runs a cell: `{"cell", "code", "seconds"}` to what it printed, its final value, and the variables.
 
-        `cited` are the places that cells before this one have cited, as the session has them.
+        `cited` are the places that cells before this one have cited, as the session has them; a cell that an earlier
+        session wrote has that one's `seed` and `query`.
         """
         asked = json.loads(request)
         before = [(int(start), int(end)) for start, end in asked.get("cited", ())]
@@ -76,9 +77,9 @@ class Repl:
         self._tools.finished, self._tools.final = False, None
         if not self._tool_names:
             self._tool_names = self._named()
-        self._variables |= self._tool_names
+        self._variables |= self._tool_names | {"query": asked.get("query", self._setup.query)}
         self._variables.setdefault("answer", {"content": "", "ready": False})
-        random.seed(f"{self._setup.seed} {self._cell}")
+        random.seed(f"{asked.get('seed', self._setup.seed)} {self._cell}")
         output = HeadTail(self._setup.output_limit)
         failed = self._guarded(lambda: self._execute(str(asked["code"])), output, float(asked["seconds"]))
         cited = self._cites.places[len(before) :]
