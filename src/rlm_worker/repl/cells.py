@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field, replace
 
 from rlm_worker.errors import BindingMissing, InvocationSpent, SandboxForgot, SandboxLost, StorageUnavailable
@@ -44,7 +44,7 @@ class DurableRepl:
     sandbox: Sandbox
     cells: CellTable
     seconds: float
-    inherited: Inherited = field(default_factory=Inherited)
+    inherited: int = 0
     _isolate: SandboxRepl | None = None
     _calls: CellCalls | None = field(default=None, init=False)
     _name: str = field(default="", init=False)
@@ -53,15 +53,16 @@ class DurableRepl:
     # What the cells have cited, by their numbers; all that came before a cell is there when it runs.
     _cited: dict[int, tuple[Interval, ...]] = field(default_factory=dict, init=False)
 
-    def __post_init__(self) -> None:
-        self._cited.update(self.inherited.cited)
+    def begin_with(self, cited: Mapping[int, tuple[Interval, ...]]) -> None:
+        """Takes over what inherited cells have cited, so that the numbers go on behind theirs."""
+        self._cited.update(cited)
 
     async def hold(self) -> None:
         """Holds what an isolate costs until it is opened; raises `UsageLimitExceeded`, or `RateLimited`, else.
 
         A REPL that an earlier life of the run has begun may need none any more.
         """
-        begun = any(cell.number > self.inherited.cells for cell in self.cells.cells(self.task.path))
+        begun = any(cell.number > self.inherited for cell in self.cells.cells(self.task.path))
         if not self._holds and not begun:
             await self._hold()
 
@@ -233,10 +234,10 @@ class DurableRepl:
         new = newly_cited(self.task.passage, cited, report.cited)
         return replace(outcome, cited=new, left=left(self.task), turns_left=turns_left(self.task))
 
-    def _request(self, number: int, code: str, cited: Sequence[Interval]) -> str:
+    def _request(self, number: int, code: str, cited: list[Interval]) -> str:
         """What the isolate is told to run; a cell of an earlier session runs with what that one began with."""
         request: dict[str, object] = {"cell": number, "code": code, "seconds": self.seconds, "cited": cited}
-        if number <= self.inherited.cells and (origin := self.cells.origin(number)) is not None:
+        if number <= self.inherited and (origin := self.cells.origin(number)) is not None:
             request |= {"seed": origin.seed, "query": origin.query}
         return json.dumps(request)
 
@@ -266,11 +267,13 @@ class DurableRepl:
 
 
 def open_repl(task: Task, seconds: float, inherited: Inherited) -> DurableRepl:
-    """The REPL of a task, behind the cells that it has inherited; raises `BindingMissing` where there is no sandbox."""
+    """The REPL of a task, behind the cells that it inherits; raises `BindingMissing` where there is no sandbox."""
     ports = task.run.ports
     if ports.sandbox is None or ports.cells is None:
         raise BindingMissing("RLM_LOADER", "strategy repl")
-    return DurableRepl(task, ports.sandbox, ports.cells, seconds, inherited)
+    repl = DurableRepl(task, ports.sandbox, ports.cells, seconds, inherited.cells)
+    repl.begin_with(inherited.cited)
+    return repl
 
 
 def _outcome(task: Task, report: Report, calls: CellCalls, duration_ms: int) -> CellOutcome:

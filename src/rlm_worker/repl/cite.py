@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -51,13 +51,13 @@ async def cite_explored(
     answer: str,
     context: Passage,
     read: Sequence[Interval],
-    *,
     marked: Sequence[Interval] = (),
+    *,
     earlier: int = 0,
 ) -> Cited:
     """Cites the places that code has marked, and the sentences that an answer rests on, out of what was read.
 
-    The first `earlier` of the places were marked for earlier answers: of them this one has those that it names.
+    The first `earlier` places were marked for an earlier question: they count where the answer names them.
     """
     documents = Documents.of(run.reader.manifest)
     marks = marks_in(run.said(answer))
@@ -65,10 +65,7 @@ async def cite_explored(
     chosen: list[Citation] = []
     seen: list[Seen] = []
     try:
-        claims = mark_claims(marks)
-        for number, place in enumerate(marked, 1):
-            if number > earlier or number in claims:
-                chosen.append(await cited_place(context, documents, place, claims.get(number)))
+        chosen = [one async for one in _chosen(context, documents, marked, mark_claims(marks), earlier)]
         async for start, text in _texts(context, read, marked):
             seen.append(Seen.of(_pieces(documents, start, text)))
     except InvocationSpent:
@@ -166,6 +163,14 @@ def _order(citation: Citation) -> tuple[bool, int, int, int]:
     """As they come in the answer; those that it does not name behind."""
     start = citation.answer_start
     return start is None, start or 0, citation.document_index, citation.start_char_index
+
+
+async def _chosen(
+    context: Passage, documents: Documents, marked: Sequence[Interval], claims: Mapping[int, Claim], earlier: int
+) -> AsyncIterator[Citation]:
+    for number, place in enumerate(marked, 1):
+        if number > earlier or number in claims:
+            yield await cited_place(context, documents, place, claims.get(number))
 
 
 async def cited_place(context: Passage, documents: Documents, place: Interval, claim: Claim | None = None) -> Citation:

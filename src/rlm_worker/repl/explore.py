@@ -65,7 +65,7 @@ async def run_repl(run: Run) -> Outcome:
     read = Coverage()
     for start, end in found.read:
         read.add(start, end)
-    cited = await cite_explored(run, text, task.passage, read.intervals(), marked=found.cited, earlier=found.earlier)
+    cited = await cite_explored(run, text, task.passage, read.intervals(), found.cited, earlier=found.earlier)
     return Outcome(text, chunks=0, read=read.characters, truncated=found.truncated, cited=cited)
 
 
@@ -95,7 +95,7 @@ class Exploration:
     transcript: Transcript
     read: Coverage
     cited: list[Interval]
-    inherited: int = 0
+    inherited: Inherited
     draft: str = ""
     truncated: bool = False
     # How many turns there are in all, as far as it is known: child runs have their share of them.
@@ -118,7 +118,7 @@ class Exploration:
         self.task.run.limit_reached(limit)
 
     def found(self, value: object) -> Found:
-        earlier = len(self.repl.inherited.places)
+        earlier = sum(map(len, self.inherited.cited.values()))
         return Found(value, tuple(self.read.intervals()), self.truncated, tuple(self.cited), earlier)
 
     def ended(self, final: object) -> tuple[Found | None, str]:
@@ -156,8 +156,8 @@ async def _begin(task: Task) -> Exploration:
     repl = open_repl(task, seconds, inherited)
     await repl.hold()
     turns = max(1, config.max_iterations - 1 - task.depth)
-    transcript = Transcript(opening)
-    return Exploration(task, repl, facts, transcript, read, inherited.places, inherited.cells, turns=turns)
+    cited = [place for places in inherited.cited.values() for place in places]
+    return Exploration(task, repl, facts, Transcript(opening), read, cited, inherited, turns=turns)
 
 
 def _earlier(task: Task, inherited: Inherited) -> tuple[Message, ...]:
@@ -172,7 +172,7 @@ async def _turns(exploration: Exploration) -> Found:
     for number in count(1):
         reply = await _reply(exploration, number)
         code = code_of(reply.text, _ENDS)
-        cell = exploration.inherited + number
+        cell = exploration.inherited.cells + number
         outcome = CellOutcome(NO_CODE) if code is None else await exploration.repl.run(cell, code)
         exploration.take(number, outcome)
         _announce(exploration.task, number, code, outcome, reply)
@@ -196,7 +196,7 @@ async def _reply(exploration: Exploration, number: int) -> ModelReply:
 
 
 async def _asked(exploration: Exploration, number: int, share: float) -> ModelReply:
-    task, run, cell = exploration.task, exploration.task.run, exploration.inherited + number
+    task, run, cell = exploration.task, exploration.task.run, exploration.inherited.cells + number
     hint = (Message("user", LAST_TURN),) if number == run.job.config.max_iterations - 1 > 1 else ()
     messages = exploration.transcript.messages(_fitting(run, share), *hint)
     salt = task.path if run.job.config.temperature else ""

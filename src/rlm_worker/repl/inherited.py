@@ -7,8 +7,8 @@ the chance and the `query` of the session that wrote them, so that they ask what
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from pydantic import Field
 
@@ -49,20 +49,12 @@ class CellPage(Wire):
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """What a REPL begins with: so many cells before its own, their variables, and what of the context they had read.
-
-    `cited` are the places that they have cited, by the numbers of the cells.
-    """
+    """What a REPL begins with: so many cells before its own, their variables, and what they had read and each cited."""
 
     cells: int = 0
     variables: tuple[str, ...] = ()
     read: tuple[Interval, ...] = ()
-    cited: tuple[tuple[int, tuple[Interval, ...]], ...] = ()
-
-    @property
-    def places(self) -> list[Interval]:
-        """All places that they have cited, in order."""
-        return [place for _, places in self.cited for place in places]
+    cited: Mapping[int, tuple[Interval, ...]] = field(default_factory=dict)
 
 
 def seed_of(session_id: str, path: str) -> str:
@@ -119,10 +111,11 @@ async def _copied(cells: CellTable, sessions: ObjectStubs, session_id: str, owne
 
 
 def _inherited(cells: CellTable, last: int) -> Inherited:
-    known = [(cell.number, cell.outcome) for cell in cells.cells(_OWN_REPL) if cell.number <= last]
-    outcomes = [outcome for _, outcome in known if outcome is not None]
-    cited = tuple((number, outcome.cited) for number, outcome in known if outcome is not None)
+    known = {cell.number: cell.outcome for cell in cells.cells(_OWN_REPL) if cell.number <= last}
+    by_number = {number: outcome for number, outcome in known.items() if outcome is not None}
+    outcomes = list(by_number.values())
     variables = next((outcome.variables for outcome in reversed(outcomes) if outcome.variables), ())
+    cited = {number: outcome.cited for number, outcome in by_number.items()}
     return Inherited(last, variables, tuple(interval for outcome in outcomes for interval in outcome.read), cited)
 
 

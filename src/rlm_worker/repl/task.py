@@ -18,7 +18,7 @@ from .passages import Passage
 class Found:
     """The answer to a task, the ranges of the context that models were given for it, and whether a limit cut it.
 
-    `cited` are the places that its code has cited, in order; the first `earlier` of them in earlier sessions.
+    `cited` are the places that its code has cited, in order; the first `earlier` of them for an earlier question.
     """
 
     value: object

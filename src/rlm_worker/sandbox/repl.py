@@ -67,8 +67,8 @@ class Repl:
     def run(self, request: str) -> str:
         """Runs a cell: `{"cell", "code", "seconds"}` to what it printed, its final value, and the variables.
 
-        `cited` are the places that cells before this one have cited, as the session has them; a cell that an earlier
-        session wrote has that one's `seed` and `query`.
+        A cell that an earlier session wrote has that one's `seed` and `query`; `cited` are the places that cells before
+        this one have cited, as the session has them.
         """
         asked = json.loads(request)
         before = [(int(start), int(end)) for start, end in asked.get("cited", ())]

@@ -184,7 +184,8 @@ class Session:
     async def trajectory(self, form: TrajectoryForm) -> AsyncIterator[str]:
         """Every paid call, prompts included, and every attempt that was paid in vain; written row by row."""
         job = self._record.required_job()
-        question, cells = asked_of_parts(job, self._journal.calls()), self._journal.cells(self._ports.clock.now)
+        question = asked_of_parts(job, self._journal.calls())
+        cells = self._journal.cells(self._ports.clock.now)
         rows = call_rows(self._journal.calls(), question, self._context.reader(job), cells)
         attempts = (attempt_row(attempt) for attempt in self._journal.failed_attempts())
         sandboxes = (sandbox_row(sandbox) for sandbox in self._journal.sandboxes())
