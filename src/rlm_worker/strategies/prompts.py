@@ -89,10 +89,11 @@ def told_how(instructions: str | None) -> str:
 
 
 def direct_messages(
-    query: str, pieces: Sequence[Piece], instructions: str | None = None, *, owner: str = ""
+    query: str, pieces: Sequence[Piece], instructions: str | None = None, earlier: str = "", *, owner: str = ""
 ) -> tuple[Message, ...]:
-    """The prompt that asks a question about a whole context at once."""
-    return _prompt(_Rules(_DIRECT, instructions), _documents(pieces), query, "Answer:", owner=owner, is_text=True)
+    """The prompt that asks a question about a whole context at once, after the `earlier` turns."""
+    rules, body = _Rules(_DIRECT, instructions), _documents(pieces)
+    return _prompt(rules, body, query, "Answer:", earlier=earlier, owner=owner, is_text=True)
 
 
 def map_messages(query: str, chunk: Chunk, *, owner: str = "") -> tuple[Message, ...]:
@@ -113,18 +114,22 @@ def synthesize_messages(
     notes: Sequence[Note],
     coverage: float,
     instructions: str | None = None,
+    earlier: str = "",
     *,
     owner: str = "",
     parts: Parts | None = None,
 ) -> tuple[Message, ...]:
-    """The prompt that answers the question from the notes; `coverage` is the share of the text that was read."""
+    """The prompt that answers the question from the notes; `coverage` is the share of the text that was read.
+
+    `earlier` are the turns before, as data.
+    """
     partial_reading = "" if coverage >= 1 else f"(Only {coverage:.0%} of the text could be read.) "
     facts = _facts(notes, parts)
     # Small models would rather invent something than say nothing: so the rule stands again right before the answer.
     nothing = "" if notes else "(There are no notes: say that the text does not seem to hold the answer.) "
     body = _noted(notes, numbered(notes)) if notes else ["(nobody found anything that helps)"]
     rules = _Rules(_SYNTHESIZE, instructions)
-    return _prompt(rules, body, query, f"{facts}{partial_reading}{nothing}Answer:", owner=owner)
+    return _prompt(rules, body, query, f"{facts}{partial_reading}{nothing}Answer:", earlier=earlier, owner=owner)
 
 
 def _facts(notes: Sequence[Note], parts: Parts | None) -> str:
@@ -141,9 +146,9 @@ def note_head(note: Note, marker: str = NO_MARKER) -> str:
 
 
 def _prompt(
-    rules: _Rules, body: _Body, query: str, cue: str, *, owner: str, is_text: bool = False
+    rules: _Rules, body: _Body, query: str, cue: str, *, owner: str, earlier: str = "", is_text: bool = False
 ) -> tuple[Message, ...]:
-    """The rules, the body between its markers, and the question.
+    """The rules, the body between its markers, the `earlier` turns, and the question.
 
     `is_text`: more may be asked about the body, which is not notes on one question.
     """
@@ -151,11 +156,12 @@ def _prompt(
     marker = digest[:16]
     text = "".join([part if isinstance(part, str) else part(marker) for part in body])
     data = f"<<<<<< {marker}\n{text}\n{marker} >>>>>>\n\n"
-    decides = json.dumps([rules.text, digest, query, cue]).encode()
+    turns = f"{earlier}\n\n" if earlier else ""
+    decides = json.dumps([rules.text, digest, query, cue, *([earlier] if earlier else [])]).encode()
     prefix = Prefix(len(data), _sha256(f"prefix {digest}".encode())[:_KEY_DIGITS]) if is_text else None
     return (
         Message("system", rules.text.format(marker=marker) + told_how(rules.instructions)),
-        Message("user", f"{data}Question: {query}\n{cue}", digest=_sha256(decides), prefix=prefix),
+        Message("user", f"{data}{turns}Question: {query}\n{cue}", digest=_sha256(decides), prefix=prefix),
     )
 
 
