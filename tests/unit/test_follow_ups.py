@@ -39,10 +39,10 @@ from tests.unit.test_session import Storage
 SHORT = "The tower in Bergen cost 300 crowns. The bridge in Oslo cost 400 crowns."
 LONG = "".join(f"{number}. The grass is green and the sky is blue. " for number in range(3_000)) + SHORT
 OWNER = "ada"
-# What such requests are named without follow-ups: the first as before there were any, the second with its prompts.
+# What such requests were named before there were follow-ups.
 NAMES: dict[str, dict[str, object]] = {
     "71f424fffd5f574f5c61fa9b3f0ad69feeb7987f6e8d2c0dedd3e41bfb05d7e9": {"context": "The sky is blue."},
-    "465e3b4424c2a742f8d6ad3a265f73f26758e65b487c184f43b94e8fb45a6c41": {
+    "9cbec069fa6bdcc8a6e4841f278cf85005d6011096a7070d37fd4310a3949abe": {
         "context": ["a", "b"],
         "config": {"strategy": "repl"},
         "instructions": "briefly",
