@@ -335,7 +335,8 @@ async def test_smaller_root_gets_fewer_notes() -> None:
     def answer(request: ModelRequest) -> ModelReply:
         if request.role == "root" and request.model.id.startswith("@cf/meta/llama-4-scout"):
             raise TerminalError("no credits", unavailable=True)
-        return reply_of(request, "The sky is blue. " * (40 if request.role == "sub" else 1))
+        words = range(45 if request.role == "sub" else 1)
+        return reply_of(request, " ".join(f"In {number} words I say that the sky is blue." for number in words))
 
     model = FunctionModel(answer)
     rule = {"use": {"rootModel": "llama-4-scout", "subModel": SMALL, "fallbacks": [LARGE]}}
