@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from rlm_worker.judges.lexical import LexicalRelevance
 from rlm_worker.messages import Span
 from rlm_worker.runs.run import Run
 from rlm_worker.text.chunker import MAX_OVERLAP
 from rlm_worker.text.chunks import Chunk, ChunkBudget
 from rlm_worker.text.context import ChunkStream, read_chunk
-from rlm_worker.text.relevance import RelevanceIndex
 from rlm_worker.text.tokens import RESERVE_MARGIN, TOKENS_PER_MESSAGE, TokenEstimator
 
 from .prompts import map_messages
@@ -155,7 +155,7 @@ async def _surely_few(run: Run, budget: ChunkBudget, most: int) -> bool:
     """Whether the chunks of this size are at most that many; counts them only where the size alone does not tell."""
     if run.reader.manifest.bytes <= min(budget.characters, (budget.tokens or 0) * 2) * _FILL * most / 2:
         return True
-    return len(await _survey(run, budget, None)) <= most
+    return len([span async for span, _ in _survey(run, budget)]) <= most
 
 
 async def _grown(run: Run, room: int, most: int) -> MapPlan:
@@ -163,7 +163,7 @@ async def _grown(run: Run, room: int, most: int) -> MapPlan:
     needed = run.reader.manifest.characters // max(1, int(most * _FILL))
     if needed < room * 3:
         budget = ChunkBudget(max(needed, run.job.config.chunk_size), room)
-        spans = await _survey(run, budget, None)
+        spans = [span async for span, _ in _survey(run, budget)]
         if len(spans) <= most:
             run.warn(f"chunks grew to {budget.characters:,} characters to keep within maxSubCalls ({most})")
             return MapPlan(budget, len(spans), run.sub_output)
@@ -171,17 +171,18 @@ async def _grown(run: Run, room: int, most: int) -> MapPlan:
 
 
 async def _ranked(run: Run, budget: ChunkBudget, output_tokens: int) -> MapPlan:
-    index = RelevanceIndex(run.job.query)
-    spans = await _survey(run, budget, index)
-    return MapPlan(budget, len(spans), output_tokens, tuple(spans[number] for number in index.rank()))
-
-
-async def _survey(run: Run, budget: ChunkBudget, index: RelevanceIndex | None) -> list[Span]:
-    """All spans that this size gives, in a pass of its own; an estimator that learns nothing keeps it repeatable."""
-    stream = ChunkStream(run.reader, budget, TokenEstimator(), run.job.config.chunk_overlap)
     spans: list[Span] = []
-    async for span, chunk in stream.chunks():
+    ranking = await LexicalRelevance().rank(run.job.query, _texts(_survey(run, budget), spans))
+    return MapPlan(budget, len(spans), output_tokens, tuple(spans[number] for number in ranking.order))
+
+
+async def _texts(chunks: AsyncIterator[tuple[Span, Chunk]], spans: list[Span]) -> AsyncIterator[tuple[int, str]]:
+    """Index and text of each chunk, and its span into `spans`."""
+    async for span, chunk in chunks:
         spans.append(span)
-        if index is not None:
-            index.add(span.index, chunk.text)
-    return spans
+        yield span.index, chunk.text
+
+
+def _survey(run: Run, budget: ChunkBudget) -> AsyncIterator[tuple[Span, Chunk]]:
+    """All chunks that this size gives, in a pass of its own; an estimator that learns nothing keeps it repeatable."""
+    return ChunkStream(run.reader, budget, TokenEstimator(), run.job.config.chunk_overlap).chunks()

@@ -230,7 +230,7 @@ class TrajectoryCall(Answer):
     id: int
     parent: str | None
     kind: str
-    role: Literal["root", "sub"]
+    role: Literal["root", "sub", "judge"]
     model: str
     chunk: int | None
     prompt: list[PromptMessage]
@@ -249,7 +249,7 @@ class TrajectoryCall(Answer):
 class TrajectoryAttempt(Answer):
     """An attempt that was paid and brought no answer; `estimated` where nobody reported its tokens."""
 
-    role: Literal["root", "sub"]
+    role: Literal["root", "sub", "judge"]
     model: str
     reason: str
     input_tokens: int
