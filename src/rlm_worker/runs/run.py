@@ -18,7 +18,18 @@ from rlm_worker.models.pricing import Pricing
 from rlm_worker.models.stack import ModelStack
 from rlm_worker.pace.client import Party, RunPace, Unpaced
 from rlm_worker.pace.rates import Rates
-from rlm_worker.ports import Accounts, Clock, Deployment, EventSink, Journal, Model, Pace, ResultCache, Sandbox
+from rlm_worker.ports import (
+    Accounts,
+    Clock,
+    Deployment,
+    EventSink,
+    Journal,
+    JudgeName,
+    Model,
+    Pace,
+    ResultCache,
+    Sandbox,
+)
 from rlm_worker.text.context import ContextReader
 from rlm_worker.wire.events import Event, PlanEvent
 
@@ -57,6 +68,7 @@ class Outcome:
     read: int
     truncated: bool = False
     chunk_order: tuple[int, ...] | None = None
+    judge: JudgeName | None = None
     cited: Cited = field(default_factory=Cited)
 
 
@@ -72,6 +84,7 @@ class Run:
     ledger: Ledger
     pricing: Pricing
     model: Model
+    judge: Model
     pace: RunPace
     funds: Funds
     latency: Latency = field(default_factory=Latency)
@@ -182,6 +195,7 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
         ledger=ledger,
         pricing=stack.pricing,
         model=stack.build(funds),
+        judge=stack.build_judge(funds),
         pace=pace,
         funds=funds,
         latency=stack.latency,

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from rlm_worker.judges.lexical import LexicalRelevance
+from rlm_worker.judges.choice import Size, is_asked, judging_usd, kept_ranking, rank_chunks
 from rlm_worker.messages import Span
+from rlm_worker.ports import JudgeName
 from rlm_worker.runs.run import Run
 from rlm_worker.text.chunker import MAX_OVERLAP
 from rlm_worker.text.chunks import Chunk, ChunkBudget
@@ -41,6 +42,7 @@ class MapPlan:
     expected: int
     output_tokens: int
     ranked: tuple[Span, ...] | None = None
+    judge: JudgeName | None = None
 
     @property
     def order(self) -> tuple[int, ...] | None:
@@ -57,9 +59,7 @@ async def plan_map(run: Run) -> MapPlan:
     most = run.job.config.max_sub_calls
     characters = run.reader.manifest.characters
     if characters <= asked.characters * _FILL * most and await _surely_few(run, asked, most):
-        return MapPlan(
-            asked, max(_ceil(characters, asked.characters), _ceil(_context_tokens(run), room)), run.sub_output
-        )
+        return await _all_read(run, asked)
     return await _grown(run, room, most)
 
 
@@ -79,6 +79,18 @@ async def chosen_chunks(run: Run, plan: MapPlan) -> AsyncIterator[tuple[Span, Ch
     async for span, chunk in stream.chunks():
         run.ports.journal.add_span(span)
         yield span, chunk
+
+
+async def _all_read(run: Run, budget: ChunkBudget) -> MapPlan:
+    """Every chunk as it comes; best first where a judge is named and time may run out before the end."""
+    if is_asked(run) and run.ledger.limits.deadline is not None and not run.ports.journal.spans():
+        return await _ranked(run, budget, run.sub_output)
+    return MapPlan(budget, _expected_chunks(run, budget), run.sub_output)
+
+
+def _expected_chunks(run: Run, budget: ChunkBudget) -> int:
+    characters = run.reader.manifest.characters
+    return max(_ceil(characters, budget.characters), _ceil(_context_tokens(run), budget.tokens or characters))
 
 
 def _room(run: Run) -> int:
@@ -137,7 +149,7 @@ def _affords_all(run: Run) -> bool:
 def _affordable_chunk(run: Run, asked: ChunkBudget) -> tuple[ChunkBudget, int]:
     """Chunks so small that dollars pay for several of them, and how many tokens each answer may have."""
     read, write = _prices(run)
-    dollars = _dollars(run)
+    dollars = _dollars(run) - judging_usd(run)
     tokens, output = 0, 0
     least = max(_MIN_NOTE_TOKENS, run.sub.least_output(run.job.config.reasoning_effort))
     for calls in _MIN_AFFORDABLE:
@@ -166,14 +178,23 @@ async def _grown(run: Run, room: int, most: int) -> MapPlan:
         spans = [span async for span, _ in _survey(run, budget)]
         if len(spans) <= most:
             run.warn(f"chunks grew to {budget.characters:,} characters to keep within maxSubCalls ({most})")
-            return MapPlan(budget, len(spans), run.sub_output)
+            return await _all_read(run, budget)
     return await _ranked(run, ChunkBudget(room * 8, room), run.sub_output)
 
 
 async def _ranked(run: Run, budget: ChunkBudget, output_tokens: int) -> MapPlan:
+    """The chunks of this size, best first."""
     spans: list[Span] = []
-    ranking = await LexicalRelevance().rank(run.job.query, _texts(_survey(run, budget), spans))
-    return MapPlan(budget, len(spans), output_tokens, tuple(spans[number] for number in ranking.order))
+    ranking = None
+    if run.ports.journal.ranking():
+        spans = [span async for span, _ in _survey(run, budget)]
+        ranking = kept_ranking(run, len(spans))
+    if ranking is None:
+        spans = []
+        size = Size(_context_tokens(run), _expected_chunks(run, budget))
+        ranking = await rank_chunks(run, size, _texts(_survey(run, budget), spans))
+    ordered = tuple(spans[number] for number in ranking.order)
+    return MapPlan(budget, len(spans), output_tokens, ordered, ranking.judge)
 
 
 async def _texts(chunks: AsyncIterator[tuple[Span, Chunk]], spans: list[Span]) -> AsyncIterator[tuple[int, str]]:

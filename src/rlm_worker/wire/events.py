@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from rlm_worker.ports import JudgeName
+
 from .base import Answer
 
-Kind = Literal["session", "plan", "subcall", "iteration", "answer"]
+Kind = Literal["session", "judge", "plan", "subcall", "iteration", "answer"]
 
 
 class Event(Answer):
@@ -25,6 +27,18 @@ class SessionEvent(Event):
     kind = "session"
 
     session_id: str
+
+
+class JudgeEvent(Event):
+    """Not all chunks can be read, or the best come first: `judge` has ranked them, `asked` was to."""
+
+    kind = "judge"
+
+    asked: JudgeName
+    judge: JudgeName
+    chunks: int
+    cost_usd: float
+    duration_ms: int
 
 
 class PlanEvent(Event):
@@ -83,5 +97,5 @@ class AnswerEvent(Event):
 
 
 EVENTS: dict[str, type[Event]] = {
-    event.kind: event for event in (SessionEvent, PlanEvent, SubcallEvent, IterationEvent, AnswerEvent)
+    event.kind: event for event in (SessionEvent, JudgeEvent, PlanEvent, SubcallEvent, IterationEvent, AnswerEvent)
 }

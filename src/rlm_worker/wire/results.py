@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field, RootModel
 
 from rlm_worker.errors import FieldProblem, InvalidRequest, Overloaded, RateLimited, RLMError, rebuilt
+from rlm_worker.ports import JudgeName
 
 from .base import Answer, Wire
 from .requests import RunConfig
@@ -89,6 +90,13 @@ class Unlocated(Wire):
     reason: UnlocatedReason
 
 
+class Relevance(Wire):
+    """Who was asked to choose chunks, or the order in which they are read, and who has chosen."""
+
+    asked: JudgeName
+    judge: JudgeName
+
+
 class RunResult(Wire):
     """The result of a run; tokens are what the models reported, cost follows from them and the catalogue's prices.
 
@@ -123,6 +131,7 @@ class RunResult(Wire):
     models: list[ModelUsage] = Field(default_factory=list)
     chunks: int = 0
     chunk_order: list[int] | None = None
+    relevance: Relevance | None = None
     coverage: float = 0.0
     truncated: bool = False
     incomplete: bool = False
