@@ -148,6 +148,10 @@ class AsyncRLMClient:
         """Return every model call of a session: prompt, response, tokens, cost, time."""
         return await self._perform(_requests.trajectory(session_id))
 
+    async def report(self, session_id: str) -> str | None:
+        """Return a run as a page of HTML: answer and sources side by side; None while the run goes on."""
+        return await self._perform(_requests.report(session_id))
+
     async def upload(self, source: Source, *, on_progress: OnProgress | None = None) -> StoredContext:
         """Store a text for later questions: a string, UTF-8 bytes, a path, or an open binary file, read as it goes."""
         return await self._perform(_requests.upload(UploadBody(source, on_progress)))

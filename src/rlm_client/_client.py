@@ -148,6 +148,10 @@ class RLMClient:
         """Return every model call of a session: prompt, response, tokens, cost, time."""
         return self._perform(_requests.trajectory(session_id))
 
+    def report(self, session_id: str) -> str | None:
+        """Return a run as a page of HTML: answer and sources side by side; None while the run goes on."""
+        return self._perform(_requests.report(session_id))
+
     def upload(self, source: Source, *, on_progress: OnProgress | None = None) -> StoredContext:
         """Store a text for later questions: a string, UTF-8 bytes, a path, or an open binary file, read as it goes."""
         return self._perform(_requests.upload(UploadBody(source, on_progress)))

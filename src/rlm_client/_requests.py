@@ -131,6 +131,12 @@ def trajectory(session_id: str) -> Operation[Trajectory]:
     return Operation(Call("GET", ("session", session_id, "trajectory")), _expect(Trajectory))
 
 
+def report(session_id: str) -> Operation[str | None]:
+    """`GET /session/{id}/report`: HTML; None while the run goes on."""
+    call = Call("GET", ("session", session_id, "report"))
+    return Operation(call, lambda response: None if response.status_code == 202 else response.text)
+
+
 def cancel(session_id: str) -> Operation[Cancelled]:
     """`DELETE /session/{id}`."""
     return Operation(Call("DELETE", ("session", session_id)), _cancelled)

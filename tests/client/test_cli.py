@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from rlm_client._cli.app import rlm
+from rlm_client._cli.commands.worker import print_models
 from rlm_client._cli.errors import MEANINGS
-from rlm_client._cli.worker import print_models
 from rlm_client._models import ModelInfo
 from tests.client.conftest import IMPATIENT
 from tests.client.fake_worker import KEY, FakeWorker, error_fault

@@ -48,7 +48,15 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> object:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with the files that the README's examples speak of."""
-    for name in ("src/auth.py", "src/rlm_client/_cli/errors.py", "docs/guide.md", "old.txt", "new.txt", "book.txt"):
+    for name in (
+        "src/auth.py",
+        "src/rlm_client/_cli/errors.py",
+        "docs/guide.md",
+        "old.txt",
+        "new.txt",
+        "book.txt",
+        "contract.txt",
+    ):
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("Passwords are hashed in auth.py. Ann and Bob are mentioned. " * 20, encoding="utf-8")

@@ -18,8 +18,20 @@ WORKER = SRC / "rlm_worker"
 PLATFORM = {"js", "pyodide", "workers", "_cloudflare_compat_flags", "_pyodide_entrypoint_helper"}
 # Top down: each may import what stands below it, and nothing above.
 ORDER = (
-    *("durable_objects", "api", "openai", "batches", "sessions", "strategies", "judges", "repl", "runs", "settings"),
-    *("journal",),
+    *(
+        "durable_objects",
+        "api",
+        "openai",
+        "batches",
+        "sessions",
+        "report",
+        "strategies",
+        "judges",
+        "repl",
+        "runs",
+        "settings",
+        "journal",
+    ),
     *("models", "keys", "budget", "pace", "citations", "text", "json_schema", "wire", "adapters", "sandbox", "http"),
     *("memory", "log", "timers", "json_scan"),
     *("ports", "messages", "errors"),

@@ -59,6 +59,8 @@ class Contract:
         elif "x-line" in described:
             for line in text.splitlines():
                 self.validator(*place, "x-line").validate(json.loads(line))
+        elif place[-1] == "text/html":
+            assert text.startswith("<!doctype html>")
         else:
             self.validator(*place, "schema").validate(json.loads(text))
 

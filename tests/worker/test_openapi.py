@@ -78,7 +78,7 @@ def test_every_answer_is_described(
 def provoke_sessions(call: Calls, scripted: ScriptedModel) -> None:
     session = call("POST", "/rlm", json=BODY).json()["sessionId"]
     call("POST", "/rlm", json=BODY)
-    for part in ("status", "result", "events", "trajectory"):
+    for part in ("status", "result", "events", "trajectory", "report"):
         call("GET", f"/session/{{id}}/{part}", part=session)
         call("GET", f"/session/{{id}}/{part}", part=NOWHERE)
     call("GET", "/session/{id}/events", part=session, headers={"last-event-id": "x"})
@@ -108,7 +108,8 @@ def provoke_failures(call: Calls, scripted: ScriptedModel) -> None:
         call("GET", "/session/{id}/result", part=failed.json()["sessionId"])
     scripted.faults = [Fault("hang")]
     running = call("POST", "/rlm", json={**BODY, "query": "running?", "background": True}).json()["sessionId"]
-    assert call("GET", "/session/{id}/result", part=running).status_code == 202
+    for part in ("result", "report"):
+        assert call("GET", f"/session/{{id}}/{part}", part=running).status_code == 202
     call("DELETE", "/session/{id}", part=running)
     provoke_cancelled(call)
     scripted.faults = []

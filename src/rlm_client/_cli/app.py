@@ -6,11 +6,12 @@ import click
 
 from rlm_client._settings import client_version
 
-from .ask import ask
-from .batch import batch
+from .commands.ask import ask
+from .commands.batch import batch
+from .commands.report import report
+from .commands.sessions import cancel, result, status, trajectory
+from .commands.worker import health, models, serve
 from .errors import MEANINGS
-from .sessions import cancel, result, status, trajectory
-from .worker import health, models, serve
 
 EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in MEANINGS.items())
 
@@ -27,5 +28,5 @@ def rlm() -> None:
     """  # noqa: D301 - the backspace is click's mark for text to leave as it is
 
 
-for command in (ask, status, result, cancel, trajectory, batch, models, health, serve):
+for command in (ask, status, result, cancel, trajectory, report, batch, models, health, serve):
     rlm.add_command(command)

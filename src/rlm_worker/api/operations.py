@@ -34,6 +34,7 @@ from rlm_worker.wire.results import (
 Content = Mapping[str, tuple[type[BaseModel], ...]]
 
 _JSON, _EVENTS, _LINES = "application/json", "text/event-stream", "application/x-ndjson"
+_HTML = "text/html"
 _SENTENCES: Mapping[int, str] = {
     200: "done",
     201: "stored",
@@ -169,6 +170,18 @@ OPERATIONS: tuple[Operation, ...] = (
         "sessionTrajectory",
         "Every model call of a run, prompts included: one object, or by `Accept` a line for each call.",
         (Reply(200, {_JSON: (Trajectory,), _LINES: (TrajectoryLine,)}), *_errors(_PLAIN_ERRORS)),
+        parameters=(_SESSION,),
+    ),
+    Operation(
+        "GET",
+        "/session/{id}/report",
+        "sessionReport",
+        "A run as a page for people: the answer beside its sources, what was read, what it has cost.",
+        (
+            Reply(200, {_HTML: ()}),
+            Reply(202, {_JSON: (Accepted,)}, ("Location",)),
+            *_errors(_PLAIN_ERRORS),
+        ),
         parameters=(_SESSION,),
     ),
     Operation(

@@ -22,6 +22,7 @@ from rlm_worker.http import (
     read_json,
     require_text,
 )
+from rlm_worker.report.style import report_headers
 from rlm_worker.sessions.bodies import needed_bytes, read_run
 from rlm_worker.sessions.contexts import checked_name, delete_context, oldest_kept, stored_context_key
 from rlm_worker.sessions.runner import Runner
@@ -60,6 +61,7 @@ class RunRoutes:
             "sessionResult": self.result,
             "sessionEvents": self.events,
             "sessionTrajectory": self.trajectory,
+            "sessionReport": self.report,
             "deleteSession": self.delete_session,
             "storeContext": self.store_context,
             "deleteContext": self.delete_context,
@@ -112,6 +114,11 @@ class RunRoutes:
         lines = NDJSON in call.request.headers.get("accept", "")
         stream = await self.runner.sessions.stream(session_id, "trajectory", call.owner, lines)
         return HttpResponse(200, stream, {"content-type": f"{NDJSON}; charset=utf-8" if lines else "application/json"})
+
+    async def report(self, call: Call) -> HttpResponse:
+        session_id = call.record.session_id = call.parameters["id"]
+        stream = await self.runner.sessions.stream(session_id, "report", call.owner)
+        return accepted_response(session_id) if stream is None else HttpResponse(200, stream, report_headers())
 
     async def delete_session(self, call: Call) -> HttpResponse:
         await self._ask_session(call, "remove")

@@ -26,6 +26,10 @@ class Documents:
         lengths = (characters for _, characters, _ in manifest.documents.rows())
         return cls(manifest.documents.names, array("Q", accumulate(lengths, initial=0)))
 
+    def at(self, character: int) -> int:
+        """The document that holds a character of the context."""
+        return max(0, bisect_right(self.starts, character, hi=len(self.names)) - 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:

@@ -164,6 +164,22 @@ class SessionMethods(Streaming):
         with self._slot.use() as session:
             await write_all(writer, session.trajectory(form))
 
+    async def report(self, owner: str) -> Any:
+        """A stream of HTML; or an envelope: with what keeps an owner from it, or with nothing while the run goes on."""
+
+        async def goes_on(session: Session) -> object:
+            await session.revive()
+            return session.result() is None
+
+        answer = await self._answered(goes_on, owner)
+        if json.loads(answer).get("value") is not False:
+            return answer if "error" in json.loads(answer) else json.dumps({"value": None})
+        return self._streamed(self._write_report)
+
+    async def _write_report(self, writer: Any) -> None:
+        with self._slot.use() as session:
+            await write_all(writer, session.report())
+
     async def remove(self, owner: str) -> str:
         return await self._answered(lambda session: session.delete(), owner)
 

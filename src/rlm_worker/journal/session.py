@@ -225,6 +225,12 @@ class SessionJournal:
         rows = self._read("SELECT id, data FROM events WHERE kind = ? ORDER BY id DESC LIMIT 1", kind)
         return dict(json.loads(str(rows[0][1]) or self.fact(f"{_EVENTS}{rows[0][0]}") or "{}")) if rows else {}
 
+    def chunk_statuses(self) -> dict[int, str]:
+        """How the run's own reading of each chunk went, by the chunk's number."""
+        rows = self._read("SELECT data FROM events WHERE kind = 'subcall' ORDER BY id")
+        said = (json.loads(str(data)) for (data,) in rows if data)
+        return {_int(one.get("chunk")): str(one.get("status")) for one in said if not one.get("parent")}
+
     def begin_events(self, kind: EventKind, data: Mapping[str, object]) -> None:
         """Begins a new run's events: those of the last one go, and numbers count on, so that none is met twice."""
         number = self._newest_event() + 1

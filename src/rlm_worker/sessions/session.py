@@ -18,6 +18,7 @@ from rlm_worker.journal.session import SessionJournal
 from rlm_worker.log import log_failure
 from rlm_worker.pace.client import WatchedPace
 from rlm_worker.ports import Alarm, ContextStore, Eraser, Metrics
+from rlm_worker.report.build import report
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.strategies.execute import execute, failed_run
@@ -221,6 +222,15 @@ class Session:
         await NoteCache.delete(self._ports.cache, NoteCache.key_of(job.owner, job.query, job.config.sub_model))
         await self._eraser.erase()
         self._journal.forget_all()
+
+    async def report(self) -> AsyncIterator[str]:
+        """A run that has ended as a page; raises `NotFound` where there is none or it goes on."""
+        job, result = self._record.required_job(), self.result()
+        if result is None:
+            raise NotFound("the run goes on")
+        spans, statuses = self._journal.spans(), self._journal.chunk_statuses()
+        async for text in report(job, result, self._context.reader(job), spans, statuses):
+            yield text
 
     async def on_alarm(self) -> None:
         """Resumes a run that a crash has stopped, stays with one that goes on, and deletes a session that is old."""

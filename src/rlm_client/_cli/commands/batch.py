@@ -9,15 +9,14 @@ from typing import TextIO
 import click
 from rich.console import Console
 
+from rlm_client._cli.console import batch_line, notes
+from rlm_client._cli.errors import exit_unless, reports_errors
+from rlm_client._cli.interrupt import RunningBatch, cancelled_on_interrupt
+from rlm_client._cli.options import connected, quiet_option, worker_options
 from rlm_client._client import RLMClient
 from rlm_client._errors import RequestError
 from rlm_client._models import BatchItem, BatchStatus, read_json
 from rlm_client._requests import encoded
-
-from .console import batch_line, notes
-from .errors import exit_unless, reports_errors
-from .interrupt import RunningBatch, cancelled_on_interrupt
-from .options import connected, quiet_option, worker_options
 
 
 @click.command()

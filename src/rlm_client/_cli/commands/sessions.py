@@ -8,13 +8,23 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from rlm_client._cli.console import (
+    clipped,
+    moment,
+    money,
+    notes,
+    output,
+    print_facts,
+    print_json,
+    print_result,
+    seconds,
+    short,
+)
+from rlm_client._cli.errors import Exit, exit_unless, reports_errors
+from rlm_client._cli.options import connected, json_option, quiet_option, worker_options
+from rlm_client._cli.progress import follow, watcher
 from rlm_client._client import RLMClient
 from rlm_client._models import SessionStatus, Trajectory, TrajectoryAttempt, TrajectoryCall, TrajectorySandbox
-
-from .console import clipped, moment, money, notes, output, print_facts, print_json, print_result, seconds, short
-from .errors import Exit, exit_unless, reports_errors
-from .options import connected, json_option, quiet_option, worker_options
-from .progress import follow, watcher
 
 session_argument = click.argument("session_id", metavar="SESSION")
 

@@ -12,11 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rlm_client._cli.console import notes, output, print_facts, print_json
+from rlm_client._cli.errors import exit_unless, reports_errors
+from rlm_client._cli.options import connected, json_option, worker_options
 from rlm_client._models import ModelInfo
-
-from .console import notes, output, print_facts, print_json
-from .errors import exit_unless, reports_errors
-from .options import connected, json_option, worker_options
 
 WIDE = 130
 """Columns from which on every field has its own."""

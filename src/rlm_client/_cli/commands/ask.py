@@ -5,22 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.text import Text
 
+from rlm_client._cli.console import count, money, notes, output, print_json, print_result, roughly
+from rlm_client._cli.errors import exit_unless, reports_errors
+from rlm_client._cli.estimate import Estimate, estimate, with_defaults
+from rlm_client._cli.files import STDIN, Collected, Selection, collect
+from rlm_client._cli.interrupt import RunningSession, cancelled_on_interrupt
+from rlm_client._cli.options import connected, json_option, quiet_option, worker_options
+from rlm_client._cli.progress import follow, watcher
 from rlm_client._client import RLMClient
 from rlm_client._errors import APIError, ProtocolError
 from rlm_client._models import RLMConfig, RunDefaults
 
-from .console import count, money, notes, output, print_json, print_result, roughly
-from .errors import exit_unless, reports_errors
-from .estimate import Estimate, estimate, with_defaults
-from .files import STDIN, Collected, Selection, collect
-from .interrupt import RunningSession, cancelled_on_interrupt
-from .options import connected, json_option, quiet_option, worker_options
-from .progress import follow, watcher
+from .report import check_writable, report_option, write_report
 
 POSITIVE = click.FloatRange(0, min_open=True)
 MAX_LISTED = 20
@@ -64,6 +66,7 @@ class Question:
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="From folders leave out such files.")
 @click.option("--dry-run", is_flag=True, help="Show what would be sent and its estimated cost; ask nothing.")
 @click.option("--background", is_flag=True, help="Start the run, print its session, and leave.")
+@report_option
 @json_option
 @quiet_option
 @worker_options
@@ -76,6 +79,7 @@ def ask(
     exclude: tuple[str, ...],
     dry_run: bool,
     background: bool,
+    report_path: Path | None,
     as_json: bool,
     quiet: bool,
     base_url: str | None,
@@ -87,6 +91,9 @@ def ask(
     Folders are walked: what .gitignore names, what is binary, and files that usually hold secrets are left out; a
     file given by name is always read. The answer goes to standard output, everything else to standard error.
     """
+    if background and report_path is not None:
+        raise click.UsageError("--report waits for the answer: without --background, or later by `rlm report SESSION`.")
+    check_writable(report_path)
     question = Question(query, _collected(paths, Selection.of(include, exclude)), RLMConfig.model_validate(config))
     with connected(base_url, api_key) as client:
         if dry_run:
@@ -94,7 +101,7 @@ def ask(
         elif background:
             _start(client, question, as_json=as_json)
         else:
-            _ask(client, question, as_json=as_json, quiet=quiet)
+            _ask(client, question, as_json=as_json, quiet=quiet, report_path=report_path)
 
 
 def _collected(paths: Sequence[str], selection: Selection) -> Collected:
@@ -106,7 +113,7 @@ def _collected(paths: Sequence[str], selection: Selection) -> Collected:
     return collected
 
 
-def _ask(client: RLMClient, question: Question, *, as_json: bool, quiet: bool) -> None:
+def _ask(client: RLMClient, question: Question, *, as_json: bool, quiet: bool, report_path: Path | None) -> None:
     console = notes()
     if not quiet:
         _show_sending(console, question)
@@ -116,6 +123,7 @@ def _ask(client: RLMClient, question: Question, *, as_json: bool, quiet: bool) -
     with cancelled_on_interrupt(RunningSession(client, stream, watching.state), console):
         result = follow(stream, watching)
     print_result(result, as_json=as_json, quiet=quiet)
+    write_report(client, result.session_id, report_path)
     exit_unless(result.success)
 
 

@@ -1,0 +1,1 @@
+"""The commands of `rlm`, a module for those that belong together."""
