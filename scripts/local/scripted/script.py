@@ -25,8 +25,8 @@ class Script:
 
     `latency` is in seconds. Beyond `rate` the answer is 3021; beyond `capacity` calls at once it is 3040 or, for a call
     that may be queued, 3046 after `queue_seconds`. A prompt that with its `max_tokens` is longer than `window` tokens
-    gets 3010. `answers_as` is the model's name in answers, where it is not the one asked. `meanings` are what judges take
-    words for.
+    gets 3010. `answers_as` is the model's name in answers, where it is not the one asked. `meanings` are what judges
+    take words for.
     """
 
     def __init__(self) -> None:

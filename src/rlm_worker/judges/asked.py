@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic_core import from_json
@@ -29,6 +29,7 @@ class AskedRelevance:
     """Asks a model of that kind; ranks by the query's words where it fails, at whatever point.
 
     `per_chunk` passages of each chunk are shown at most, all where it is None. Judging may take so many `seconds`.
+    `merge` makes one order of what was judged and of what words say.
     """
 
     kind: JudgeKind
@@ -36,6 +37,7 @@ class AskedRelevance:
     model: Model
     per_chunk: int | None
     seconds: float
+    merge: Callable[[Mapping[int, float], Mapping[int, float]], tuple[int, ...]] = merged
 
     async def rank(self, query: str, texts: AsyncIterator[tuple[int, str]]) -> Ranking:
         judging = _Judging(self, query, RelevanceIndex(query), asyncio.get_running_loop().time() + self.seconds)
@@ -44,7 +46,7 @@ class AskedRelevance:
         if judging.failure:
             warning = f"the judge {self.kind.name} has failed ({judging.failure}): chunks were chosen by words"
             return Ranking(tuple(judging.index.rank()), warning=warning)
-        return Ranking(merged(judging.best, words), self.kind.name)
+        return Ranking(self.merge(judging.best, words), self.kind.name)
 
 
 @dataclass(slots=True)
