@@ -1,0 +1,1 @@
+"""What answers are worth, measured: seeded sets with known truth."""
