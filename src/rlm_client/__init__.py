@@ -26,6 +26,7 @@ from ._errors import (
 from ._events import (
     AnswerEvent,
     IterationEvent,
+    JudgeEvent,
     PlanEvent,
     ResultEvent,
     RunEvent,
@@ -80,6 +81,7 @@ __all__ = [
     "Health",
     "InvalidFieldError",
     "IterationEvent",
+    "JudgeEvent",
     "ModelInfo",
     "ModelUsage",
     "NotFoundError",

@@ -27,6 +27,17 @@ class SessionEvent(Event):
     session_id: str
 
 
+class JudgeEvent(Event):
+    """Chunks were ranked, because not all can be read or the best come first: by `judge`; `asked` was to."""
+
+    kind: ClassVar[Literal["judge"]] = "judge"
+    asked: str
+    judge: str
+    chunks: int = 0
+    cost_usd: float = 0.0
+    duration_ms: float = 0.0
+
+
 class PlanEvent(Event):
     """How the context will be read; sizes are in characters."""
 
@@ -92,11 +103,12 @@ class UnknownEvent(Event):
 
 
 RunEvent: TypeAlias = (
-    SessionEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent | ResultEvent | UnknownEvent
+    SessionEvent | JudgeEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent | ResultEvent | UnknownEvent
 )
 
-_KINDS: Mapping[str, type[SessionEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent]] = {
+_KINDS: Mapping[str, type[SessionEvent | JudgeEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent]] = {
     "session": SessionEvent,
+    "judge": JudgeEvent,
     "plan": PlanEvent,
     "subcall": SubcallEvent,
     "iteration": IterationEvent,

@@ -45,10 +45,9 @@ def test_answers_stand_in_place(planted: PlantedSet) -> None:
                 assert answer in {*(fact["fact"] for fact in planted_facts())} or "warehouse" in answer
 
 
-def test_code_stays_code() -> None:
-    context = by_name("code").context
-    assert '"""' not in context[:2_000]
-    assert ast.parse("def f(): pass")
+def test_code_has_no_docstrings() -> None:
+    tree = ast.parse(by_name("code").context.split("\n\n\n")[0])
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and ast.get_docstring(node)]
 
 
 async def test_words_find_needles() -> None:
