@@ -32,6 +32,6 @@ class JudgeKind:
 _KINDS = (
     JudgeKind("reranker", 280, 100, texts=32, max_passages=6_000),
     JudgeKind("embeddings", 280, 400, texts=31, max_passages=6_000),
-    JudgeKind("decision", 280, 400, texts=5, max_passages=5_000, whole_chunk=True),
+    JudgeKind("decision", 280, 400, texts=5, max_passages=1_000, whole_chunk=True),
 )
 KINDS: Mapping[str, JudgeKind] = {kind.name: kind for kind in _KINDS}
