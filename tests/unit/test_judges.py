@@ -88,7 +88,16 @@ def test_long_query_keeps_both_ends() -> None:
 
 def test_merging_knows_all_chunks() -> None:
     assert merged({0: 0.1, 1: 0.9}, {0: 0.0, 1: 0.0, 2: 0.0}) == (1, 0, 2)
-    assert merged({0: 0.5, 1: 0.5, 2: 0.5}, {0: 0.0, 1: 0.0, 2: 3.0})[0] == 2
+    assert merged({}, {}) == ()
+
+
+def test_words_decide_where_judges_do_not() -> None:
+    assert merged({0: 0.5, 1: 0.5, 2: 0.5}, {0: 0.0, 1: 0.0, 2: 0.1})[0] == 2
+    assert merged({0: 0.9, 1: 0.5, 2: 0.1}, {0: 0.0, 1: 0.0, 2: 1.0})[0] == 2
+
+
+def test_few_words_say_little() -> None:
+    assert merged({0: 0.9, 1: 0.5, 2: 0.1}, {0: 0.0, 1: 0.0, 2: 0.2})[0] == 0
 
 
 # Shapes
@@ -128,6 +137,7 @@ def test_reported_tokens_are_taken() -> None:
         {"response": [{"id": False, "score": 1}, {"id": 1, "score": 1}]},
         {"response": [{"id": 0, "score": 1}, {"id": 1, "score": math.nan}]},
         {"response": [{"id": 0, "score": 1}, {"id": 1, "score": None}]},
+        {"response": [{"id": 0, "score": 1e308}, {"id": 1, "score": -1e308}]},
         {"response": [{"id": 0, "score": 1}, {"id": 1, "score": True}]},
         {"response": [{"id": 0, "score": 1}, {"id": 1, "score": 10**400}]},
         {"response": [{"id": 0, "score": 1}, {"id": 1, "score": 1}, {"id": 2, "score": 1}]},

@@ -42,11 +42,10 @@ class AskedRelevance:
     async def rank(self, query: str, texts: AsyncIterator[tuple[int, str]]) -> Ranking:
         judging = _Judging(self, query, RelevanceIndex(query), asyncio.get_running_loop().time() + self.seconds)
         await fan_out(judging.batches(texts), judging.ask, width=_WIDTH)
-        words = judging.index.scores()
         if judging.failure:
             warning = f"the judge {self.kind.name} has failed ({judging.failure}): chunks were chosen by words"
             return Ranking(tuple(judging.index.rank()), warning=warning)
-        return Ranking(self.merge(judging.best, words), self.kind.name)
+        return Ranking(self.merge(judging.best, judging.index.shares()), self.kind.name)
 
 
 @dataclass(slots=True)

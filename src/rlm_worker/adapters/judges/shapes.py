@@ -22,6 +22,8 @@ _INSTRUCTIONS = (
 )
 _BETWEEN = "\n\n---\n\n"
 _DIGITS = 6
+# A reranker's scores are probabilities, or logits: far below.
+_MAX_SCORE = 1e6
 
 
 def judge_body(request: ModelRequest) -> dict[str, object]:
@@ -61,7 +63,9 @@ def _reranked(body: Mapping[str, object], texts: int) -> list[float] | None:
     scores: dict[int, float] = {}
     for entry in listed if isinstance(listed, list) else []:
         index, score = mapping(entry).get("id"), _finite(mapping(entry).get("score"))
-        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < texts or score is None:
+        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < texts:
+            return None
+        if score is None or abs(score) > _MAX_SCORE:
             return None
         scores[index] = score
     return [scores[index] for index in range(texts)] if len(scores) == texts else None
