@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlm_worker.adapters.judges.shapes import judge_body, judged
+from rlm_worker.batches.input import checked
 from rlm_worker.errors import InvalidRequest, NotConfigured, RetryableError, TerminalError
 from rlm_worker.judges.merging import merged
 from rlm_worker.judges.passages import chosen, passages_of, shortened
@@ -25,11 +26,12 @@ from rlm_worker.testing import FunctionModel, memory_ports, reply_of
 from rlm_worker.text.tokens import TokenEstimator
 from rlm_worker.wire.results import RunResult
 
-from .conftest import job_for
+from .conftest import job_for, settings
 
 RunOn = Callable[..., Awaitable[RunResult]]
 MODELS: tuple[JudgeName, ...] = ("reranker", "embeddings", "decision")
 FACT = "The veterinarian keeps the lioness in pen seven."
+ANYWHERE = ModelSpec("local/any", 8_192, 0.0, 0.0)
 QUERY = "Where does the doctor put that big cat?"
 NOISE = "The grass is green and the sky is blue, as everybody has known for a long time. "
 
@@ -431,6 +433,14 @@ def test_local_model_plays_a_judge() -> None:
     found = read.catalog.judge("embeddings")
     assert found is not None
     assert found.id == "local/e5"
+
+
+def test_batches_refuse_missing_judges() -> None:
+    local = replace(settings(), catalog=Catalog.standard().on_this_machine().with_models([ANYWHERE], {}))
+    config = {"rootModel": ANYWHERE.id, "subModel": ANYWHERE.id, "relevance": "reranker"}
+    entry = checked(json.dumps({"context": "text", "query": "query?", "config": config}).encode(), local)
+    assert "config.relevance" in str(entry.error)
+    assert "is not served on this machine" in str(entry.error)
 
 
 def test_judged_text_is_data() -> None:

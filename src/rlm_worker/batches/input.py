@@ -94,6 +94,9 @@ def _check_models(request: RunRequest, catalog: Catalog) -> None:
     for path, name in (("config.rootModel", request.config.root_model), ("config.subModel", request.config.sub_model)):
         if catalog.find(name) is None:
             raise InvalidRequest.at(path, "unknown model; GET /v1/models lists those that are known")
+    judge = request.config.relevance
+    if judge is not None and (obstacle := catalog.judge_obstacle(judge)):
+        raise InvalidRequest.at("config.relevance", f"{judge}: {obstacle}")
 
 
 async def _items(request: HttpRequest, settings: Settings) -> AsyncIterator[bytes]:
