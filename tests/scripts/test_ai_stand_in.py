@@ -270,6 +270,13 @@ def test_judge_limits(probe: httpx.Client, scripted: ScriptedModel, model: str, 
     assert not scripted.calls
 
 
+def test_other_judge_is_named(probe: httpx.Client, scripted: ScriptedModel) -> None:
+    scripted.answers_as = "small-reranker"
+    for model in (RERANKER, "local/reranker"):
+        answer = run(probe, model, {"query": "green", "contexts": [{"text": "green"}]}).json()
+        assert answer["answered_by"] == "local/small-reranker"
+
+
 def test_long_state_is_cut(probe: httpx.Client, scripted: ScriptedModel) -> None:
     run(probe, DECISION, {"state": "x" * 300_000, "questions": {"fits": {"type": "noul", "instructions": "fits?"}}})
     assert len(str(scripted.calls[0].call.messages[-1][1])) == 4 * 65_536

@@ -18,20 +18,8 @@ WORKER = SRC / "rlm_worker"
 PLATFORM = {"js", "pyodide", "workers", "_cloudflare_compat_flags", "_pyodide_entrypoint_helper"}
 # Top down: each may import what stands below it, and nothing above.
 ORDER = (
-    *(
-        "durable_objects",
-        "api",
-        "openai",
-        "batches",
-        "sessions",
-        "report",
-        "strategies",
-        "judges",
-        "repl",
-        "runs",
-        "settings",
-        "journal",
-    ),
+    *("durable_objects", "api", "anthropic", "openai", "batches", "sessions"),
+    *("report", "strategies", "judges", "repl", "runs", "settings", "journal"),
     *("models", "keys", "budget", "pace", "citations", "text", "json_schema", "wire", "adapters", "sandbox", "http"),
     *("memory", "log", "timers", "json_scan"),
     *("ports", "messages", "errors"),
@@ -39,11 +27,19 @@ ORDER = (
 KNOW_THE_PLATFORM = ("adapters", "durable_objects", "sandbox")
 PURE = ("text/boundaries", "text/chunker", "text/chunks", "text/graphemes", "text/names", "text/packing")
 PURE_TOO = ("text/relevance", "text/tokens", "strategies/prompts", "repl/code_blocks", "models/pricing", "json_scan")
-PURE_CITATIONS = tuple(f"citations/{noun}" for noun in ("alignment", "borders", "evidence", "folding", "quotes"))
+PURE_JUDGES = ("judges/merging", "judges/passages", "judges/kinds", "adapters/judges/shapes")
+PURE_CITATIONS = tuple(
+    f"citations/{noun}" for noun in ("alignment", "borders", "evidence", "folding", "quotes", "segments")
+)
 # Read what callers, models and sandboxes send: never with Python's `json`, which descends as far as they like.
 READ_FOREIGN = ("batches/input", "repl/protocol", "repl/response_schema", "adapters/workers_ai", "wire/requests")
-READ_MODELS = ("adapters/providers/streams", "adapters/providers/failures", "adapters/providers/ai_binding")
-READ_FOREIGN_TOO = ("openai/schemas", "json_schema/schema", "json_scan", "http")
+READ_MODELS = (
+    "adapters/providers/streams",
+    "adapters/providers/failures",
+    "adapters/providers/ai_binding",
+    "adapters/judges/shapes",
+)
+READ_FOREIGN_TOO = ("openai/schemas", "anthropic/schemas", "json_schema/schema", "json_scan", "http")
 MAX_MODULES, MAX_FUNCTION_LINES = 12, 50
 
 
@@ -160,7 +156,7 @@ def test_client_ignores_command_line(path: Path) -> None:
     assert not [name for name in imports(path) if name.split(".")[:2] == ["rlm_client", "_cli"]]
 
 
-@pytest.mark.parametrize("name", sorted(PURE + PURE_TOO + PURE_CITATIONS))
+@pytest.mark.parametrize("name", sorted(PURE + PURE_TOO + PURE_JUDGES + PURE_CITATIONS))
 def test_pure_means_no_await(name: str) -> None:
     tree = ast.parse((WORKER / f"{name}.py").read_text(encoding="utf-8"))
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef | ast.Await)]

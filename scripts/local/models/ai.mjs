@@ -116,8 +116,8 @@ function judgeTask(model, inputs) {
 }
 
 function judgement(model, task, inputs, answer) {
-  const other = model.startsWith("@") && answer.model && answer.model !== model ? { answered_by: `local/${answer.model}` } : {};
-  return { ...JUDGES[task].answer(answer, inputs), ...other };
+  const named = answer.model && answer.model !== model;
+  return { ...JUDGES[task].answer(answer, inputs), ...(named ? { answered_by: `local/${answer.model}` } : {}) };
 }
 
 function tokensOf(text) {
