@@ -4,6 +4,7 @@ from ._async_client import AsyncRLMClient, arun_rlm
 from ._client import RLMClient, run_rlm
 from ._context import Context, Document, UploadProgress
 from ._errors import (
+    AnswerInvalidError,
     APIError,
     AuthenticationError,
     BadRequestError,
@@ -27,6 +28,7 @@ from ._events import (
     AnswerEvent,
     IterationEvent,
     JudgeEvent,
+    MendEvent,
     PlanEvent,
     ResultEvent,
     RunEvent,
@@ -59,10 +61,12 @@ from ._models import (
 from ._requests import RunRequest
 from ._settings import RetryPolicy
 from ._stream import AsyncEventStream, EventStream
+from ._structured import ParsedResult
 
 __all__ = [
     "APIError",
     "AnswerEvent",
+    "AnswerInvalidError",
     "AsyncEventStream",
     "AsyncRLMClient",
     "AuthenticationError",
@@ -82,9 +86,11 @@ __all__ = [
     "InvalidFieldError",
     "IterationEvent",
     "JudgeEvent",
+    "MendEvent",
     "ModelInfo",
     "ModelUsage",
     "NotFoundError",
+    "ParsedResult",
     "PlanEvent",
     "ProtocolError",
     "RLMClient",

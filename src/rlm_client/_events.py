@@ -88,6 +88,14 @@ class AnswerEvent(Event):
     restart: bool = False
 
 
+class MendEvent(Event):
+    """The answer did not fit the schema that was asked for: the model is told the `problem` and asked once more."""
+
+    kind: ClassVar[Literal["mend"]] = "mend"
+    attempt: int = 0
+    problem: str = ""
+
+
 class ResultEvent(Event):
     """The run has ended with this result; it is the last event of a stream."""
 
@@ -103,16 +111,27 @@ class UnknownEvent(Event):
 
 
 RunEvent: TypeAlias = (
-    SessionEvent | JudgeEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent | ResultEvent | UnknownEvent
+    SessionEvent
+    | JudgeEvent
+    | PlanEvent
+    | SubcallEvent
+    | IterationEvent
+    | AnswerEvent
+    | MendEvent
+    | ResultEvent
+    | UnknownEvent
 )
 
-_KINDS: Mapping[str, type[SessionEvent | JudgeEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent]] = {
+_KINDS: Mapping[
+    str, type[SessionEvent | JudgeEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent | MendEvent]
+] = {
     "session": SessionEvent,
     "judge": JudgeEvent,
     "plan": PlanEvent,
     "subcall": SubcallEvent,
     "iteration": IterationEvent,
     "answer": AnswerEvent,
+    "mend": MendEvent,
 }
 
 

@@ -8,7 +8,7 @@ from typing import Literal, Protocol, get_args
 
 from .messages import CallKind, CallUsage, Message, ModelReply, ModelRequest, Role, Span
 
-EventKind = Literal["session", "judge", "plan", "subcall", "iteration", "answer", "result", "error"]
+EventKind = Literal["session", "judge", "plan", "subcall", "iteration", "answer", "mend", "result", "error"]
 # Who judges which chunks are worth reading: by the query's words, or a model of that kind.
 JudgeName = Literal["bm25", "reranker", "embeddings", "decision"]
 JUDGES: tuple[JudgeName, ...] = get_args(JudgeName)

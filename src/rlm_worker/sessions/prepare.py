@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from rlm_worker.errors import BindingMissing, FieldProblem, InvalidRequest, NotFound, PayloadTooLarge
 from rlm_worker.ports import ContextStore
 from rlm_worker.repl.prompts import REPL_PROMPT_VERSION
-from rlm_worker.repl.response_schema import check_schema
 from rlm_worker.runs.job import Job
 from rlm_worker.settings import Settings
 from rlm_worker.strategies.prompts import PROMPT_VERSION
+from rlm_worker.structured.form import check_schema
+from rlm_worker.structured.words import FORM_VERSION
 from rlm_worker.text.context import ContextManifest, MeasuredDocuments, gather_documents
 from rlm_worker.wire.requests import Document, RunConfig, RunRequest
 
@@ -81,12 +82,25 @@ def _digest(request: RunRequest, config: RunConfig, manifest: ContextManifest, o
     for name in _CAME_LATER:  # a request that does not use them has the name that it had before there were any
         if decides[name] is None:
             del decides[name]
-    asked = [owner, manifest.identity, request.query, decides, request.response_schema, _prompt_version(config)]
+    asked: list[object] = [
+        owner,
+        manifest.identity,
+        request.query,
+        decides,
+        request.response_schema,
+        _prompt_version(config),
+    ]
+    asked += _form_version(request, config)
     return _sha256(asked if request.instructions is None else [*asked, request.instructions])
 
 
 def _prompt_version(config: RunConfig) -> str:
     return f"{PROMPT_VERSION} {REPL_PROMPT_VERSION}" if config.strategy == "repl" else PROMPT_VERSION
+
+
+def _form_version(request: RunRequest, config: RunConfig) -> list[object]:
+    """What names the answers that have a form; before there was this version, strategy repl alone gave any."""
+    return [] if request.response_schema is None or config.strategy == "repl" else [["form", FORM_VERSION]]
 
 
 def _sha256(value: object) -> str:

@@ -8,7 +8,7 @@ from rlm_worker.ports import JudgeName
 
 from .base import Answer
 
-Kind = Literal["session", "judge", "plan", "subcall", "iteration", "answer"]
+Kind = Literal["session", "judge", "plan", "subcall", "iteration", "answer", "mend"]
 
 
 class Event(Answer):
@@ -96,6 +96,16 @@ class AnswerEvent(Event):
     restart: bool = False
 
 
+class MendEvent(Event):
+    """The answer does not fit the request's `responseSchema`: the model is told so and asked once more."""
+
+    kind = "mend"
+
+    attempt: int
+    problem: str
+
+
 EVENTS: dict[str, type[Event]] = {
-    event.kind: event for event in (SessionEvent, JudgeEvent, PlanEvent, SubcallEvent, IterationEvent, AnswerEvent)
+    event.kind: event
+    for event in (SessionEvent, JudgeEvent, PlanEvent, SubcallEvent, IterationEvent, AnswerEvent, MendEvent)
 }

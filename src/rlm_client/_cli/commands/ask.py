@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,14 @@ from rlm_client._cli.errors import exit_unless, reports_errors
 from rlm_client._cli.estimate import Estimate, estimate, with_defaults
 from rlm_client._cli.files import STDIN, Collected, Selection, collect
 from rlm_client._cli.interrupt import RunningSession, cancelled_on_interrupt
-from rlm_client._cli.options import connected, json_option, quiet_option, worker_options
+from rlm_client._cli.options import (
+    connected,
+    instructions_option,
+    json_option,
+    quiet_option,
+    schema_option,
+    worker_options,
+)
 from rlm_client._cli.progress import follow, watcher
 from rlm_client._client import RLMClient
 from rlm_client._errors import APIError, ProtocolError
@@ -36,6 +43,8 @@ class Question:
     query: str
     collected: Collected
     config: RLMConfig
+    schema: Mapping[str, object] | None = None
+    instructions: str | None = None
 
     def estimate(self, client: RLMClient) -> Estimate:
         """Guess the cost from the deployment's own prices and defaults."""
@@ -71,6 +80,8 @@ class Question:
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="From folders leave out such files.")
 @click.option("--dry-run", is_flag=True, help="Show what would be sent and its estimated cost; ask nothing.")
 @click.option("--background", is_flag=True, help="Start the run, print its session, and leave.")
+@schema_option
+@instructions_option
 @report_option
 @json_option
 @quiet_option
@@ -84,6 +95,8 @@ def ask(
     exclude: tuple[str, ...],
     dry_run: bool,
     background: bool,
+    schema: Mapping[str, object] | None,
+    instructions: str | None,
     report_path: Path | None,
     as_json: bool,
     quiet: bool,
@@ -99,7 +112,8 @@ def ask(
     if background and report_path is not None:
         raise click.UsageError("--report waits for the answer: without --background, or later by `rlm report SESSION`.")
     check_writable(report_path)
-    question = Question(query, _collected(paths, Selection.of(include, exclude)), RLMConfig.model_validate(config))
+    found, options = _collected(paths, Selection.of(include, exclude)), RLMConfig.model_validate(config)
+    question = Question(query, found, options, schema, instructions)
     with connected(base_url, api_key) as client:
         if dry_run:
             _dry_run(client, question, as_json=as_json)
@@ -123,17 +137,30 @@ def _ask(client: RLMClient, question: Question, *, as_json: bool, quiet: bool, r
     if not quiet:
         _show_sending(console, question)
         _show_cost(console, _estimated(client, question), question.config)
-    documents, watching = question.collected.documents, watcher(console, quiet=quiet)
-    stream = client.stream(documents, question.query, question.config, on_upload=watching.upload)
+    watching = watcher(console, quiet=quiet)
+    stream = client.stream(
+        question.collected.documents,
+        question.query,
+        question.config,
+        response_schema=question.schema,
+        instructions=question.instructions,
+        on_upload=watching.upload,
+    )
     with cancelled_on_interrupt(RunningSession(client, stream, watching.state), console):
         result = follow(stream, watching)
-    print_result(result, as_json=as_json, quiet=quiet)
+    print_result(result, as_json=as_json, quiet=quiet, as_written=question.schema is not None)
     write_report(client, result.session_id, report_path)
     exit_unless(result.success)
 
 
 def _start(client: RLMClient, question: Question, *, as_json: bool) -> None:
-    submitted = client.submit(question.collected.documents, question.query, question.config)
+    submitted = client.submit(
+        question.collected.documents,
+        question.query,
+        question.config,
+        response_schema=question.schema,
+        instructions=question.instructions,
+    )
     if as_json:
         print_json(submitted.to_json())
     else:
