@@ -60,9 +60,9 @@ async def rank_chunks(run: Run, size: Size, texts: AsyncIterator[tuple[int, str]
     """All chunks, best first; what a model has judged, or was to, is kept for a run that goes on."""
     asked = _asked(run)
     if asked == DEFAULT:
-        return await LexicalRelevance().rank(run.job.query, texts)
+        return await LexicalRelevance().rank(run.question, texts)
     started, before = run.ports.clock.now(), run.ledger.usage.cost_usd
-    ranking = await _judge(run, KINDS[asked], size).rank(run.job.query, texts)
+    ranking = await _judge(run, KINDS[asked], size).rank(run.question, texts)
     run.ports.journal.keep_ranking(_RANKING.dump_json(ranking).decode())
     _warn(run, ranking)
     run.emit(
@@ -112,7 +112,7 @@ def _per_chunk(kind: JudgeKind, size: Size, most: int) -> int | None:
 def _affordable_passages(run: Run, kind: JudgeKind, spec: ModelSpec) -> int:
     """How many passages the run's dollars surely cover."""
     limit = run.ledger.limits.max_cost_usd
-    query = min(len(run.job.query.encode()), kind.query_tokens * _BYTES_PER_TOKEN)
+    query = min(len(run.question.encode()), kind.query_tokens * _BYTES_PER_TOKEN)
     worst = spec.cost(kind.passage_tokens * _BYTES_PER_TOKEN + query, 0)
     return kind.max_passages if limit is None or not worst else int(limit * _DOLLARS / worst)
 

@@ -16,7 +16,9 @@ from itertools import count
 from rlm_worker.errors import InputTooLarge, InvocationSpent, RLMError, UsageLimitExceeded
 from rlm_worker.journal.cells import CellOutcome
 from rlm_worker.messages import Message, ModelReply, ModelRequest
+from rlm_worker.ports import Interval
 from rlm_worker.runs.answer import answer, is_affordable
+from rlm_worker.runs.conversation import earlier_turns
 from rlm_worker.runs.formed import MAX_MENDS
 from rlm_worker.runs.run import Outcome, Run
 from rlm_worker.sandbox.text import EAGER
@@ -27,6 +29,7 @@ from rlm_worker.wire.events import AnswerEvent, IterationEvent, MendEvent
 from .cells import DurableRepl, open_repl
 from .cite import cite_explored
 from .code_blocks import code_of
+from .inherited import Inherited, take_over
 from .passages import ContextText, Coverage
 from .prompts import (
     LAST_TURN,
@@ -35,6 +38,7 @@ from .prompts import (
     ReplFacts,
     extract_message,
     feedback,
+    progress,
     question_message,
     system_message,
 )
@@ -61,7 +65,7 @@ async def run_repl(run: Run) -> Outcome:
     read = Coverage()
     for start, end in found.read:
         read.add(start, end)
-    cited = await cite_explored(run, text, task.passage, read.intervals())
+    cited = await cite_explored(run, text, task.passage, read.intervals(), found.cited, earlier=found.earlier)
     return Outcome(text, chunks=0, read=read.characters, truncated=found.truncated, cited=cited)
 
 
@@ -83,19 +87,25 @@ async def explore(task: Task) -> Found:
 
 @dataclass(slots=True)
 class Exploration:
-    """The state of one task: what was said, what was read, and the REPL."""
+    """The state of one task: what was said, what was read, and the REPL with the cells that it has inherited."""
 
     task: Task
     repl: DurableRepl
     facts: ReplFacts
     transcript: Transcript
     read: Coverage
+    cited: list[Interval]
+    inherited: Inherited
     draft: str = ""
     truncated: bool = False
+    # How many turns there are in all, as far as it is known: child runs have their share of them.
+    turns: int = 0
     rejected: int = 0
 
-    def take(self, outcome: CellOutcome) -> None:
-        """Adds what a cell has read, drafted and run into."""
+    def take(self, number: int, outcome: CellOutcome) -> None:
+        """Adds what a turn's cell has read, cited, drafted and run into."""
+        self.cited += outcome.cited
+        self.turns = self.turns if outcome.turns_left is None else number + outcome.turns_left
         for start, end in outcome.read:
             self.read.add(start, end)
         self.draft = outcome.draft or self.draft
@@ -108,7 +118,8 @@ class Exploration:
         self.task.run.limit_reached(limit)
 
     def found(self, value: object) -> Found:
-        return Found(value, tuple(self.read.intervals()), self.truncated)
+        earlier = sum(map(len, self.inherited.cited.values()))
+        return Found(value, tuple(self.read.intervals()), self.truncated, tuple(self.cited), earlier)
 
     def ended(self, final: object) -> tuple[Found | None, str]:
         """What a final value ends in; nothing where it has to be mended first, and what is wrong with it."""
@@ -132,15 +143,28 @@ class Exploration:
 async def _begin(task: Task) -> Exploration:
     deployment, config = task.run.ports.deployment, task.run.job.config
     facts = _facts(task)
-    opening = (system_message(facts, task.passage), await question_message(task.query, facts, task.passage))
+    inherited = Inherited() if task.depth else await take_over(task.run)
+    question = await question_message(task.query, facts, task.passage)
+    opening = (system_message(facts, task.passage), question, *_earlier(task, inherited))
     read = Coverage()
+    for start, end in inherited.read:
+        read.add(start, end)
     preview = task.passage.place(0, min(PREVIEW_CHARACTERS, task.passage.characters))
     if preview is not None:
         read.add(*preview)
     seconds = min(config.cell_timeout_seconds, deployment.max_cell_seconds)
-    repl = open_repl(task, seconds)
+    repl = open_repl(task, seconds, inherited)
     await repl.hold()
-    return Exploration(task, repl, facts, Transcript(opening), read)
+    turns = max(1, config.max_iterations - 1 - task.depth)
+    cited = [place for places in inherited.cited.values() for place in places]
+    return Exploration(task, repl, facts, Transcript(opening), read, cited, inherited, turns=turns)
+
+
+def _earlier(task: Task, inherited: Inherited) -> tuple[Message, ...]:
+    """What a follow-up says of the turns before it, and the question again behind them."""
+    conversation = None if task.depth else task.run.job.conversation
+    earlier = earlier_turns(conversation, task.run.root.window, inherited.variables)
+    return (Message("user", f"{earlier}\n\nQuestion, again: {task.query}"),) if earlier else ()
 
 
 async def _turns(exploration: Exploration) -> Found:
@@ -148,8 +172,9 @@ async def _turns(exploration: Exploration) -> Found:
     for number in count(1):
         reply = await _reply(exploration, number)
         code = code_of(reply.text, _ENDS)
-        outcome = CellOutcome(NO_CODE) if code is None else await exploration.repl.run(number, code)
-        exploration.take(outcome)
+        cell = exploration.inherited.cells + number
+        outcome = CellOutcome(NO_CODE) if code is None else await exploration.repl.run(cell, code)
+        exploration.take(number, outcome)
         _announce(exploration.task, number, code, outcome, reply)
         problem = ""
         if outcome.finished:
@@ -157,6 +182,7 @@ async def _turns(exploration: Exploration) -> Found:
             if found is not None:
                 return found
         said = NO_CODE if code is None else feedback(outcome, problem)
+        said = f"{said}\n\n{progress(number, exploration.turns, outcome.left)}"
         exploration.transcript.add(Turn(reply.text, said, outcome.variables or exploration.transcript.variables))
     raise AssertionError("counting has no end")
 
@@ -170,11 +196,11 @@ async def _reply(exploration: Exploration, number: int) -> ModelReply:
 
 
 async def _asked(exploration: Exploration, number: int, share: float) -> ModelReply:
-    task, run = exploration.task, exploration.task.run
+    task, run, cell = exploration.task, exploration.task.run, exploration.inherited.cells + number
     hint = (Message("user", LAST_TURN),) if number == run.job.config.max_iterations - 1 > 1 else ()
     messages = exploration.transcript.messages(_fitting(run, share), *hint)
     salt = task.path if run.job.config.temperature else ""
-    request = replace(run.request("root", "turn", messages), parent=task.cell_name(number), salt=salt)
+    request = replace(run.request("root", "turn", messages), parent=task.cell_name(cell), salt=salt)
     if run.ports.journal.recall(request.key()) is None:
         _keep_last_word(task, request)
     return await task.model.complete(request)
@@ -236,7 +262,8 @@ def _announce(task: Task, number: int, code: str | None, outcome: CellOutcome, r
 
 def _facts(task: Task) -> ReplFacts:
     run = task.run
-    tools = ["llm_query", "llm_query_batched", *(["rlm_query"] if task.may_recurse else []), "budget"]
+    recursing, citing = ["rlm_query"] if task.may_recurse else [], ["cite"] if task.may_cite else []
+    tools = ["llm_query", "llm_query_batched", *recursing, *citing, "budget"]
     return ReplFacts(
         tools=tools,
         output_limit=run.job.config.max_output_characters,

@@ -8,6 +8,8 @@ from rlm_worker.budget.funding import UNLIMITED_USD
 from rlm_worker.wire.base import Wire
 from rlm_worker.wire.requests import RunConfig
 
+from .conversation import Conversation
+
 
 class Job(Wire):
     """A validated request on its way to its session: models resolved to ids, the context measured and placed.
@@ -37,3 +39,9 @@ class Job(Wire):
     started_at: float = 0.0
     run_id: str = ""
     granted_usd: float = UNLIMITED_USD
+    conversation: Conversation | None = None
+
+    @property
+    def previous_session_id(self) -> str | None:
+        """The session that this one follows; None where it stands by itself."""
+        return None if self.conversation is None else self.conversation.session_id

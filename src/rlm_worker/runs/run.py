@@ -27,6 +27,7 @@ from rlm_worker.ports import (
     Journal,
     JudgeName,
     Model,
+    ObjectStubs,
     Pace,
     ResultCache,
     Sandbox,
@@ -60,6 +61,7 @@ class RunPorts:
     rates: Rates = field(default_factory=Rates)
     sandbox: Sandbox | None = None
     cells: CellTable | None = None
+    sessions: ObjectStubs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Run:
     """The state that all strategies share; `incomplete`: something was lost that another attempt may bring.
 
     `form` is what the answer is to have, None for text; `unfit` says why it does not, empty where it does.
+    `question` is what readers of parts are asked: the job's query, unless that needs earlier turns to be understood.
     """
 
     job: Job
@@ -97,6 +100,7 @@ class Run:
     backoff: BackoffSignal = field(default_factory=BackoffSignal)
     warnings: list[str] = field(default_factory=list)
     incomplete: bool = False
+    question: str = ""
     form: Form | None = None
     unfit: str = ""
 
@@ -223,6 +227,7 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
         latency=stack.latency,
         backoff=stack.backoff,
         form=Form.of(job.response_schema),
+        question=job.query,
     )
 
 

@@ -9,7 +9,10 @@ from typing import Literal
 from rlm_worker.citations.cited import cited_in_note
 from rlm_worker.citations.passages import Documents, Seen
 from rlm_worker.errors import NotFound
+from rlm_worker.journal.cells import CellTable
 from rlm_worker.ports import CallRecord, FailedAttempt, SandboxPayment
+from rlm_worker.repl.cite import cited_place
+from rlm_worker.repl.passages import ContextText
 from rlm_worker.strategies.prompts import is_no_evidence, map_messages
 from rlm_worker.text.chunks import Chunk
 from rlm_worker.text.context import ContextReader, read_chunk
@@ -70,9 +73,12 @@ def _line(kind: str, row: _Row) -> str:
     return f'{{"type":"{kind}",{row.model_dump_json(by_alias=True)[1:]}\n'
 
 
-async def call_rows(calls: Iterable[CallRecord], query: str, reader: ContextReader) -> AsyncIterator[TrajectoryCall]:
-    """The calls in the order in which they were finished."""
+async def call_rows(
+    calls: Iterable[CallRecord], query: str, reader: ContextReader, cells: CellTable
+) -> AsyncIterator[TrajectoryCall]:
+    """The calls in the order in which they were finished; a turn of a REPL has what its cell has cited."""
     documents = Documents.of(reader.manifest)
+    context = ContextText(reader)
     for number, call in enumerate(calls, start=1):
         chunk = await _chunk(call, reader)
         messages = call.messages or (map_messages(query, chunk) if chunk else ())
@@ -85,7 +91,7 @@ async def call_rows(calls: Iterable[CallRecord], query: str, reader: ContextRead
             chunk=call.span.index if call.span else None,
             prompt=[PromptMessage(role=message.role, content=message.content) for message in messages],
             response=call.text,
-            citations=_cited(call.text, chunk, documents) if chunk else [],
+            citations=_cited(call.text, chunk, documents) if chunk else await _marked(call, cells, context, documents),
             input_tokens=call.usage.input_tokens,
             output_tokens=call.usage.output_tokens,
             estimated=call.usage.estimated,
@@ -125,6 +131,19 @@ async def _chunk(call: CallRecord, reader: ContextReader) -> Chunk | None:
         return await read_chunk(reader, call.span)
     except NotFound:  # a context that was put may go before its sessions: the rest of the row is still worth telling
         return None
+
+
+async def _marked(call: CallRecord, cells: CellTable, context: ContextText, documents: Documents) -> list[Citation]:
+    """The places that the cell of a turn has cited."""
+    if call.kind != "turn" or not call.parent.isdecimal():
+        return []  # child runs cite nothing
+    cell = cells.cell("", int(call.parent))
+    if cell is None or cell.outcome is None:
+        return []
+    try:
+        return [await cited_place(context, documents, place) for place in cell.outcome.cited]
+    except NotFound:
+        return []
 
 
 def _cited(note: str, chunk: Chunk, documents: Documents) -> list[Citation]:

@@ -126,4 +126,5 @@ def _result(run: Run, strategy: str, outcome: Outcome | None) -> RunResult:
         truncated=outcome.truncated if outcome else False,
         incomplete=outcome is not None and run.incomplete,
         warnings=run.warnings,
+        previous_session_id=run.job.previous_session_id,
     )

@@ -100,7 +100,7 @@ def _room(run: Run) -> int:
 
 def _words(run: Run) -> int:
     """Tokens of a prompt beside the chunk: what surrounds it, and what chat templates add."""
-    empty = map_messages(run.job.query, Chunk(0, 0, 0, ()))
+    empty = map_messages(run.question, Chunk(0, 0, 0, ()))
     return sum(run.pricing.estimator(run.sub).estimate(message.content) + TOKENS_PER_MESSAGE for message in empty)
 
 

@@ -138,6 +138,7 @@ class RunResult(Wire):
     incomplete: bool = False
     warnings: list[str] = Field(default_factory=list)
     error: ErrorBody | None = None
+    previous_session_id: str | None = None
 
 
 class SessionState(Wire):
@@ -157,6 +158,7 @@ class SessionState(Wire):
     cost_usd: float = 0.0
     started_at: str
     updated_at: str
+    previous_session_id: str | None = None
 
 
 class StoredContext(Wire):

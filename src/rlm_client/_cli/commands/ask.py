@@ -16,6 +16,7 @@ from rlm_client._cli.errors import exit_unless, reports_errors
 from rlm_client._cli.estimate import Estimate, estimate, with_defaults
 from rlm_client._cli.files import STDIN, Collected, Selection, collect
 from rlm_client._cli.interrupt import RunningSession, cancelled_on_interrupt
+from rlm_client._cli.last_session import remember_session
 from rlm_client._cli.options import (
     connected,
     instructions_option,
@@ -24,11 +25,15 @@ from rlm_client._cli.options import (
     schema_option,
     worker_options,
 )
-from rlm_client._cli.progress import follow, watcher
+from rlm_client._cli.progress import Watcher, watcher
+from rlm_client._cli.progress import follow as follow_stream
 from rlm_client._client import RLMClient
+from rlm_client._context import Context, PreviousSession
 from rlm_client._errors import APIError, ProtocolError
-from rlm_client._models import RLMConfig, RunDefaults
+from rlm_client._models import RLMConfig, RLMResult, RunDefaults
+from rlm_client._stream import EventStream
 
+from .follow import FollowingCommand, follow_option, session_to_follow
 from .report import check_writable, report_option, write_report
 
 POSITIVE = click.FloatRange(0, min_open=True)
@@ -38,13 +43,19 @@ MAX_LISTED = 20
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A query, the documents that it is about, and the options of its run."""
+    """A query, the documents or the earlier session that it is about, and the options of its run."""
 
     query: str
     collected: Collected
     config: RLMConfig
     schema: Mapping[str, object] | None = None
     instructions: str | None = None
+    previous: PreviousSession | None = None
+
+    @property
+    def context(self) -> Context:
+        """What it is about."""
+        return self.previous or self.collected.documents
 
     def estimate(self, client: RLMClient) -> Estimate:
         """Guess the cost from the deployment's own prices and defaults."""
@@ -53,7 +64,7 @@ class Question:
         return estimate(self.collected.characters, config, models)
 
 
-@click.command()
+@click.command(cls=FollowingCommand)
 @click.argument("query", metavar="QUESTION")
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("--strategy", type=click.Choice(["auto", "direct", "map_reduce", "repl"]), help="How to read.")
@@ -82,6 +93,7 @@ class Question:
 @click.option("--background", is_flag=True, help="Start the run, print its session, and leave.")
 @schema_option
 @instructions_option
+@follow_option
 @report_option
 @json_option
 @quiet_option
@@ -97,6 +109,7 @@ def ask(
     background: bool,
     schema: Mapping[str, object] | None,
     instructions: str | None,
+    follow: str | None,
     report_path: Path | None,
     as_json: bool,
     quiet: bool,
@@ -112,9 +125,13 @@ def ask(
     if background and report_path is not None:
         raise click.UsageError("--report waits for the answer: without --background, or later by `rlm report SESSION`.")
     check_writable(report_path)
-    found, options = _collected(paths, Selection.of(include, exclude)), RLMConfig.model_validate(config)
-    question = Question(query, found, options, schema, instructions)
+    if follow is not None and (paths or dry_run):
+        raise click.UsageError("--follow is about the text of the session before: without PATH, and without --dry-run.")
+    found = _collected(paths, Selection.of(include, exclude)) if follow is None else Collected()
+    options = RLMConfig.model_validate(config)
     with connected(base_url, api_key) as client:
+        previous = None if follow is None else session_to_follow(client, follow)
+        question = Question(query, found, options, schema, instructions, previous)
         if dry_run:
             _dry_run(client, question, as_json=as_json)
         elif background:
@@ -139,7 +156,7 @@ def _ask(client: RLMClient, question: Question, *, as_json: bool, quiet: bool, r
         _show_cost(console, _estimated(client, question), question.config)
     watching = watcher(console, quiet=quiet)
     stream = client.stream(
-        question.collected.documents,
+        question.context,
         question.query,
         question.config,
         response_schema=question.schema,
@@ -147,20 +164,30 @@ def _ask(client: RLMClient, question: Question, *, as_json: bool, quiet: bool, r
         on_upload=watching.upload,
     )
     with cancelled_on_interrupt(RunningSession(client, stream, watching.state), console):
-        result = follow(stream, watching)
+        result = _followed(client, stream, watching)
     print_result(result, as_json=as_json, quiet=quiet, as_written=question.schema is not None)
     write_report(client, result.session_id, report_path)
     exit_unless(result.success)
 
 
+def _followed(client: RLMClient, stream: EventStream, watching: Watcher) -> RLMResult:
+    """Follow a run to its end; one that failed can be followed up as well, one that was cancelled is gone."""
+    try:
+        return follow_stream(stream, watching)
+    finally:
+        if not isinstance(sys.exception(), KeyboardInterrupt):
+            remember_session(client.base_url, stream.session_id)
+
+
 def _start(client: RLMClient, question: Question, *, as_json: bool) -> None:
     submitted = client.submit(
-        question.collected.documents,
+        question.context,
         question.query,
         question.config,
         response_schema=question.schema,
         instructions=question.instructions,
     )
+    remember_session(client.base_url, submitted.session_id)
     if as_json:
         print_json(submitted.to_json())
     else:
@@ -181,7 +208,9 @@ def _dry_run(client: RLMClient, question: Question, *, as_json: bool) -> None:
 
 
 def _estimated(client: RLMClient, question: Question) -> Estimate | None:
-    # A Worker that does not list its prices may still answer.
+    # A Worker that does not list its prices may still answer; how long an earlier session's text is only it knows.
+    if question.previous is not None:
+        return None
     try:
         return question.estimate(client)
     except (APIError, ProtocolError):
@@ -206,6 +235,9 @@ def _plan(question: Question, guess: Estimate) -> dict[str, object]:
 
 def _show_sending(console: Console, question: Question) -> None:
     found = question.collected
+    if question.previous is not None:
+        console.print(Text.assemble(("Following ", "bold"), f"session {question.previous.session_id}"), soft_wrap=True)
+        return
     size = f"{count(len(found.documents), 'document')} · {count(found.characters, 'character')}"
     left_out = f" · left out: {_skipped(found)}" if found.skipped else ""
     console.print(Text.assemble(("Sending  ", "bold"), size, (left_out, "dim")), soft_wrap=True)
