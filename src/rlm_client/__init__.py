@@ -27,6 +27,7 @@ from ._errors import (
 from ._events import (
     AnswerEvent,
     IterationEvent,
+    JudgeEvent,
     MendEvent,
     PlanEvent,
     ResultEvent,
@@ -86,6 +87,7 @@ __all__ = [
     "Health",
     "InvalidFieldError",
     "IterationEvent",
+    "JudgeEvent",
     "MendEvent",
     "ModelInfo",
     "ModelUsage",

@@ -28,6 +28,17 @@ class SessionEvent(Event):
     routing: Routing | None = None
 
 
+class JudgeEvent(Event):
+    """Chunks were ranked, because not all can be read or the best come first: by `judge`; `asked` was to."""
+
+    kind: ClassVar[Literal["judge"]] = "judge"
+    asked: str
+    judge: str
+    chunks: int = 0
+    cost_usd: float = 0.0
+    duration_ms: float = 0.0
+
+
 class PlanEvent(Event):
     """How the context will be read; sizes are in characters."""
 
@@ -106,11 +117,22 @@ class UnknownEvent(Event):
 
 
 RunEvent: TypeAlias = (
-    SessionEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent | MendEvent | ResultEvent | UnknownEvent
+    SessionEvent
+    | JudgeEvent
+    | PlanEvent
+    | SubcallEvent
+    | IterationEvent
+    | AnswerEvent
+    | MendEvent
+    | ResultEvent
+    | UnknownEvent
 )
 
-_KINDS: Mapping[str, type[SessionEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent | MendEvent]] = {
+_KINDS: Mapping[
+    str, type[SessionEvent | JudgeEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent | MendEvent]
+] = {
     "session": SessionEvent,
+    "judge": JudgeEvent,
     "plan": PlanEvent,
     "subcall": SubcallEvent,
     "iteration": IterationEvent,

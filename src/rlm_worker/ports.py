@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from .messages import CallKind, CallUsage, Message, ModelReply, ModelRequest, Role, Span
 
-EventKind = Literal["session", "plan", "subcall", "iteration", "answer", "mend", "result", "error"]
+EventKind = Literal["session", "judge", "plan", "subcall", "iteration", "answer", "mend", "result", "error"]
+# Who judges which chunks are worth reading: by the query's words, or a model of that kind.
+JudgeName = Literal["bm25", "reranker", "embeddings", "decision"]
+JUDGES: tuple[JudgeName, ...] = get_args(JudgeName)
 # Characters of the context, the end exclusive.
 Interval = tuple[int, int]
 # A row of a Durable Object's SQLite may have 2 MB; longer texts are cut into parts of this many characters, four bytes
@@ -159,6 +162,15 @@ class PaceRequest:
     retry_after: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """All chunks by their indices, best first; `judge` has judged, `warning` says why not who was asked."""
+
+    order: tuple[int, ...]
+    judge: JudgeName = "bm25"
+    warning: str = ""
+
+
 class DeltaSink(Protocol):
     """Takes an answer as it grows; `restart` says that it begins anew after a failed attempt."""
 
@@ -171,6 +183,15 @@ class Model(Protocol):
     """Answers prompts; raises `RetryableError` or `TerminalError`, of which some say what was billed nevertheless."""
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply: ...
+
+
+class Relevance(Protocol):
+    """Judges how much the chunks of a context have to do with a query.
+
+    `texts` are index and text of each chunk; they come one after the other, since all together may be too long to hold.
+    """
+
+    async def rank(self, query: str, texts: AsyncIterator[tuple[int, str]]) -> Ranking: ...
 
 
 class ContextStore(Protocol):
@@ -217,7 +238,8 @@ class Journal(Protocol):
 
     `record` keeps an answer and `book` an attempt that brought none; `payments` gives both, `sandboxes` what the REPLs'
     sandboxes have cost. `cut_off_usd` is what an
-    earlier version has noted of calls that were given up under way, in US dollars.
+    earlier version has noted of calls that were given up under way, in US dollars. `ranking` is how a judge has ranked
+    the chunks, empty where none has: a run that goes on reads on in the same order, whoever could judge now.
     """
 
     def recall(self, key: str) -> CallRecord | None: ...
@@ -233,6 +255,10 @@ class Journal(Protocol):
     def spans(self) -> list[Span]: ...
 
     def add_span(self, span: Span) -> None: ...
+
+    def ranking(self) -> str: ...
+
+    def keep_ranking(self, ranking: str) -> None: ...
 
     def cut_off_usd(self) -> float: ...
 

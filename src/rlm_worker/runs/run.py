@@ -28,6 +28,7 @@ from rlm_worker.ports import (
     Deployment,
     EventSink,
     Journal,
+    JudgeName,
     Model,
     ObjectStubs,
     Pace,
@@ -76,6 +77,7 @@ class Outcome:
     read: int
     truncated: bool = False
     chunk_order: tuple[int, ...] | None = None
+    judge: JudgeName | None = None
     cited: Cited = field(default_factory=Cited)
 
 
@@ -95,6 +97,7 @@ class Run:
     ledger: Ledger
     pricing: Pricing
     model: Model
+    judge: Model
     pace: RunPace
     funds: Funds
     chains: Chains
@@ -259,6 +262,7 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
         ledger=ledger,
         pricing=pricing,
         model=stack.build(funds),
+        judge=stack.build_judge(funds),
         pace=pace,
         funds=funds,
         chains=chains,

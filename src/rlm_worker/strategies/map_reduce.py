@@ -81,7 +81,7 @@ async def run_map_reduce(run: Run) -> Outcome:
     notes = [_note(reading) for reading in readings if not is_no_evidence(reading.text)]
     text, cut = await synthesize(run, notes, read / run.reader.manifest.characters, _parts(readings))
     cited = await cite_notes(run, text, [(reading.span, reading.text) for reading in readings])
-    return Outcome(text, chunks, read, cut or progress.stopped is not None, _order(plan, readings), cited)
+    return Outcome(text, chunks, read, cut or progress.stopped is not None, _order(plan, readings), plan.judge, cited)
 
 
 def _note_cache(run: Run) -> NoteCache | None:

@@ -6,13 +6,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import PlainSerializer
 
+from rlm_worker.ports import JudgeName
+
 from .base import Answer
 from .routing import Routing
 
 # Whole: what is usual in it says something too.
 _Routing = Annotated[Routing, PlainSerializer(Routing.to_wire, return_type=dict[str, object])]
 
-Kind = Literal["session", "plan", "subcall", "iteration", "answer", "mend"]
+Kind = Literal["session", "judge", "plan", "subcall", "iteration", "answer", "mend"]
 
 
 class Event(Answer):
@@ -32,6 +34,18 @@ class SessionEvent(Event):
 
     session_id: str
     routing: _Routing | None = None
+
+
+class JudgeEvent(Event):
+    """Not all chunks can be read, or the best come first: `judge` has ranked them, `asked` was to."""
+
+    kind = "judge"
+
+    asked: JudgeName
+    judge: JudgeName
+    chunks: int
+    cost_usd: float
+    duration_ms: int
 
 
 class PlanEvent(Event):
@@ -104,5 +118,6 @@ class MendEvent(Event):
 
 
 EVENTS: dict[str, type[Event]] = {
-    event.kind: event for event in (SessionEvent, PlanEvent, SubcallEvent, IterationEvent, AnswerEvent, MendEvent)
+    event.kind: event
+    for event in (SessionEvent, JudgeEvent, PlanEvent, SubcallEvent, IterationEvent, AnswerEvent, MendEvent)
 }
