@@ -29,6 +29,7 @@ from ._models import (
 from ._requests import Operation, RunRequest, T
 from ._settings import RetryPolicy, settings
 from ._stream import EventStream
+from ._tables import Rows
 
 
 class RLMClient:
@@ -70,27 +71,30 @@ class RLMClient:
     def run(
         self,
         context: Context,
-        query: str,
+        query: str | None,
         config: Config | None = None,
         *,
         response_schema: Mapping[str, object] | None = None,
+        table: Mapping[str, object] | None = None,
         idempotency_key: str | None = None,
         on_upload: OnProgress | None = None,
     ) -> RLMResult:
         """Ask a question about a context and return the result.
 
-        The same request, or the same `idempotency_key`, leads back to the same run and is paid once.
+        The same request, or the same `idempotency_key`, leads back to the same run and is paid once. `table` are the
+        options of strategy table: with a `schema` in it the query may be None, and `rows` brings what was read.
         """
-        request = RunRequest(context, query, config, response_schema)
+        request = RunRequest(context, query, config, response_schema, table=table)
         return self._drive(_flows.run(request, idempotency_key, self._settings, on_upload))
 
     def stream(
         self,
         context: Context,
-        query: str,
+        query: str | None,
         config: Config | None = None,
         *,
         response_schema: Mapping[str, object] | None = None,
+        table: Mapping[str, object] | None = None,
         idempotency_key: str | None = None,
         cancel_on_disconnect: bool = False,
         on_upload: OnProgress | None = None,
@@ -100,7 +104,8 @@ class RLMClient:
         With `cancel_on_disconnect` the run stops when this stream is closed early. It then stops just as well when the
         connection breaks, and the stream ends in a `RunFailedError` of type `cancelled` instead of resuming.
         """
-        cursor, request = Cursor(), RunRequest(context, query, config, response_schema, cancel_on_disconnect)
+        request = RunRequest(context, query, config, response_schema, cancel_on_disconnect, table)
+        cursor = Cursor()
         return self._follow(_flows.follow_run(request, idempotency_key, self._settings, cursor, on_upload), cursor)
 
     def events(self, session_id: str, *, after: str | None = None) -> EventStream:
@@ -111,15 +116,16 @@ class RLMClient:
     def submit(
         self,
         context: Context,
-        query: str,
+        query: str | None,
         config: Config | None = None,
         *,
         response_schema: Mapping[str, object] | None = None,
+        table: Mapping[str, object] | None = None,
         idempotency_key: str | None = None,
         on_upload: OnProgress | None = None,
     ) -> Submitted:
         """Ask, and return as soon as the run has begun; it goes on without this client."""
-        request = RunRequest(context, query, config, response_schema)
+        request = RunRequest(context, query, config, response_schema, table=table)
         return self._drive(_flows.submit(request, idempotency_key, self._settings, on_upload))
 
     def status(self, session_id: str) -> SessionStatus:
@@ -151,6 +157,14 @@ class RLMClient:
     def report(self, session_id: str) -> str | None:
         """Return a run as a page of HTML: answer and sources side by side; None while the run goes on."""
         return self._perform(_requests.report(session_id))
+
+    def rows(self, run: RLMResult | str, *, table: str | None = None) -> Rows:
+        """Return the rows of a run's tables, or of one of them; waits for a run that goes on, by its session id."""
+        return self._drive(_flows.rows(run, table, self._settings))
+
+    def rows_csv(self, run: RLMResult | str, *, table: str | None = None) -> str:
+        """Return the rows of a table as CSV (RFC 4180); a text that a spreadsheet would run has a quote before it."""
+        return self._drive(_flows.rows_csv(run, table, self._settings))
 
     def upload(self, source: Source, *, on_progress: OnProgress | None = None) -> StoredContext:
         """Store a text for later questions: a string, UTF-8 bytes, a path, or an open binary file, read as it goes."""

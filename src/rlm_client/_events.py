@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, TypeAlias
 from pydantic import Field
 
 from ._errors import APIError, ProtocolError, api_error, failure_of
-from ._models import Name, RLMResult, Wire, parse, read_json
+from ._models import Name, RLMResult, Value, Wire, parse, read_json
 
 
 class Event(Wire):
@@ -77,6 +77,36 @@ class AnswerEvent(Event):
     restart: bool = False
 
 
+class SchemaEvent(Event):
+    """The tables that will be read, as in a result's `table.schema`."""
+
+    kind: ClassVar[Literal["schema"]] = "schema"
+    tables: list[dict[str, object]] = Field(default_factory=list)
+
+
+class RowsEvent(Event):
+    """All chunks were read: so many rows are in the tables; `reading` counts the passes."""
+
+    kind: ClassVar[Literal["rows"]] = "rows"
+    reading: int = 1
+    row_count: int = 0
+    complete: bool = False
+    rejected: dict[str, int] = Field(default_factory=dict)
+    chunks: dict[str, int] = Field(default_factory=dict)
+
+
+class QueryEvent(Event):
+    """A query was tried on the rows: what it gave, or why it could not be run."""
+
+    kind: ClassVar[Literal["query"]] = "query"
+    attempt: int = 1
+    pick: str | None = None
+    compute: str = ""
+    columns: list[str] = Field(default_factory=list)
+    rows: list[list[Value]] = Field(default_factory=list)
+    error: str | None = None
+
+
 class ResultEvent(Event):
     """The run has ended with this result; it is the last event of a stream."""
 
@@ -92,15 +122,30 @@ class UnknownEvent(Event):
 
 
 RunEvent: TypeAlias = (
-    SessionEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent | ResultEvent | UnknownEvent
+    SessionEvent
+    | PlanEvent
+    | SubcallEvent
+    | IterationEvent
+    | AnswerEvent
+    | SchemaEvent
+    | RowsEvent
+    | QueryEvent
+    | ResultEvent
+    | UnknownEvent
+)
+_Reported: TypeAlias = (
+    SessionEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent | SchemaEvent | RowsEvent | QueryEvent
 )
 
-_KINDS: Mapping[str, type[SessionEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent]] = {
+_KINDS: Mapping[str, type[_Reported]] = {
     "session": SessionEvent,
     "plan": PlanEvent,
     "subcall": SubcallEvent,
     "iteration": IterationEvent,
     "answer": AnswerEvent,
+    "schema": SchemaEvent,
+    "rows": RowsEvent,
+    "query": QueryEvent,
 }
 
 

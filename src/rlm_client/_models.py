@@ -17,6 +17,7 @@ FINISHED = frozenset({"completed", "failed", "cancelled"})
 
 WireT = TypeVar("WireT", bound="Wire")
 Name = Annotated[str, Field(coerce_numbers_to_str=True)]
+Value: TypeAlias = str | int | float | bool | None
 
 
 class RLMConfig(pydantic.BaseModel):
@@ -29,7 +30,7 @@ class RLMConfig(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
 
-    strategy: Literal["auto", "direct", "map_reduce", "repl"] | None = None
+    strategy: Literal["auto", "direct", "map_reduce", "repl", "table"] | None = None
     root_model: str | None = None
     sub_model: str | None = None
     max_iterations: int | None = None
@@ -86,7 +87,8 @@ class Citation(Wire):
 
     Indices count Unicode code points, as Python's strings do: `document[start_char_index:end_char_index]` is
     `cited_text`. `verified` tells that what was quoted stands there word for word, not that it supports the answer;
-    `answer[answer_start:answer_end]` is the part of the answer that it is cited for.
+    `answer[answer_start:answer_end]` is the part of the answer that it is cited for, `row_id` names the row of a table
+    that was read there.
     """
 
     cited_text: str
@@ -98,6 +100,7 @@ class Citation(Wire):
     match: str | None = None
     answer_start: int | None = None
     answer_end: int | None = None
+    row_id: str | None = None
 
 
 class Unlocated(Wire):
@@ -105,6 +108,61 @@ class Unlocated(Wire):
 
     quote: str
     reason: str
+
+
+class RowCitation(Wire):
+    """Where a row stands: `document[start_char_index:end_char_index]` is `cited_text`."""
+
+    cited_text: str
+    document_index: int
+    document_title: str | None = None
+    start_char_index: int
+    end_char_index: int
+    verified: bool = True
+
+
+class Row(Wire):
+    """One row: its normalised values by column, what the model wrote where that differs, and each value's basis.
+
+    A value's basis is `quoted` where it stands in the text, and `derived` where it is the model's judgement.
+    """
+
+    id: str
+    table: str
+    values: dict[str, Value]
+    raw: dict[str, Value] = Field(default_factory=dict)
+    basis: dict[str, str] = Field(default_factory=dict)
+    citation: RowCitation | None = None
+
+
+class TableQuery(Wire):
+    """What was computed on the rows, and what that gave; `truncated` where there were more."""
+
+    pick: str | None = None
+    compute: str = ""
+    columns: list[str] = Field(default_factory=list)
+    rows: list[list[Value]] = Field(default_factory=list)
+    truncated: bool = False
+    attempts: int = 0
+
+    def dicts(self) -> list[dict[str, Value]]:
+        """Return the result's rows, each as a mapping from column to value."""
+        return [dict(zip(self.columns, row, strict=False)) for row in self.rows]
+
+
+class TableReport(Wire):
+    """The table that an answer was computed from; `rows` are some of its rows, `RLMClient.rows` brings all.
+
+    `complete` tells that every chunk was read to its end and that no row had to be left out.
+    """
+
+    definition: dict[str, object] = Field(default_factory=dict, alias="schema")
+    row_count: int = 0
+    complete: bool = False
+    rejected: dict[str, int] = Field(default_factory=dict)
+    chunks: dict[str, int] = Field(default_factory=dict)
+    query: TableQuery | None = None
+    rows: list[Row] = Field(default_factory=list)
 
 
 class RLMResult(Wire):
@@ -148,6 +206,7 @@ class RLMResult(Wire):
     warnings: list[str] = Field(default_factory=list)
     models: list[ModelUsage] = Field(default_factory=list)
     error: RunError | None = None
+    table: TableReport | None = None
 
 
 class Submitted(Wire):

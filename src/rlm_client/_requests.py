@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Generic, TypeVar
+from urllib.parse import urlencode
 
 import httpx
 import pydantic
@@ -35,6 +36,7 @@ from ._models import (
     read_json,
     wire_config,
 )
+from ._tables import Rows, rows_of
 
 READ_TIMEOUT = 60.0
 STREAM_READ_TIMEOUT = 60.0
@@ -48,14 +50,16 @@ class RunRequest:
     """One question about one context.
 
     `response_schema` is a JSON Schema that the final value of a REPL must meet; `cancel_on_disconnect` stops a streamed
-    run when whoever follows it leaves, and says nothing to a run that is not streamed.
+    run when whoever follows it leaves, and says nothing to a run that is not streamed. `table` holds the options of
+    strategy table; only where it has a `schema` may there be no query.
     """
 
     context: Context
-    query: str
+    query: str | None
     config: Config | None = None
     response_schema: Mapping[str, object] | None = None
     cancel_on_disconnect: bool = False
+    table: Mapping[str, object] | None = None
 
     def wire(self) -> dict[str, object]:
         """Return the request as it travels."""
@@ -63,9 +67,11 @@ class RunRequest:
             "config": wire_config(self.config),
             "responseSchema": self.response_schema,
             "cancelOnDisconnect": self.cancel_on_disconnect,
+            "table": self.table,
         }
+        asked = {} if self.query is None else {"query": self.query}
         given = {name: value for name, value in options.items() if value}
-        return {**wire_context(self.context), "query": self.query, **given}
+        return {**wire_context(self.context), **asked, **given}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +141,16 @@ def report(session_id: str) -> Operation[str | None]:
     """`GET /session/{id}/report`: HTML; None while the run goes on."""
     call = Call("GET", ("session", session_id, "report"))
     return Operation(call, lambda response: None if response.status_code == 202 else response.text)
+
+
+def rows(session_id: str, table: str | None) -> Operation[Rows | None]:
+    """`GET /session/{id}/rows`: None while the run goes on."""
+    return Operation(_rows_call(session_id, table, "ndjson"), lambda response: _unless_running(response, rows_of))
+
+
+def rows_csv(session_id: str, table: str | None) -> Operation[str | None]:
+    """The same as CSV."""
+    return Operation(_rows_call(session_id, table, "csv"), lambda response: _unless_running(response, str))
 
 
 def cancel(session_id: str) -> Operation[Cancelled]:
@@ -255,6 +271,15 @@ def _expect(model: type[WireT]) -> Callable[[httpx.Response], WireT]:
 
 def _result_or_none(response: httpx.Response) -> RLMResult | None:
     return None if response.status_code == httpx.codes.ACCEPTED else parse(RLMResult, response.content)
+
+
+def _rows_call(session_id: str, table: str | None, form: str) -> Call:
+    query = urlencode({"format": form, **({} if table is None else {"table": table})}).encode()
+    return Call("GET", ("session", session_id, "rows"), query=query)
+
+
+def _unless_running(response: httpx.Response, read: Callable[[str], T]) -> T | None:
+    return None if response.status_code == httpx.codes.ACCEPTED else read(response.text)
 
 
 def _cancelled(response: httpx.Response) -> Cancelled:

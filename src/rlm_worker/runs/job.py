@@ -7,6 +7,7 @@ from pydantic import ConfigDict
 from rlm_worker.budget.funding import UNLIMITED_USD
 from rlm_worker.wire.base import Wire
 from rlm_worker.wire.requests import RunConfig
+from rlm_worker.wire.tables import TableOptions
 
 
 class Job(Wire):
@@ -37,3 +38,4 @@ class Job(Wire):
     started_at: float = 0.0
     run_id: str = ""
     granted_usd: float = UNLIMITED_USD
+    table: TableOptions | None = None

@@ -62,7 +62,7 @@ async def prepare_job(
         owner=owner,
         digest=digest,
         named_by_key=idempotency_key is not None,
-        query=request.query,
+        query=request.query or "",
         config=config,
         manifest=manifest.packed(),
         context_text=b"".join(content).decode() if inline else None,
@@ -72,6 +72,7 @@ async def prepare_job(
         instructions=request.instructions,
         stream=request.stream,
         cancel_on_disconnect=request.cancel_on_disconnect,
+        table=request.table,
     )
     return job, ([] if inline else content)
 
@@ -82,7 +83,9 @@ def _digest(request: RunRequest, config: RunConfig, manifest: ContextManifest, o
         if decides[name] is None:
             del decides[name]
     asked = [owner, manifest.identity, request.query, decides, request.response_schema, _prompt_version(config)]
-    return _sha256(asked if request.instructions is None else [*asked, request.instructions])
+    asked += [] if request.instructions is None else [request.instructions]
+    asked += [] if request.table is None else [{"table": request.table.model_dump(exclude_none=True)}]
+    return _sha256(asked)
 
 
 def _prompt_version(config: RunConfig) -> str:

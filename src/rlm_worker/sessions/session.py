@@ -30,6 +30,7 @@ from .contexts import JobContext
 from .lives import AskingModel, Lives
 from .record import SessionRecord
 from .results import CachedResult, as_cache_hit, cancelled, failed, metrics_point, result_key, worth_keeping
+from .rows import RowsForm, wanted_table, written_rows
 from .trajectory import TrajectoryForm, attempt_row, call_rows, sandbox_row, written
 
 RESULT_TTL_SECONDS = 3_600
@@ -222,6 +223,25 @@ class Session:
         await NoteCache.delete(self._ports.cache, NoteCache.key_of(job.owner, job.query, job.config.sub_model))
         await self._eraser.erase()
         self._journal.forget_all()
+
+    async def rows(self, table: str, form: RowsForm) -> AsyncIterator[str]:
+        """The rows of the run's tables, of one of them where it is named; raises as `wanted_table` does."""
+        wanted = wanted_table(self._ended(), table, form)
+        for text in written_rows(self._journal.rows().lines(), wanted, form):
+            yield text
+
+    def check_rows(self, table: str, form: RowsForm) -> bool:
+        """Whether the rows are there; False while the run goes on. Raises as `rows` does, and the run's own error."""
+        if self.result() is None:
+            return False
+        wanted_table(self._ended(), table, form)
+        return True
+
+    def _ended(self) -> RunResult:
+        result = self.result() or cancelled(None)
+        if result.error is not None and result.table is None and result.error.type == Cancelled.type:
+            raise result.error.to_error()
+        return result
 
     async def report(self) -> AsyncIterator[str]:
         """A run that has ended as a page; raises `NotFound` where there is none or it goes on."""

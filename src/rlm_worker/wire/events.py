@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from .base import Answer
+from .tables import ReadChunks, RejectedRows, TableDefinition, Value
 
-Kind = Literal["session", "plan", "subcall", "iteration", "answer"]
+Kind = Literal["session", "plan", "subcall", "iteration", "answer", "schema", "rows", "query"]
 
 
 class Event(Answer):
@@ -82,6 +83,39 @@ class AnswerEvent(Event):
     restart: bool = False
 
 
-EVENTS: dict[str, type[Event]] = {
-    event.kind: event for event in (SessionEvent, PlanEvent, SubcallEvent, IterationEvent, AnswerEvent)
-}
+class SchemaEvent(Event):
+    """The tables that will be read."""
+
+    kind = "schema"
+
+    tables: list[TableDefinition]
+
+
+class RowsEvent(Event):
+    """All chunks were read in this `reading`, the first or a further pass: so many rows are in the tables."""
+
+    kind = "rows"
+
+    reading: int
+    row_count: int
+    complete: bool
+    rejected: RejectedRows
+    chunks: ReadChunks
+
+
+class QueryEvent(Event):
+    """A query was tried: what it gave, or why it could not be run."""
+
+    kind = "query"
+
+    attempt: int
+    compute: str
+    pick: str | None = None
+    columns: list[str] | None = None
+    rows: list[list[Value]] | None = None
+    error: str | None = None
+
+
+_RUN_EVENTS = (SessionEvent, PlanEvent, SubcallEvent, IterationEvent, AnswerEvent)
+_TABLE_EVENTS = (SchemaEvent, RowsEvent, QueryEvent)
+EVENTS: dict[str, type[Event]] = {event.kind: event for event in (*_RUN_EVENTS, *_TABLE_EVENTS)}

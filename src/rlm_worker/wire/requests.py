@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from rlm_worker.errors import FieldProblem, InvalidRequest, MalformedBody
 from rlm_worker.messages import Effort
 
 from .base import Wire
+from .tables import TableOptions
 
-StrategyName = Literal["auto", "direct", "map_reduce", "repl"]
+StrategyName = Literal["auto", "direct", "map_reduce", "repl", "table"]
 
 # No chunk has more characters than this: 256,000 tokens at four a token. Beyond, models lose what stands in between.
 MAX_CHUNK_SIZE = 1_024_000
@@ -78,12 +80,16 @@ class RunConfig(Wire):
 class RunRequest(Wire):
     """The body of `POST /rlm`: a context or the id of a stored one, a query, and how to run.
 
-    `instructions` say how to answer (language, form, tone); they are no part of what is read.
+    `instructions` say how to answer (language, form, tone); they are no part of what is read. Only where `table` names
+    a schema may there be no query: then the rows themselves are wanted.
     """
 
     context: Context | None = None
     context_id: Annotated[str, Field(pattern=r"^ctx_[0-9a-f]{32}$")] | None = None
-    query: Annotated[str, Field(min_length=1, max_length=MAX_QUERY_CHARACTERS)]
+    table: TableOptions | None = None
+    query: Annotated[str, Field(min_length=1, max_length=MAX_QUERY_CHARACTERS)] | None = Field(
+        default=None, validate_default=True
+    )
     config: RunConfig = Field(default_factory=RunConfig)
     response_schema: dict[str, object] | None = None
     instructions: Annotated[str, Field(min_length=1, max_length=MAX_QUERY_CHARACTERS)] | None = None
@@ -91,10 +97,24 @@ class RunRequest(Wire):
     background: bool = False
     cancel_on_disconnect: bool = False
 
+    @field_validator("query")
+    @classmethod
+    def _question(cls, query: str | None, info: ValidationInfo) -> str | None:
+        table = info.data.get("table")
+        if query is None and (table is None or table.definition is None):
+            raise PydanticCustomError("missing", "Field required")
+        return query
+
     @model_validator(mode="after")
     def _one_context(self) -> RunRequest:
         if (self.context is None) == (self.context_id is None):
             raise ValueError("give either context or contextId")
+        return self
+
+    @model_validator(mode="after")
+    def _one_strategy(self) -> RunRequest:
+        if self.table is not None and self.config.strategy not in ("auto", "table"):
+            raise ValueError("table needs config.strategy table, or auto, which then is table")
         return self
 
 

@@ -13,6 +13,7 @@ from rlm_worker.errors import FieldProblem, InvalidRequest, Overloaded, RateLimi
 
 from .base import Answer, Wire
 from .requests import RunConfig
+from .tables import TableReport
 
 SessionStatus = Literal["running", "completed", "failed", "cancelled"]
 
@@ -67,7 +68,7 @@ class Citation(Wire):
 
     Characters are Unicode code points of that document; `citedText` is what stands there. `verified` says that what was
     quoted stands there word for word, numbers and denials included: not that it supports the answer. `answerStart` and
-    `answerEnd` are the part of the answer that it is cited for.
+    `answerEnd` are the part of the answer that it is cited for, `rowId` is the row of a table that was read there.
     """
 
     type: Literal["char_location"] = "char_location"
@@ -80,6 +81,7 @@ class Citation(Wire):
     match: Literal["exact", "normalized", "elided", "approximate"]
     answer_start: int | None = None
     answer_end: int | None = None
+    row_id: str | None = None
 
 
 class Unlocated(Wire):
@@ -128,6 +130,7 @@ class RunResult(Wire):
     incomplete: bool = False
     warnings: list[str] = Field(default_factory=list)
     error: ErrorBody | None = None
+    table: TableReport | None = None
 
 
 class SessionState(Wire):
