@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +17,14 @@ from rlm_client._cli.estimate import Estimate, estimate, with_defaults
 from rlm_client._cli.files import STDIN, Collected, Selection, collect
 from rlm_client._cli.interrupt import RunningSession, cancelled_on_interrupt
 from rlm_client._cli.options import connected, json_option, quiet_option, worker_options
+from rlm_client._cli.output import check_writable
 from rlm_client._cli.progress import follow, watcher
+from rlm_client._cli.tables import read_schema, rows_option, table_option, write_rows
 from rlm_client._client import RLMClient
 from rlm_client._errors import APIError, ProtocolError
-from rlm_client._models import RLMConfig, RunDefaults
+from rlm_client._models import RLMConfig, RLMResult, RunDefaults
 
-from .report import check_writable, report_option, write_report
+from .report import report_option, write_report
 
 POSITIVE = click.FloatRange(0, min_open=True)
 MAX_LISTED = 20
@@ -36,6 +38,7 @@ class Question:
     query: str
     collected: Collected
     config: RLMConfig
+    table: Mapping[str, object] | None = None
 
     def estimate(self, client: RLMClient) -> Estimate:
         """Guess the cost from the deployment's own prices and defaults."""
@@ -44,10 +47,34 @@ class Question:
         return estimate(self.collected.characters, config, models)
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The files that are written beside the answer."""
+
+    report: Path | None
+    rows: Path | None
+
+    def check(self, *, background: bool) -> None:
+        """Raise `UsageError` for what cannot be written, before anything is paid for."""
+        if background and self.report is not None:
+            raise click.UsageError(
+                "--report waits for the answer: without --background, or later by `rlm report SESSION`."
+            )
+        if background and self.rows is not None:
+            raise click.UsageError("--rows waits for the answer: ask without --background.")
+        check_writable(self.report)
+        check_writable(self.rows)
+
+    def write(self, client: RLMClient, result: RLMResult) -> None:
+        """Write them, once the run has ended."""
+        write_report(client, result.session_id, self.report)
+        write_rows(client, result, self.rows)
+
+
 @click.command()
 @click.argument("query", metavar="QUESTION")
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
-@click.option("--strategy", type=click.Choice(["auto", "direct", "map_reduce", "repl"]), help="How to read.")
+@click.option("--strategy", type=click.Choice(["auto", "direct", "map_reduce", "table", "repl"]), help="How to read.")
 @click.option("--root-model", metavar="MODEL", help="The model that plans and answers.")
 @click.option("--sub-model", metavar="MODEL", help="The model that reads the chunks.")
 @click.option("--max-cost", "max_cost_usd", type=POSITIVE, metavar="USD", help="Spend no more than this.")
@@ -66,6 +93,8 @@ class Question:
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="From folders leave out such files.")
 @click.option("--dry-run", is_flag=True, help="Show what would be sent and its estimated cost; ask nothing.")
 @click.option("--background", is_flag=True, help="Start the run, print its session, and leave.")
+@table_option
+@rows_option
 @report_option
 @json_option
 @quiet_option
@@ -79,6 +108,8 @@ def ask(
     exclude: tuple[str, ...],
     dry_run: bool,
     background: bool,
+    schema_path: Path | None,
+    rows_path: Path | None,
     report_path: Path | None,
     as_json: bool,
     quiet: bool,
@@ -91,44 +122,46 @@ def ask(
     Folders are walked: what .gitignore names, what is binary, and files that usually hold secrets are left out; a
     file given by name is always read. The answer goes to standard output, everything else to standard error.
     """
-    if background and report_path is not None:
-        raise click.UsageError("--report waits for the answer: without --background, or later by `rlm report SESSION`.")
-    check_writable(report_path)
-    question = Question(query, _collected(paths, Selection.of(include, exclude)), RLMConfig.model_validate(config))
+    files = Written(report_path, rows_path)
+    files.check(background=background)
+    table = None if schema_path is None else {"schema": read_schema(schema_path)}
+    documents = collected(paths, Selection.of(include, exclude))
+    question = Question(query, documents, RLMConfig.model_validate(config), table)
     with connected(base_url, api_key) as client:
         if dry_run:
             _dry_run(client, question, as_json=as_json)
         elif background:
             _start(client, question, as_json=as_json)
         else:
-            _ask(client, question, as_json=as_json, quiet=quiet, report_path=report_path)
+            _ask(client, question, as_json=as_json, quiet=quiet, files=files)
 
 
-def _collected(paths: Sequence[str], selection: Selection) -> Collected:
+def collected(paths: Sequence[str], selection: Selection) -> Collected:
+    """Return the documents that paths name; raises `UsageError` where there is no text in them."""
     if not paths and sys.stdin.isatty():
         raise click.UsageError("Name a file or a folder to ask about, or - for standard input.")
-    collected = collect(paths or [STDIN], selection)
-    if not collected.characters:
-        raise click.UsageError(f"No text to ask about ({_skipped(collected) or 'everything is empty'}).")
-    return collected
+    found = collect(paths or [STDIN], selection)
+    if not found.characters:
+        raise click.UsageError(f"No text to ask about ({_skipped(found) or 'everything is empty'}).")
+    return found
 
 
-def _ask(client: RLMClient, question: Question, *, as_json: bool, quiet: bool, report_path: Path | None) -> None:
+def _ask(client: RLMClient, question: Question, *, as_json: bool, quiet: bool, files: Written) -> None:
     console = notes()
     if not quiet:
         _show_sending(console, question)
         _show_cost(console, _estimated(client, question), question.config)
     documents, watching = question.collected.documents, watcher(console, quiet=quiet)
-    stream = client.stream(documents, question.query, question.config, on_upload=watching.upload)
+    stream = client.stream(documents, question.query, question.config, table=question.table, on_upload=watching.upload)
     with cancelled_on_interrupt(RunningSession(client, stream, watching.state), console):
         result = follow(stream, watching)
     print_result(result, as_json=as_json, quiet=quiet)
-    write_report(client, result.session_id, report_path)
+    files.write(client, result)
     exit_unless(result.success)
 
 
 def _start(client: RLMClient, question: Question, *, as_json: bool) -> None:
-    submitted = client.submit(question.collected.documents, question.query, question.config)
+    submitted = client.submit(question.collected.documents, question.query, question.config, table=question.table)
     if as_json:
         print_json(submitted.to_json())
     else:
