@@ -124,7 +124,8 @@ class RowCitation(Wire):
 class Row(Wire):
     """One row: its normalised values by column, what the model wrote where that differs, and each value's basis.
 
-    A value's basis is `quoted` where it stands in the text, and `derived` where it is the model's judgement.
+    A value's basis is `verbatim` where it follows from what stands there, `derived` where the model has judged it, `null`
+    where there is none.
     """
 
     id: str

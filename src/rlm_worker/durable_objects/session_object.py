@@ -55,6 +55,7 @@ def open_session(context: Any, env: Any, sandbox: DynamicWorkers) -> Session:
             rates=settings.rates,
             sandbox=sandbox if sandbox.available else None,
             cells=journal.cells(SystemClock().now),
+            rows=journal.rows(),
         )
 
     return Session(

@@ -197,6 +197,10 @@ class SessionJournal:
             *_span_row(span),
         )
 
+    def forget_spans(self) -> None:
+        """The context is to be cut anew."""
+        self._write("DELETE FROM spans")
+
     def cells(self, now: Callable[[], float]) -> repl_journal.CellTable:
         """The cells of the session's REPLs."""
         return repl_journal.CellTable(self._read, self._write, self._facts, now)

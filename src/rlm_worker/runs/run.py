@@ -10,6 +10,7 @@ from rlm_worker.budget.ledger import Ledger, UsageLimits
 from rlm_worker.citations.cited import Cited
 from rlm_worker.errors import ModelError, NotConfigured, RetryableError, UsageLimitExceeded
 from rlm_worker.journal.cells import CellTable
+from rlm_worker.journal.tables import RowTable
 from rlm_worker.messages import CallKind, Message, ModelRequest, ModelSpec, Role, Span
 from rlm_worker.models.catalog import Catalog
 from rlm_worker.models.concurrency import BackoffSignal, Item, Result, fan_out
@@ -21,6 +22,7 @@ from rlm_worker.pace.rates import Rates
 from rlm_worker.ports import Accounts, Clock, Deployment, EventSink, Journal, Model, Pace, ResultCache, Sandbox
 from rlm_worker.text.context import ContextReader
 from rlm_worker.wire.events import Event, PlanEvent
+from rlm_worker.wire.tables import TableReport
 
 from .job import Job
 
@@ -46,6 +48,7 @@ class RunPorts:
     rates: Rates = field(default_factory=Rates)
     sandbox: Sandbox | None = None
     cells: CellTable | None = None
+    rows: RowTable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class Outcome:
     truncated: bool = False
     chunk_order: tuple[int, ...] | None = None
     cited: Cited = field(default_factory=Cited)
+    table: TableReport | None = None
 
 
 @dataclass(slots=True)

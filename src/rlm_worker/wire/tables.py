@@ -9,14 +9,15 @@ from pydantic import Field
 from .base import Answer, Wire
 
 ColumnType = Literal["string", "integer", "number", "decimal", "boolean", "date", "enum"]
-# Where a value comes from: it stands in the text, or the reader's judgement gave it.
-Basis = Literal["quoted", "derived"]
+# What a value rests on: it follows from what stands there, a reader has judged it so, or there is none.
+Basis = Literal["verbatim", "derived", "null"]
 Value = str | int | float | bool | None
 
 MAX_TABLES, MAX_COLUMNS, MAX_ENUM = 3, 12, 50
 MAX_ROWS = 50_000
-_MAX_NAME, _MAX_DESCRIPTION, _MAX_SQL, _MAX_INSTRUCTIONS = 64, 1_000, 8_000, 4_000
+_MAX_NAME, _MAX_LABEL, _MAX_UNIT, _MAX_DESCRIPTION, _MAX_SQL, _MAX_INSTRUCTIONS = 64, 120, 40, 1_000, 8_000, 4_000
 _Name = Annotated[str, Field(min_length=1, max_length=_MAX_NAME)]
+_Label = Annotated[str, Field(min_length=1, max_length=_MAX_LABEL)]
 _Sql = Annotated[str, Field(min_length=1, max_length=_MAX_SQL)]
 
 
@@ -26,8 +27,8 @@ class Column(Wire):
     name: _Name
     type: ColumnType
     description: Annotated[str, Field(max_length=_MAX_DESCRIPTION)] = ""
-    unit: Annotated[str, Field(max_length=_MAX_NAME)] | None = None
-    enum: Annotated[list[_Name], Field(min_length=1, max_length=MAX_ENUM)] | None = None
+    unit: Annotated[str, Field(max_length=_MAX_UNIT)] | None = None
+    enum: Annotated[list[_Label], Field(min_length=1, max_length=MAX_ENUM)] | None = None
     required: bool = False
 
 
@@ -82,7 +83,7 @@ class TableRow(Wire):
     table: str
     values: dict[str, Value]
     raw: dict[str, Value] = Field(default_factory=dict)
-    basis: dict[str, str] = Field(default_factory=dict)
+    basis: dict[str, Basis] = Field(default_factory=dict)
     citation: RowCitation | None = None
 
 
@@ -136,5 +137,5 @@ class RowLine(Answer):
     table: str
     values: dict[str, Value]
     raw: dict[str, Value] = Field(default_factory=dict)
-    basis: dict[str, str] = Field(default_factory=dict)
+    basis: dict[str, Basis] = Field(default_factory=dict)
     citation: RowCitation | None = None
