@@ -18,21 +18,9 @@ WORKER = SRC / "rlm_worker"
 PLATFORM = {"js", "pyodide", "workers", "_cloudflare_compat_flags", "_pyodide_entrypoint_helper"}
 # Top down: each may import what stands below it, and nothing above.
 ORDER = (
-    *(
-        "durable_objects",
-        "api",
-        "openai",
-        "batches",
-        "sessions",
-        "report",
-        "strategies",
-        "repl",
-        "runs",
-        "settings",
-        "journal",
-    ),
-    *("models", "keys", "budget", "pace", "citations", "text", "json_schema", "wire", "adapters", "sandbox", "http"),
-    *("memory", "log", "timers", "json_scan"),
+    *("durable_objects", "api", "openai", "batches", "sessions", "report", "strategies", "repl", "runs", "settings"),
+    *("journal", "models", "keys", "budget", "pace", "tables", "citations", "text", "json_schema", "wire", "adapters"),
+    *("sandbox", "http", "memory", "log", "timers", "json_scan"),
     *("ports", "messages", "errors"),
 )
 KNOW_THE_PLATFORM = ("adapters", "durable_objects", "sandbox")
@@ -42,7 +30,9 @@ PURE_CITATIONS = tuple(f"citations/{noun}" for noun in ("alignment", "borders", 
 # Read what callers, models and sandboxes send: never with Python's `json`, which descends as far as they like.
 READ_FOREIGN = ("batches/input", "repl/protocol", "repl/response_schema", "adapters/workers_ai", "wire/requests")
 READ_MODELS = ("adapters/providers/streams", "adapters/providers/failures", "adapters/providers/ai_binding")
-READ_FOREIGN_TOO = ("openai/schemas", "json_schema/schema", "json_scan", "http")
+READ_FOREIGN_TOO = ("openai/schemas", "json_schema/schema", "json_scan", "http", "tables/reading", "tables/sql")
+_TABLES = "answer", "dates", "entities", "numbers", "prompts", "reading", "records", "rows", "schema", "sql", "verify"
+PURE_TABLES = (*(f"tables/{noun}" for noun in _TABLES), "tables/values")
 MAX_MODULES, MAX_FUNCTION_LINES = 12, 50
 
 
@@ -159,7 +149,7 @@ def test_client_ignores_command_line(path: Path) -> None:
     assert not [name for name in imports(path) if name.split(".")[:2] == ["rlm_client", "_cli"]]
 
 
-@pytest.mark.parametrize("name", sorted(PURE + PURE_TOO + PURE_CITATIONS))
+@pytest.mark.parametrize("name", sorted(PURE + PURE_TOO + PURE_CITATIONS + PURE_TABLES))
 def test_pure_means_no_await(name: str) -> None:
     tree = ast.parse((WORKER / f"{name}.py").read_text(encoding="utf-8"))
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef | ast.Await)]

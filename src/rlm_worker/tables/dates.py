@@ -1,0 +1,1 @@
+"""Dates in text, with the precision that they have."""

@@ -1,0 +1,135 @@
+"""Rows, each with its place in the source, and which of them are the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from zlib import crc32
+
+# Dates are ISO 8601 as far as they are known ("2023", "2023-05", "2023-05-14"); numbers have at most 15 digits, so that
+# a float is exactly what was written.
+Value = str | int | float | bool | None
+# What the source says, what a reader has judged of it, nothing.
+Basis = Literal["verbatim", "derived", "null"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record: its values by column, as the reader wrote them (`raw`), and what each rests on.
+
+    Its evidence is characters `start` to `end` (exclusive) of the document, in code points. `reading` is the number of
+    the chunk that it was read from: two rows of one reading were told apart by their reader.
+    """
+
+    table: str
+    document: int
+    start: int
+    end: int
+    values: Mapping[str, Value]
+    raw: Mapping[str, object]
+    basis: Mapping[str, Basis]
+    reading: int = 0
+
+    @property
+    def id(self) -> str:
+        """Names the record by its place and by what the source says of it: the same in every run over one text."""
+        return f"{self.table}:{self.document}:{self.start}-{self.end}.{_fingerprint(self):08x}"
+
+    def to_wire(self) -> dict[str, object]:
+        """What is kept of it, and what the wire says."""
+        return {
+            "id": self.id,
+            "table": self.table,
+            "document": self.document,
+            "start": self.start,
+            "end": self.end,
+            "values": dict(self.values),
+            "raw": dict(self.raw),
+            "basis": dict(self.basis),
+            "reading": self.reading,
+        }
+
+    @classmethod
+    def from_wire(cls, kept: Mapping[str, object]) -> Row:
+        """The row that `to_wire` has told; for what this package itself has kept."""
+        names = ("table", "document", "start", "end", "values", "raw", "basis", "reading")
+        return cls(**{name: kept[name] for name in names if name in kept})  # type: ignore[arg-type] # its own
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """Rows of which none is told twice, in the order of the source, and how many were."""
+
+    rows: tuple[Row, ...]
+    duplicates: int
+
+
+def distinct(rows: Iterable[Row]) -> Distinct:
+    """Drops what is told twice: rows of one table whose evidence overlaps are the same record.
+
+    The row with the most evidence stays, then the one with the most values. Only a reader that has told two rows of one
+    passage apart by what stands there has both kept. The order of `rows` does not
+    matter; doing it again changes nothing.
+    """
+    given = list(rows)
+    kept = [row for group in _overlapping(given) for row in _told_once(group)]
+    return Distinct(tuple(sorted(kept, key=_place)), len(given) - len(kept))
+
+
+def _place(row: Row) -> tuple[object, ...]:
+    return row.document, row.start, row.end, row.table, row.reading, row.id
+
+
+def _overlapping(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows of a table and document whose evidence hangs together."""
+    group: list[Row] = []
+    end, where = 0, ("", -1)
+    for row in sorted(rows, key=lambda row: (row.table, row.document, row.start, row.end)):
+        if group and (where != (row.table, row.document) or row.start >= end):
+            yield group
+            group = []
+        end = max(end, row.end) if group else row.end
+        where = row.table, row.document
+        group.append(row)
+    if group:
+        yield group
+
+
+def _told_once(group: Sequence[Row]) -> list[Row]:
+    if len(group) == 1:
+        return [*group]
+    kept: list[Row] = []
+    for row in sorted(group, key=_best_first):
+        if not any(_overlap(row, other) and _same(row, other) for other in kept):
+            kept.append(row)
+    return kept
+
+
+def _best_first(row: Row) -> tuple[object, ...]:
+    told = sum(value is not None for value in row.values.values())
+    return row.start - row.end, -told, row.reading, row.start, _canonical(row)
+
+
+def _overlap(one: Row, other: Row) -> bool:
+    return one.start < other.end and other.start < one.end
+
+
+def _same(one: Row, other: Row) -> bool:
+    return one.reading != other.reading or not _differ(one, other)
+
+
+def _differ(one: Row, other: Row) -> bool:
+    """Whether the source itself gives the two different values."""
+    names = [name for name, basis in one.basis.items() if basis == "verbatim" == other.basis.get(name)]
+    return any(one.values[name] != other.values.get(name) for name in names)
+
+
+def _canonical(row: Row) -> str:
+    return json.dumps([dict(row.values), dict(row.basis), dict(row.raw)], sort_keys=True, default=str)
+
+
+def _fingerprint(row: Row) -> int:
+    verbatim = {name: row.values[name] for name, basis in row.basis.items() if basis == "verbatim"}
+    return crc32(json.dumps(verbatim, sort_keys=True, default=str).encode("utf-8", "surrogatepass"))
