@@ -10,7 +10,7 @@ import json
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, overload
 
@@ -373,7 +373,7 @@ class ChunkStream:
     cut: Cutter = find_cut
     _byte: int = field(default=0, init=False)
 
-    async def chunks(self) -> AsyncIterator[tuple[Span, Chunk]]:
+    async def chunks(self) -> AsyncGenerator[tuple[Span, Chunk], None]:
         first = self.after.index + 1 if self.after else 0
         offset = self.after.end if self.after else 0
         self._byte = self.after.byte_end if self.after else 0
