@@ -49,3 +49,8 @@ def read_lines(reply: str, schema: Schema, records: Sequence[Record], *, cut: bo
 def read_plan(reply: str) -> Plan:
     """The plan in the root's reply; raises `InvalidRequest`, whose message the root can mend."""
     raise NotImplementedError
+
+
+def json_object(reply: str) -> dict[str, object]:
+    """The first JSON object of a reply, whatever stands around it; raises `MalformedBody` where there is none."""
+    raise NotImplementedError
