@@ -59,6 +59,7 @@ from ._models import (
     Trajectory,
     TrajectoryAttempt,
     TrajectoryCall,
+    TrajectoryQuery,
     TrajectorySandbox,
     Unlocated,
 )
@@ -125,6 +126,7 @@ __all__ = [
     "Trajectory",
     "TrajectoryAttempt",
     "TrajectoryCall",
+    "TrajectoryQuery",
     "TrajectorySandbox",
     "TransportError",
     "UnknownEvent",

@@ -124,8 +124,8 @@ class RowCitation(Wire):
 class Row(Wire):
     """One row: its normalised values by column, what the model wrote where that differs, and each value's basis.
 
-    A value's basis is `verbatim` where it follows from what stands there, `derived` where the model has judged it, `null`
-    where there is none.
+    A value's basis is `verbatim` where it follows from what stands there, `derived` where the model has judged it, and
+    `null` where there is none.
     """
 
     id: str
@@ -287,13 +287,26 @@ class TrajectorySandbox(Wire):
     cost_usd: float = 0.0
 
 
+class TrajectoryQuery(Wire):
+    """A query on the rows of a table: how often it was begun, what it gave, or why it gave nothing."""
+
+    pick: str = ""
+    compute: str = ""
+    starts: int = 1
+    columns: list[str] = Field(default_factory=list)
+    rows: list[list[Value]] = Field(default_factory=list)
+    picked: int = 0
+    error: str | None = None
+
+
 class Trajectory(Wire):
-    """Every model call of a session, in the order in which they began, what was paid in vain, and its sandboxes."""
+    """A session's model calls in the order in which they began, what was paid in vain, its sandboxes, its queries."""
 
     session_id: str
     calls: list[TrajectoryCall] = Field(default_factory=list)
     failed_attempts: list[TrajectoryAttempt] = Field(default_factory=list)
     sandboxes: list[TrajectorySandbox] = Field(default_factory=list)
+    queries: list[TrajectoryQuery] = Field(default_factory=list)
 
 
 class StoredContext(Wire):

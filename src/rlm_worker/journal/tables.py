@@ -23,6 +23,11 @@ TABLES = ("row_blocks", "queries")
 # The facts that hold what is read once and what is too long for a row.
 _STATE, _LINES, _OUTCOME = "table ", "rows ", "query "
 TEXTS = (_STATE, _LINES, _OUTCOME)
+# What holds for one run only, also where the next one reads just what is missing.
+COLLECTED, GIVEN_UP = "collected", "given_up"
+_BEGUN = "begun"
+# What readers are asked, and where in the cache their replies lie.
+EXTRACTION, CACHE_KEY = "extraction", "cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,16 @@ class RowTable:
 
     def set_state(self, name: str, value: str) -> None:
         self._facts.set(_STATE + name, value)
+
+    def begin(self, run: str) -> None:
+        """A run begins under that name, or goes on: what another one has computed does not hold for it."""
+        if self.state(_BEGUN) == run:
+            return
+        for name in (COLLECTED, GIVEN_UP):
+            self._facts.forget(f"{_STATE}{name}.")
+        self._write("DELETE FROM queries")
+        self._facts.forget(_OUTCOME)
+        self.set_state(_BEGUN, run)
 
     def replace(self, lines: Iterable[str]) -> int:
         """Writes all rows, each a line without its end, in the place of those that were there; gives their number."""

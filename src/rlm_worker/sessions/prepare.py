@@ -14,6 +14,8 @@ from rlm_worker.repl.response_schema import check_schema
 from rlm_worker.runs.job import Job
 from rlm_worker.settings import Settings
 from rlm_worker.strategies.prompts import PROMPT_VERSION
+from rlm_worker.strategies.table.options import check_table
+from rlm_worker.tables.prompts import TABLE_PROMPT_VERSION
 from rlm_worker.text.context import ContextManifest, MeasuredDocuments, gather_documents
 from rlm_worker.wire.requests import Document, RunConfig, RunRequest
 
@@ -48,6 +50,7 @@ async def prepare_job(
     config = _resolved(request.config, settings)
     check_idempotency_key(idempotency_key)
     _check_schema(request.response_schema)
+    check_table(request.table)
     if request.context_id is not None:
         manifest, content, stored_key = await _stored(request, owner, settings, store, now)
     else:
@@ -84,12 +87,17 @@ def _digest(request: RunRequest, config: RunConfig, manifest: ContextManifest, o
             del decides[name]
     asked = [owner, manifest.identity, request.query, decides, request.response_schema, _prompt_version(config)]
     asked += [] if request.instructions is None else [request.instructions]
-    asked += [] if request.table is None else [{"table": request.table.model_dump(exclude_none=True)}]
+    asked += (
+        []
+        if request.table is None
+        else [{"table": [request.table.model_dump(exclude_none=True), TABLE_PROMPT_VERSION]}]
+    )
     return _sha256(asked)
 
 
 def _prompt_version(config: RunConfig) -> str:
-    return f"{PROMPT_VERSION} {REPL_PROMPT_VERSION}" if config.strategy == "repl" else PROMPT_VERSION
+    more = {"repl": f" {REPL_PROMPT_VERSION}", "table": f" {TABLE_PROMPT_VERSION}"}
+    return PROMPT_VERSION + more.get(config.strategy, "")
 
 
 def _sha256(value: object) -> str:

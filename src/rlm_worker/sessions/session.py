@@ -15,6 +15,7 @@ from dataclasses import replace
 from rlm_worker.budget.funding import RunAccount
 from rlm_worker.errors import Cancelled, Conflict, InvocationSpent, NotFound, RLMError, RunAbandoned, StorageUnavailable
 from rlm_worker.journal.session import SessionJournal
+from rlm_worker.journal.tables import CACHE_KEY, EXTRACTION
 from rlm_worker.log import log_failure
 from rlm_worker.pace.client import WatchedPace
 from rlm_worker.ports import Alarm, ContextStore, Eraser, Metrics
@@ -23,6 +24,7 @@ from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.strategies.execute import execute, failed_run
 from rlm_worker.strategies.note_cache import NoteCache
+from rlm_worker.strategies.table.memory import forget_memory
 from rlm_worker.wire.events import AnswerEvent, SessionEvent
 from rlm_worker.wire.results import ErrorAnswer, RunResult, SessionState
 
@@ -31,7 +33,7 @@ from .lives import AskingModel, Lives
 from .record import SessionRecord
 from .results import CachedResult, as_cache_hit, cancelled, failed, metrics_point, result_key, worth_keeping
 from .rows import RowsForm, wanted_table, written_rows
-from .trajectory import TrajectoryForm, attempt_row, call_rows, sandbox_row, written
+from .trajectory import TrajectoryForm, attempt_row, call_rows, query_rows, sandbox_row, written
 
 RESULT_TTL_SECONDS = 3_600
 WATCH_SECONDS = 20.0
@@ -166,10 +168,14 @@ class Session:
     async def trajectory(self, form: TrajectoryForm) -> AsyncIterator[str]:
         """Every paid call, prompts included, and every attempt that was paid in vain; written row by row."""
         job = self._record.required_job()
-        rows = call_rows(self._journal.calls(), job.query, self._context.reader(job))
+        tables = self._journal.rows()
+        asked = tables.state(EXTRACTION)
+        rows = call_rows(self._journal.calls(), job.query, self._context.reader(job), asked)
         attempts = (attempt_row(attempt) for attempt in self._journal.failed_attempts())
         sandboxes = (sandbox_row(sandbox) for sandbox in self._journal.sandboxes())
-        async for text in written(form, job.session_id, rows, attempts, sandboxes):
+        async for text in written(
+            form, job.session_id, rows, attempts, sandboxes, queries=query_rows(tables.queries())
+        ):
             yield text
 
     async def follow(self, after: int) -> AsyncIterator[tuple[int, str, str]]:
@@ -220,6 +226,8 @@ class Session:
         await self._let_go(job)
         await self._context.delete_all(job)
         await self._ports.cache.delete(result_key(job.session_id))
+        if key := self._journal.rows().state(CACHE_KEY):
+            await forget_memory(self._ports.cache, key)
         await NoteCache.delete(self._ports.cache, NoteCache.key_of(job.owner, job.query, job.config.sub_model))
         await self._eraser.erase()
         self._journal.forget_all()

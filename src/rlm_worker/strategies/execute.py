@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlm_worker.errors import ContextTooLarge, InputTooLarge, InvocationSpent, RateLimited, RLMError
+from rlm_worker.errors import ContextTooLarge, InputTooLarge, InvocationSpent, NoTable, RateLimited, RLMError
 from rlm_worker.repl.explore import run_repl
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import Outcome, Run, RunPorts, start_run
@@ -11,6 +11,7 @@ from rlm_worker.wire.results import ErrorBody, ModelUsage, RunResult
 
 from .direct import fits, is_payable, run_direct
 from .map_reduce import run_map_reduce
+from .table.run import run_table
 
 
 async def execute(job: Job, reader: ContextReader, ports: RunPorts) -> RunResult:
@@ -28,7 +29,10 @@ async def execute(job: Job, reader: ContextReader, ports: RunPorts) -> RunResult
 async def _ended(run: Run) -> RunResult:
     strategy = await _strategy(run)
     try:
-        outcome = await _outcome(run, strategy)
+        if strategy == "table":
+            strategy, outcome = await _table(run)
+        else:
+            outcome = await _outcome(run, strategy)
     except InvocationSpent:
         raise
     except RLMError as error:
@@ -44,13 +48,24 @@ def failed_run(job: Job, reader: ContextReader, ports: RunPorts, error: RLMError
 
 
 async def _strategy(run: Run) -> str:
-    asked = run.job.config.strategy
+    asked = "table" if run.job.table is not None else run.job.config.strategy
     if asked != "auto":
         return asked
     short = run.reader.manifest.characters <= run.job.config.chunk_size
     if not short or not await fits(run):
         return "map_reduce"
     return "direct" if await is_payable(run) else "map_reduce"
+
+
+async def _table(run: Run) -> tuple[str, Outcome]:
+    """Which strategy has answered: where no table comes about, notes are read instead, if the caller lets them."""
+    try:
+        return "table", await run_table(run)
+    except NoTable as nothing:
+        if not run.job.query or (run.job.table is not None and not run.job.table.fallback):
+            raise
+        run.warn(f"no table: {nothing}; notes were read instead (map_reduce)")
+    return "map_reduce", await run_map_reduce(run)
 
 
 async def _outcome(run: Run, strategy: str) -> Outcome:
@@ -113,4 +128,5 @@ def _result(run: Run, strategy: str, outcome: Outcome | None) -> RunResult:
         truncated=outcome.truncated if outcome else False,
         incomplete=outcome is not None and run.incomplete,
         warnings=run.warnings,
+        table=outcome.table if outcome else None,
     )

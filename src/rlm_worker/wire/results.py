@@ -13,7 +13,7 @@ from rlm_worker.errors import FieldProblem, InvalidRequest, Overloaded, RateLimi
 
 from .base import Answer, Wire
 from .requests import RunConfig
-from .tables import TableReport
+from .tables import TableReport, Value
 
 SessionStatus = Literal["running", "completed", "failed", "cancelled"]
 
@@ -269,6 +269,18 @@ class TrajectorySandbox(Answer):
     cost_usd: float
 
 
+class TrajectoryQuery(Answer):
+    """A query on the rows of a table: how often it was begun, what it gave, or why it gave nothing."""
+
+    pick: str
+    compute: str
+    starts: int
+    columns: list[str] = Field(default_factory=list)
+    rows: list[list[Value]] = Field(default_factory=list)
+    picked: int = 0
+    error: str | None = None
+
+
 class _CallLine(TrajectoryCall):
     type: Literal["call"]
 
@@ -281,7 +293,11 @@ class _SandboxLine(TrajectorySandbox):
     type: Literal["sandbox"]
 
 
-class TrajectoryLine(RootModel[_CallLine | _AttemptLine | _SandboxLine]):
+class _QueryLine(TrajectoryQuery):
+    type: Literal["query"]
+
+
+class TrajectoryLine(RootModel[_CallLine | _AttemptLine | _SandboxLine | _QueryLine]):
     """One line of a trajectory that is asked for in lines: a row, and of which `type` it is."""
 
 
@@ -295,3 +311,4 @@ class Trajectory(Answer):
     calls: list[TrajectoryCall]
     failed_attempts: list[TrajectoryAttempt] = Field(default_factory=list)
     sandboxes: list[TrajectorySandbox] = Field(default_factory=list)
+    queries: list[TrajectoryQuery] = Field(default_factory=list)

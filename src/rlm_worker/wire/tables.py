@@ -96,7 +96,7 @@ class RejectedRows(Wire):
 
 
 class ReadChunks(Wire):
-    """Chunks by what came of them: rows, none, a reply that was cut and could not go on, nothing at all."""
+    """Chunks that were `read` to their end, of these the `empty` ones; those `cut` short, and those that `failed`."""
 
     read: int = 0
     empty: int = 0

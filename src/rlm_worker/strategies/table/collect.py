@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from rlm_worker.citations.passages import Documents
+from rlm_worker.journal.tables import COLLECTED
 from rlm_worker.runs.run import Run
 from rlm_worker.tables.rows import Row, distinct
 from rlm_worker.tables.verify import Rejected
@@ -14,8 +15,6 @@ from rlm_worker.wire.tables import ReadChunks, RejectedRows
 
 from .lines import written
 from .read import ChunkRows, Tally
-
-_STATE = "collected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class Collected:
 
 def known_table(run: Run) -> Collected | None:
     """The table that an earlier life of the run has written down whole."""
-    kept = run.ports.rows.state(_STATE) if run.ports.rows is not None else None
+    kept = run.ports.rows.state(COLLECTED) if run.ports.rows is not None else None
     return Collected(**json.loads(kept)) if kept else None
 
 
@@ -71,7 +70,7 @@ def collect(run: Run, tally: Tally, documents: Documents) -> Collected:
     counted["duplicate"] += merger.duplicates
     stopped = tally.stopped is not None
     found = Collected(rows, merger.counts, read, chunks, counted, merger.left_out > 0, stopped)
-    run.ports.rows.set_state(_STATE, json.dumps(asdict(found)))
+    run.ports.rows.set_state(COLLECTED, json.dumps(asdict(found)))
     return found
 
 
@@ -99,10 +98,8 @@ class _Merger:
     max_rows: int
     duplicates: int = 0
     left_out: int = 0
-
-    def __post_init__(self) -> None:
-        self.counts: dict[str, int] = {}
-        self._held: list[tuple[Row, str]] = []
+    counts: dict[str, int] = field(default_factory=dict)
+    _held: list[tuple[Row, str]] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
         for index in sorted(self.tally.chunks):

@@ -1,4 +1,4 @@
-"""What a reader of one chunk is asked, and what comes of its reply: the same for a run, its cache and its trajectory."""
+"""What the reader of a chunk is asked, and what comes of its reply: for a run, its cache and its trajectory alike."""
 
 from __future__ import annotations
 

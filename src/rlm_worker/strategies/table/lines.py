@@ -80,6 +80,7 @@ class _Stored(Row):
     """A row that has its id: what it is made of may have been replaced since."""
 
     __slots__ = ("_id",)
+    _id: str
 
     def __init__(self, *parts: object) -> None:
         *row, known = parts
@@ -88,7 +89,7 @@ class _Stored(Row):
 
     @property
     def id(self) -> str:
-        return str(self._id)
+        return self._id
 
 
 def found(lines: Iterable[str], ids: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Chunks read into rows: each reply held against its chunk, gone on with where it was cut, halved where it says nothing.
+"""Chunks read into rows: replies are held against them, gone on with where they are cut, halved where they say nothing.
 
 A failure is part of what a chunk brings back. What is held of one that was read is its rows, packed.
 """
@@ -187,7 +187,7 @@ class _ChunkReading:
             question=run.job.query,
         )
         found = ChunkRows(
-            _packed(verified.rows, Seen.of(chunk.pieces, chunk.overlap), chunk, self.reader.documents),
+            _packed(verified.rows, chunk, self.reader.documents),
             len(verified.rows),
             span.end - span.start,
             verified.rejected,
@@ -272,7 +272,7 @@ class _ChunkReading:
             )
 
 
-def _packed(rows: Iterable[Row], seen: Seen, chunk: Chunk, documents: Documents) -> tuple[bytes, ...]:
+def _packed(rows: Iterable[Row], chunk: Chunk, documents: Documents) -> tuple[bytes, ...]:
     """Rows with the source's own words, compressed: thousands of chunks wait for the last one."""
     told = [(row.to_wire(), _quote(row, chunk, documents)) for row in rows]
     if not told:
