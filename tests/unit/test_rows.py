@@ -123,6 +123,6 @@ def test_csv_needs_one_table() -> None:
         wanted_table(RESULT, "calls", "ndjson")
 
 
-def test_run_without_table_has_no_rows() -> None:
+def test_no_table_no_rows() -> None:
     with pytest.raises(NotFound):
         wanted_table(RunResult(success=True), "", "ndjson")
