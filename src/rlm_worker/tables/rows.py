@@ -131,5 +131,5 @@ def _canonical(row: Row) -> str:
 
 
 def _fingerprint(row: Row) -> int:
-    verbatim = {name: row.values[name] for name, basis in row.basis.items() if basis == "verbatim"}
+    verbatim = {name: row.raw.get(name) for name, basis in row.basis.items() if basis == "verbatim"}
     return crc32(json.dumps(verbatim, sort_keys=True, default=str).encode("utf-8", "surrogatepass"))
