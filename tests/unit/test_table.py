@@ -38,6 +38,7 @@ SCHEMA = {
 }
 COUNT = {"pick": "SELECT row_id FROM visits WHERE mood = 'glad'", "compute": "SELECT count(*) AS visits FROM picked"}
 _LINE = re.compile(r"^(\d{4}-\d\d-\d\d) \| user (\d+) \| (.+)$", re.MULTILINE)
+QUESTION = "How many glad visits are there?"
 WORDS = {"glad": "What a lovely place. I will be back!", "cross": "Nothing worked! Never again."}
 
 
@@ -81,18 +82,19 @@ def as_row(line: re.Match[str]) -> dict[str, object]:
     return {"quote": line[0], "user": line[2], "day": line[1], "mood": mood}
 
 
-async def job_of(text: object, query: str | None = "How many glad visits are there?", **body: object) -> Job:
+async def job_of(text: object, query: str | None = QUESTION, **body: object) -> Job:
     config = {"strategy": "table", "maxSubCalls": 1_000, **dict(body.pop("config", {}))}  # type: ignore[call-overload]
     known = {"context": text, "config": config, **({"query": query} if query is not None else {}), **body}
     job, _ = await prepare_job(parse_request(json.dumps(known)), "tester", settings(), MemoryStore(), None, now=0)
     return job.model_copy(update={"started_at": 1.0, "run_id": "run"})
 
 
-async def run(
-    ports: RunPorts, text: object, query: str | None = "How many glad visits are there?", **body: object
-) -> RunResult:
-    texts = [(None, text)] if isinstance(text, str) else [(one["name"], one["text"]) for one in text]  # type: ignore[union-attr]
-    manifest, parts = gather_documents(texts)  # type: ignore[arg-type]
+Texts = str | list[dict[str, str]]
+
+
+async def run(ports: RunPorts, text: Texts, query: str | None = QUESTION, **body: object) -> RunResult:
+    texts = [(None, text)] if isinstance(text, str) else [(one["name"], one["text"]) for one in text]
+    manifest, parts = gather_documents(texts)
     return await execute(await job_of(text, query, **body), InlineReader(manifest, b"".join(parts)), ports)
 
 
@@ -340,7 +342,7 @@ async def test_resumed_run_pays_once() -> None:
     result = await run(replace(ports, model=FunctionModel(reader)), visits(900))
     asked = Counter(request.call for request in reader.asked)
     assert max(asked[call] for call in paid) == 1
-    assert (result.answer, result.sub_calls, result.cost_usd) == (whole.answer, whole.sub_calls, whole.cost_usd)
+    assert (result.answer, result.sub_calls, result.table) == (whole.answer, whole.sub_calls, whole.table)
 
 
 async def test_read_table_is_kept() -> None:
