@@ -134,11 +134,8 @@ def _numbers(text: str) -> Iterator[tuple[str, Decimal]]:
             yield text[mention.start : mention.end].strip(), number
     for found in re.finditer(r"\d+(?:[.,]\d+)*", text):
         if not any(start < found.end() and found.start() < end for start, end in seen):
-            yield (
-                found.start(),
-                found[0],
-                Decimal(found[0].replace(",", "")) if found[0].count(".") < 2 else Decimal(-1),
-            )
+            plain = found[0].replace(",", "")
+            yield found[0], Decimal(plain if plain.count(".") < 2 else plain.replace(".", ""))
 
 
 def _stands(number: Decimal, known: set[Decimal]) -> bool:

@@ -71,8 +71,8 @@ def _by_words(names: Iterable[tuple[str, ...]]) -> Mapping[str, list[tuple[str, 
 
 
 def _chosen(spellings: Counter[str]) -> str:
-    """The spelling that stands for all: the most frequent, then the longest, then the first by letters."""
-    return min(spellings, key=lambda name: (-spellings[name], -len(name), name))
+    """The spelling that stands for all: the most frequent, then with capitals, without commas, the longest."""
+    return min(spellings, key=lambda name: (-spellings[name], name.islower(), "," in name, -len(name), name))
 
 
 def _parts(name: str) -> tuple[str, ...]:

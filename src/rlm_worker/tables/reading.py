@@ -28,7 +28,7 @@ _THOUGHT = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | 
 _THOUGHT_END = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 _ARRAY = re.compile(r'(?:"((?:[^"\\]|\\.){0,200})"\s*:\s*)?\[\s*(?=[\]{]|\Z)')
 _NEXT_ARRAY = re.compile(r'\s*\]\s*,\s*"((?:[^"\\]|\\.){0,200})"\s*:\s*(?=\[)')
-_NO_ROWS = re.compile(r"\W*(?:none|null|no rows|no records|nothing|(?:\[\s*\])|(?:\{\s*\}))?\W*", re.IGNORECASE)
+_NO_ROWS = re.compile(r"\W*(?:none|null|no rows|no records|nothing|(?:\[\s*\])|(?:\{\s*\}))\W*", re.IGNORECASE)
 _LINE = re.compile(
     r"^[ \t>*#\-\[(]*(?:record|line|row)?[ \t#]*(\d{1,6})[ \t]*[\])]?[ \t]*[|:;,\t.][ \t]*(.*)$",
     re.IGNORECASE | re.MULTILINE,
@@ -87,8 +87,8 @@ def read_json(reply: str, schema: Schema, *, cut: bool = False) -> Reading:
 
 
 def _says_nothing(said: str) -> bool:
-    """Whether a reply says that there are no rows; a reply without a word says nothing at all."""
-    return bool(said) and _NO_ROWS.fullmatch(said) is not None
+    """Whether a reply says that there are no rows."""
+    return _NO_ROWS.fullmatch(said) is not None
 
 
 def _items(said: str) -> _Items:

@@ -37,6 +37,11 @@ class Row:
         """Names the record by its place and by what the source says of it: the same in every run over one text."""
         return f"{self.table}:{self.document}:{self.start}-{self.end}.{_fingerprint(self):08x}"
 
+    @property
+    def place(self) -> tuple[str, int, int, int]:
+        """Table, document, start and end: what `in_order` wants rows sorted by."""
+        return self.table, self.document, self.start, self.end
+
     def to_wire(self) -> dict[str, object]:
         """What is kept of it, and what the wire says."""
         return {
@@ -73,25 +78,30 @@ def distinct(rows: Iterable[Row]) -> Distinct:
     passage apart by what stands there has both kept. The order of `rows` does not
     matter; doing it again changes nothing.
     """
-    given = list(rows)
+    given = sorted(rows, key=lambda row: row.place)
     kept = [row for group in _overlapping(given) for row in _told_once(group)]
-    return Distinct(tuple(sorted(kept, key=_place)), len(given) - len(kept))
+    return Distinct(tuple(sorted(kept, key=_in_source)), len(given) - len(kept))
 
 
-def _place(row: Row) -> tuple[object, ...]:
+def in_order(rows: Iterable[Row]) -> Iterator[Row]:
+    """The same for rows that come sorted by their `place`: holds no more of them than overlap."""
+    for group in _overlapping(rows):
+        yield from sorted(_told_once(group), key=_in_source)
+
+
+def _in_source(row: Row) -> tuple[object, ...]:
     return row.document, row.start, row.end, row.table, row.reading, row.id
 
 
 def _overlapping(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Rows of a table and document whose evidence hangs together."""
+    """Rows of a table and document whose evidence hangs together; they come sorted."""
     group: list[Row] = []
-    end, where = 0, ("", -1)
-    for row in sorted(rows, key=lambda row: (row.table, row.document, row.start, row.end)):
-        if group and (where != (row.table, row.document) or row.start >= end):
+    end = 0
+    for row in rows:
+        if group and ((row.table, row.document) != (group[0].table, group[0].document) or row.start >= end):
             yield group
             group = []
         end = max(end, row.end) if group else row.end
-        where = row.table, row.document
         group.append(row)
     if group:
         yield group

@@ -149,13 +149,16 @@ class _SchemaReader:
         self.problems: list[FieldProblem] = []
 
     def tables(self, value: object, path: str) -> tuple[Table, ...]:
-        found = self._list(self._object(value, path, ("tables",)).get("tables"), f"{path}.tables", MAX_TABLES)
+        fields = self._object(value, path, ("tables",))
+        found = self._list(fields.get("tables"), f"{path}.tables", MAX_TABLES) if fields else ()
         tables = tuple(self._table(item, f"{path}.tables.{at}") for at, item in enumerate(found))
         self._distinct([table.name for table in tables], f"{path}.tables")
         return tables
 
     def _table(self, value: object, path: str) -> Table:
         fields = self._object(value, path, ("name", "description", "columns"))
+        if not fields:
+            return Table("", ())
         name = self._name(fields.get("name"), f"{path}.name")
         if name_key(name) == PICKED or name_key(name).startswith("sqlite_"):
             self._refuse(f"{path}.name", f"{name} is a name that queries need themselves")
@@ -167,6 +170,8 @@ class _SchemaReader:
     def _column(self, value: object, path: str) -> Column:
         known = ("name", "type", "description", "unit", "enum", "required")
         fields = self._object(value, path, known)
+        if not fields:
+            return Column("", "string")
         name = self._name(fields.get("name"), f"{path}.name")
         if name_key(name) in _RESERVED:
             self._refuse(f"{path}.name", f"{name} is a name that every table has already")
@@ -215,7 +220,7 @@ class _SchemaReader:
         return value
 
     def _object(self, value: object, path: str, known: Sequence[str]) -> Mapping[str, object]:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, Mapping) or not value:
             self._refuse(path, f"must be an object with {', '.join(known)}")
             return {}
         for name in value:

@@ -298,7 +298,8 @@ class TableDatabase:
         if told.startswith(("no such", "ambiguous")):
             advice = "; text takes single quotes" if "column" in told else ""
             return QueryError("unknown_name", f"{told}; {names}{advice}", statement)
-        return QueryError("syntax", told, statement)
+        advice = "; names that are words of SQL take double quotes" if "syntax error" in told else ""
+        return QueryError("syntax", f"{told}{advice}", statement)
 
     def _hints(self, query: Query) -> tuple[str, ...]:
         """For each text that the pick compares a column with and that no row has: what comes near it."""

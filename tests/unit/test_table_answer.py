@@ -1,0 +1,166 @@
+"""Answers out of results, names that are one, and the words for models."""
+
+from __future__ import annotations
+
+import pytest
+
+from rlm_worker.messages import Message
+from rlm_worker.tables.answer import answer_text, foreign_numbers, result_text
+from rlm_worker.tables.entities import grouped_columns, resolve, with_names_resolved
+from rlm_worker.tables.prompts import (
+    Failed,
+    QueryTask,
+    line_messages,
+    plan_messages,
+    prose_messages,
+    query_messages,
+    reading_messages,
+)
+from rlm_worker.tables.records import records_of
+from rlm_worker.tables.rows import Value
+from rlm_worker.tables.sql import Query, QueryResult
+from rlm_worker.text.chunks import Chunk, Piece
+from tests.unit.tables_world import row, schema_of
+
+SCHEMA = schema_of(
+    {"name": "who", "type": "string", "required": True},
+    {"name": "kind", "type": "enum", "enum": ["long", "short"]},
+    {"name": "price", "type": "decimal", "unit": "USD", "description": "what {it} cost"},
+)
+
+
+def result(*rows: tuple[Value, ...], columns: tuple[str, ...] = ("n",), picked: int = 1) -> QueryResult:
+    return QueryResult(Query("", ""), columns, rows, tuple((f"r{at}",) for at in range(picked)))
+
+
+@pytest.mark.parametrize(
+    ("prose", "kept"),
+    [
+        ("There are 42 calls.", True),
+        ("There are forty-two calls.", True),
+        ("There are 43 calls.", False),
+        ("There are 42 calls of 7 users.", False),
+        ("There are some calls.", False),
+        ("In 2023 there were 42 calls.", True),
+        ("In 2024 there were 42 calls.", False),
+        ("1. There are 42 calls.", True),
+        ("There are 42 calls, one of the largest numbers.", True),
+        ("", False),
+    ],
+)
+def test_prose_holds_the_result_only(prose: str, *, kept: bool) -> None:
+    answered = answer_text(result((42,)), prose, question="How many calls in 2023?")
+    assert answered.text == (prose if kept else "42")
+    assert answered.replaced == (bool(prose) and not kept)
+
+
+def test_rounded_and_scaled_numbers() -> None:
+    assert not foreign_numbers("about 33.3 % of them", result((33.333333,)))
+    assert foreign_numbers("about 33.4 % of them", result((33.333333,)))
+    assert not foreign_numbers("1.2 million in all", result((1_234_567,)))
+    assert not foreign_numbers("1,234,567 in all", result((1_234_567,)))
+    assert foreign_numbers("1.3 million in all", result((1_234_567,)))
+
+
+def test_dates_of_the_result() -> None:
+    day = result(("2023-02-05", 3), columns=("day", "n"))
+    assert not foreign_numbers("On 5 February 2023 there were 3.", day)
+    assert foreign_numbers("On 6 February 2023 there were 3.", day)
+
+
+def test_results_as_text() -> None:
+    assert result_text(result((0.1,))) == "0.1"
+    assert result_text(result(("a", 1), ("b", None), columns=("who", "n"))) == "who | n\na | 1\nb | unknown"
+    assert result_text(result(*[(at,) for at in range(300)])).endswith("(100 of 300 rows)")
+
+
+def test_partly_read_is_at_least() -> None:
+    assert answer_text(result((42,)), coverage=0.6).text == "At least (only 60% of the text was read): 42"
+    assert answer_text(result((42,)), failed_chunks=2).at_least
+
+
+def test_absent_is_nothing_or_unknown() -> None:
+    nothing = result((0,), picked=0)
+    assert answer_text(nothing, "0 calls.").text == "0 calls."
+    assert answer_text(nothing).text == "0"
+    assert answer_text(nothing, coverage=0.6).text.startswith("Unknown")
+
+
+def test_initials_of_one_name() -> None:
+    resolved = resolve(["J. Smith", "Joan Smith", "JOAN  SMITH", "Smith, Joan", "Joan Smith", "Dr. Joan Smith"])
+    assert set(resolved.names.values()) == {"Joan Smith"}
+    assert len(resolved.names) == 4
+    assert resolved.doubts == ()
+
+
+def test_initials_of_two_names() -> None:
+    resolved = resolve(["J.", "J. Smith", "John", "Joan Smith", "John Smith"])
+    assert resolved.names == {}
+    assert any("J. Smith may be Joan Smith or John Smith" in doubt for doubt in resolved.doubts)
+
+
+def test_first_names_are_not_merged() -> None:
+    resolved = resolve(["J.", "John", "Joan Smith"])
+    assert resolved.names == {}
+    assert resolved.doubts == ("J. may be Joan Smith: not merged",)
+
+
+def test_numbers_are_no_initials() -> None:
+    assert resolve(["76153", "7", "Room 7", "Acme Inc", "acme, inc.", "Acme Inc."]).names == {
+        "acme, inc.": "Acme Inc.",
+        "Acme Inc": "Acme Inc.",
+    }
+
+
+def test_only_grouped_columns() -> None:
+    schema = schema_of(
+        {"name": "who", "type": "string"}, {"name": "é", "type": "string"}, {"name": "n", "type": "integer"}
+    )
+    assert grouped_columns(schema, "SELECT who, count(*) FROM picked GROUP BY who") == {("calls", "who")}
+    assert grouped_columns(schema, 'SELECT row_id FROM calls a JOIN calls b ON a.who = b."é" AND a.n = 1') == {
+        ("calls", "who"),
+        ("calls", "é"),
+    }
+    assert grouped_columns(schema, "SELECT count(DISTINCT who) FROM picked") == {("calls", "who")}
+    assert grouped_columns(schema, "SELECT who FROM picked WHERE \"é\" LIKE 'group by who'") == frozenset()
+
+
+def test_ids_outlive_names() -> None:
+    rows = [row(1, who="J. Smith"), row(2, who="Joan Smith"), row(3, who="Joan Smith")]
+    renamed, _ = with_names_resolved(rows, frozenset({("calls", "who")}))
+    assert [found.values["who"] for found in renamed] == ["Joan Smith"] * 3
+    assert [found.id for found in renamed] == [found.id for found in rows]
+    assert renamed[0].raw == {"who": "J. Smith"}
+
+
+def said(messages: tuple[Message, ...]) -> str:
+    return "\n".join(message.content for message in messages)
+
+
+def test_no_text_holds_its_marker() -> None:
+    chunk = Chunk(0, 0, 9, (Piece(0, "{marker}.txt", 0, "a {b} >>>>"),))
+    prompt = said(reading_messages("every {thing}", SCHEMA, chunk))
+    assert '"quote"' in prompt
+    assert "a {b} >>>>" in prompt
+    assert "what {it} cost" in prompt
+    assert prompt.count("<<<<<<") == 1
+
+
+def test_readers_are_told_what_to_extract() -> None:
+    chunk = Chunk(0, 0, 9, (Piece(0, None, 0, "some text"),))
+    assert "every call" in said(reading_messages("every call", SCHEMA, chunk))
+    records = records_of("one call\ntwo calls\nthree calls\n")
+    lines = said(line_messages("every call", SCHEMA.tables[0], records))
+    assert "1: one call\n2: two calls\n3: three calls\n" in lines
+
+
+def test_repairs_tell_what_failed() -> None:
+    failed = Failed("SELECT x", "no such column: x")
+    assert "no such column: x" in said(query_messages(QueryTask("How many?", "CREATE", ["{}"], "2 rows"), [failed]))
+    assert "no such column: x" in said(plan_messages("How many?", ["head", "tail"], failed=failed))
+    assert "in {German}" in said(prose_messages("How many?", "42", "in {German}"))
+
+
+def test_prompts_differ_with_their_data() -> None:
+    one, two = (prose_messages("How many?", number)[1].digest for number in ("41", "42"))
+    assert one != two

@@ -1,0 +1,261 @@
+"""A model's SQL on a copy of the rows: what it computes, and what it may not do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from rlm_worker.tables.schema import parse_schema
+from rlm_worker.tables.sql import (
+    MAX_RESULT_ROWS,
+    Query,
+    QueryError,
+    QueryResult,
+    TableDatabase,
+    parse_query,
+    table_definitions,
+)
+from tests.unit.tables_world import queried, row
+
+COLUMNS: list[Mapping[str, object]] = [
+    {"name": "order", "type": "integer"},
+    {"name": "é", "type": "string"},
+    {"name": "kind", "type": "enum", "enum": ["location", "entity"]},
+    {"name": "price", "type": "decimal", "unit": "USD"},
+    {"name": "day", "type": "date"},
+    {"name": "sent", "type": "boolean"},
+]
+SCHEMA = parse_schema({"tables": [{"name": "calls", "columns": COLUMNS}]})
+ROWS = [
+    row(
+        at,
+        order=at,
+        é=f"n{at}" if at else "'; DROP TABLE calls;--",
+        kind="location" if at % 3 else "entity",
+        price=0.1,
+        day="2023" if at % 2 else f"2023-05-{at % 28 + 1:02}",
+        sent=at % 2 == 0,
+    )
+    for at in range(300)
+]
+ALL = "SELECT row_id FROM calls"
+
+
+def run(pick: str = ALL, compute: str = "SELECT count(*) AS n FROM picked") -> QueryResult:
+    return queried(SCHEMA, ROWS, pick, compute)
+
+
+def refused(pick: str = ALL, compute: str = "SELECT count(*) AS n FROM picked") -> QueryError:
+    with pytest.raises(QueryError) as caught:
+        run(pick, compute)
+    return caught.value
+
+
+def test_picked_rows_are_the_lineage() -> None:
+    result = run("SELECT row_id FROM calls WHERE kind = 'Entity' AND sent")
+    assert result.rows == ((50,),)
+    assert [ids for (ids,) in result.picked] == [found.id for found in ROWS[::6]]
+
+
+def test_second_longest() -> None:
+    result = run(ALL, 'SELECT "order" FROM picked ORDER BY "order" DESC LIMIT 1 OFFSET 1')
+    assert (result.columns, result.rows) == (("order",), ((298,),))
+
+
+def test_sums_are_exact() -> None:
+    assert run(ALL, "SELECT sum(price), avg(price), total(price), price + price + price FROM picked").rows == (
+        (30, 0.1, 30, 0.3),
+    )
+    assert run(ALL, "SELECT sum(price) = 30, sum(price) > 29.9 FROM picked").rows == ((1, 1),)
+    running = "SELECT x FROM (SELECT row_id, sum(price) OVER (ORDER BY row_id) AS x FROM picked) LIMIT 3"
+    assert run(ALL, running).rows == ((0.1,), (0.2,), (0.3,))
+
+
+def test_nothing_is_no_sum() -> None:
+    result = run('SELECT row_id FROM calls WHERE "order" > 1000', "SELECT sum(price), count(*) FROM picked")
+    assert result.rows == ((None, 0),)
+
+
+def test_all_pairs_of_many() -> None:
+    pick = "SELECT a.row_id, b.row_id FROM calls a JOIN calls b ON a.row_id < b.row_id"
+    result = run(pick, 'SELECT a_order, "b_é" FROM picked')
+    assert (len(result.picked), len(result.rows), result.truncated) == (44_850, MAX_RESULT_ROWS, True)
+    assert run(pick).rows == ((44_850,),)
+    assert result.picked[0] == (ROWS[0].id, ROWS[1].id)
+
+
+def test_pairs_of_groups() -> None:
+    compute = (
+        "WITH u AS (SELECT \"order\" % 10 AS user, sum(kind = 'entity') AS n FROM picked GROUP BY 1) "
+        "SELECT a.user, b.user FROM u AS a JOIN u AS b ON a.user < b.user WHERE a.n >= 10 AND b.n >= 10"
+    )
+    assert len(run(ALL, compute).rows) == 45
+
+
+def test_pick_of_two_tables() -> None:
+    tables = [{"name": name, "columns": [{"name": "who", "type": "string"}]} for name in ("calls", "visits")]
+    schema = parse_schema({"tables": tables})
+    rows = [row(1, who="a"), row(2, "visits", who="a"), row(3, "visits", who="b")]
+    pairs = "SELECT c.row_id, v.row_id FROM calls c JOIN visits v ON c.who = v.who"
+    assert queried(schema, rows, pairs, "SELECT a_who, b_who FROM picked").rows == (("a", "a"),)
+    with pytest.raises(QueryError, match="one table"):
+        queried(schema, rows, "SELECT row_id FROM calls UNION SELECT row_id FROM visits")
+
+
+def test_values_are_no_sql() -> None:
+    result = run("SELECT row_id FROM calls WHERE \"é\" = '''; DROP TABLE calls;--'", 'SELECT "é" FROM picked')
+    assert result.rows == (("'; DROP TABLE calls;--",),)
+    assert run().rows == ((300,),)
+
+
+@pytest.mark.parametrize(
+    ("pick", "cause"),
+    [
+        ("SELECT row_id FROM calls; DROP TABLE calls", "denied"),
+        ("DELETE FROM calls", "denied"),
+        ("WITH x AS (SELECT 1) DELETE FROM calls", "syntax"),
+        ("WITH x AS (SELECT 1) INSERT INTO calls SELECT * FROM calls", "denied"),
+        ("PRAGMA table_info(calls)", "denied"),
+        ("ATTACH 'x' AS y", "denied"),
+        ("EXPLAIN SELECT row_id FROM calls", "denied"),
+        ("SELECT name FROM sqlite_master", "denied"),
+        ("SELECT count(*) FROM sqlite_master", "denied"),
+        ("SELECT count(*) FROM sqlite_schema", "denied"),
+        ("SELECT * FROM pragma_table_info('calls')", "denied"),
+        ("SELECT value FROM json_each('[1]')", "denied"),
+        ("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c", "denied"),
+        ("SELECT row_id FROM calls WHERE day > date('now')", "denied"),
+        ("SELECT row_id FROM calls WHERE day > date(' NOW ', '+1 day')", "denied"),
+        ("SELECT row_id FROM calls WHERE day > date('n' || 'ow')", "denied"),
+        ("SELECT row_id FROM calls WHERE day > datetime()", "denied"),
+        ("SELECT row_id FROM calls WHERE day > strftime('%Y')", "denied"),
+        ("SELECT row_id FROM calls WHERE julianday('now') > 0", "denied"),
+        ("SELECT row_id FROM calls WHERE day > date(day, 'localtime')", "denied"),
+        ("SELECT row_id FROM calls WHERE day > current_date", "denied"),
+        ("SELECT row_id FROM calls ORDER BY random()", "denied"),
+        ("SELECT randomblob(10)", "denied"),
+        ("SELECT load_extension('x')", "denied"),
+        ("SELECT zeroblob(1000000000)", "denied"),
+        ("SELECT printf('%1000000000d', 1)", "denied"),
+        ("SELECT readfile('/etc/passwd')", "unknown_name"),
+        ("SELECT _rlm_rows_0.row_id FROM _rlm_rows_0", "denied"),
+        ("SELECT count(*) FROM calls a, calls b, calls c, calls d, calls e, calls f", "too_heavy"),
+        ("SELECT " + "(" * 60 + "1" + ")" * 60, "too_large"),
+        ("SELECT " + "-" * 15_000 + "1", "syntax"),
+        ("SELECT " + "1+" * 5_000 + "1", "syntax"),
+        (" UNION ALL ".join(["SELECT 1"] * 200), "syntax"),
+        ("SELECT row_id FROM calls WHERE 1 IN (" + "1," * 12_000 + "1)", "too_large"),
+        ('SELECT row_id FROM calls WHERE "é" LIKE \'' + "%a" * 500 + "'", "syntax"),
+        ("SELECT hex(hex(hex(row_id))) FROM calls", "denied"),
+        ('SELECT row_id FROM calls WHERE kind = "location"', "unknown_name"),
+        ("SELECT duration FROM calls", "unknown_name"),
+        ("SELECT row_id FROM visits", "unknown_name"),
+        ("SELECT kind FROM calls", "not_ids"),
+        ("SELECT 301", "not_ids"),
+        ("SELECT row_id, row_id, row_id FROM calls", "not_ids"),
+        ("SELECT row_id FROM calls WHERE 'a\0b'", "syntax"),
+        ("SELECT '\ud800'", "syntax"),
+        ("SELECT 'open FROM calls", "syntax"),
+        ("", "denied"),
+    ],
+)
+def test_no_such_pick(pick: str, cause: str) -> None:
+    error = refused(pick)
+    assert (error.cause, error.statement) == (cause, "pick")
+
+
+@pytest.mark.parametrize(
+    ("compute", "cause"),
+    [
+        ("SELECT count(*) FROM calls", "unknown_name"),
+        ("SELECT count(*) FROM _rlm_picked", "denied"),
+        ("WITH picked AS (SELECT name FROM sqlite_master) SELECT * FROM picked", "denied"),
+        ('SELECT group_concat(a."é") FROM picked a, picked b, picked c', "too_large"),
+        ('SELECT sum("order" * 9223372036854775807) FROM picked a, picked b', "unknown_name"),
+    ],
+)
+def test_no_such_compute(compute: str, cause: str) -> None:
+    error = refused(ALL, compute)
+    assert (error.cause, error.statement) == (cause, "compute")
+
+
+def test_memory_has_an_end() -> None:
+    wide = [row(at, order=at, é="x" * 1_000, kind=None, price=None, day=None, sent=None) for at in range(2_000)]
+    with TableDatabase(SCHEMA, wide) as tables:
+        with pytest.raises(QueryError) as caught:
+            tables.run(Query(ALL, 'SELECT a."é" || b."é" || a.row_id AS x FROM picked a, picked b ORDER BY x'))
+        assert caught.value.cause in {"too_large", "too_heavy"}
+        assert tables.run(Query(ALL, "SELECT count(*) FROM picked")).rows == ((2_000,),)
+
+
+def test_errors_can_be_mended() -> None:
+    assert "order, é, kind" in str(refused("SELECT duration FROM calls"))
+    assert "picked has row_id" in str(refused(ALL, "SELECT duration FROM picked"))
+    assert "single quotes" in str(refused('SELECT row_id FROM calls WHERE kind = "location"'))
+    assert "double quotes" in str(refused(ALL, "SELECT order FROM picked"))
+    assert "group before you join" in str(refused("SELECT count(*) FROM calls a, calls b, calls c, calls d, calls e"))
+
+
+def test_empty_pick_is_looked_into() -> None:
+    result = run("SELECT row_id FROM calls WHERE kind = 'locaton'")
+    assert (result.rows, result.hints) == (
+        ((0,),),
+        ("no row has calls.kind = 'locaton'; the nearest are 'location' (200)",),
+    )
+    assert "'n299'" not in run("SELECT row_id FROM calls WHERE \"é\" LIKE '%n999%'").hints[0]
+    assert run("SELECT row_id FROM calls WHERE kind = 'entity' AND price > 3").hints == ()
+
+
+def test_partial_dates_have_no_day() -> None:
+    result = run(ALL, "SELECT strftime('%Y', day) AS y, strftime('%m', day) AS m, count(*) FROM picked GROUP BY 1, 2")
+    assert set(result.rows) == {("2023", None, 150), ("2023", "05", 150)}
+    assert run("SELECT row_id FROM calls WHERE date(day) IS NULL").rows == ((150,),)
+    assert run("SELECT row_id FROM calls WHERE date(day, '+1 month') >= '2023-06-27'").rows == ((10,),)
+
+
+def test_database_is_used_again() -> None:
+    with TableDatabase(SCHEMA, ROWS) as tables:
+        for _ in range(3):
+            with pytest.raises(QueryError):
+                tables.run(Query(ALL, "SELECT x FROM picked"))
+            assert tables.run(Query(ALL, "SELECT count(*) FROM picked")).rows == ((300,),)
+
+
+def test_window_and_common_tables() -> None:
+    compute = "WITH u AS (SELECT kind, count(*) AS n FROM picked GROUP BY kind) SELECT count(*) FROM u"
+    assert run(ALL, compute).rows == ((2,),)
+    ranked = "SELECT kind, rank() OVER (ORDER BY count(*) DESC) AS r FROM picked GROUP BY kind ORDER BY r"
+    assert run(ALL, ranked).rows == (("location", 1), ("entity", 2))
+
+
+def test_documents_have_names() -> None:
+    with TableDatabase(SCHEMA, ROWS[:3], document_names=["a.txt"]) as tables:
+        query = Query("SELECT row_id FROM calls WHERE source_document = 'a.txt'", "SELECT count(*) FROM picked")
+        assert tables.run(query).rows == ((3,),)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '{"pick": "SELECT 1", "compute": "SELECT 2"}',
+        'Sure!\n```json\n{"pick": "SELECT 1", "compute": "SELECT 2"}\n```',
+        "```sql\nSELECT 1\n```\nand\n```sql\nSELECT 2\n```",
+        "pick: SELECT 1\ncompute: SELECT 2",
+    ],
+)
+def test_queries_in_any_dress(reply: str) -> None:
+    assert parse_query(reply) == Query("SELECT 1", "SELECT 2")
+
+
+@pytest.mark.parametrize("reply", ["", "I cannot.", '{"pick": "SELECT 1"}', '{"pick": 1, "compute": 2}'])
+def test_no_query(reply: str) -> None:
+    with pytest.raises(QueryError):
+        parse_query(reply)
+
+
+def test_definitions_tell_the_columns() -> None:
+    told = table_definitions(SCHEMA)
+    assert '"é" TEXT' in told
+    assert "'location', 'entity'" in told
+    assert '"price" REAL -- in USD' in told
