@@ -10,11 +10,12 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlm_worker.citations.segments import Mark, segments
 from rlm_worker.errors import NotFound
 from rlm_worker.messages import Span
 from rlm_worker.report.accounts import money
 from rlm_worker.report.build import report
-from rlm_worker.report.excerpts import MARGIN, Place, Window, passage, segments, windows
+from rlm_worker.report.excerpts import MARGIN, Window, passage, windows
 from rlm_worker.report.markup import element, html, plain
 from rlm_worker.report.reading import reading_of_chunks
 from rlm_worker.report.source import SourceText, anchors
@@ -110,11 +111,11 @@ def page_of(
 
 @given(TEXTS, st.lists(st.tuples(st.integers(0, 400), st.integers(1, 60)), max_size=8))
 def test_segments_keep_text(text: str, wanted: list[tuple[int, int]]) -> None:
-    places = [Place(number, start, start + length, True) for number, (start, length) in enumerate(wanted, start=1)]
+    places = [Mark(number, start, start + length, True) for number, (start, length) in enumerate(wanted, start=1)]
     found = list(segments(text, places))
     assert "".join(segment.text for segment in found) == text
     for place in places:
-        covered = "".join(segment.text for segment in found if place in segment.places)
+        covered = "".join(segment.text for segment in found if place in segment.marks)
         assert covered == text[place.start : place.end]
 
 
@@ -136,17 +137,17 @@ def test_source_is_read_by_characters(texts: list[str], data: st.DataObject) -> 
 @given(st.integers(0, 3_000), st.integers(1, 400), st.data())
 def test_passages_show_citations_whole(start: int, length: int, data: st.DataObject) -> None:
     text = data.draw(st.text(alphabet="ab \n", min_size=start + length, max_size=start + length + 3_000))
-    place = Place(1, start, start + length, True)
+    place = Mark(1, start, start + length, True)
     (window,) = windows([place], len(text))
     shown = passage(window, text[window.start : window.end], len(text))
     parts = "".join(segment.text for segment in shown.segments)
     assert text[shown.start : shown.start + len(parts)] == parts
-    assert "".join(one.text for one in shown.segments if place in one.places) == text[start : start + length]
+    assert "".join(one.text for one in shown.segments if place in one.marks) == text[start : start + length]
     assert len(parts) <= length + 2 * MARGIN
 
 
 def test_neighbours_share_a_passage() -> None:
-    near = [Place(1, 1_000, 1_050, True), Place(2, 1_020, 1_100, True), Place(3, 9_000, 9_010, True)]
+    near = [Mark(1, 1_000, 1_050, True), Mark(2, 1_020, 1_100, True), Mark(3, 9_000, 9_010, True)]
     assert [[place.number for place in window.places] for window in windows(near, 10_000)] == [[1, 2], [3]]
 
 

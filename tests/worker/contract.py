@@ -69,7 +69,8 @@ class Contract:
             lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
             if not lines or lines["data"] == "[DONE]":
                 continue
-            schema = described.get(lines["event"]) if "event" in lines else described
+            # A form has one model for all of its events, or one for each.
+            schema = described if "$ref" in described else described.get(lines["event"])
             assert isinstance(schema, dict), f"the event {lines['event']} is not documented"
             reference = schema["$ref"].removeprefix("#/").split("/")
             self.validator(*reference).validate(json.loads(lines["data"]))

@@ -29,6 +29,8 @@ SIMPLEST: Mapping[tuple[str, str], dict[str, object]] = {
     ("POST", "/rlm"): {"json": BODY},
     ("POST", "/rlm/batch"): {"json": [BODY]},
     ("POST", "/v1/chat/completions"): {"json": {"messages": [{"role": "user", "content": needle()}]}},
+    ("POST", "/v1/messages"): {"json": {"max_tokens": 9, "messages": [{"role": "user", "content": needle()}]}},
+    ("POST", "/v1/messages/count_tokens"): {"json": {"messages": [{"role": "user", "content": needle()}]}},
     ("PUT", "/contexts"): {"content": needle(), "headers": {"content-type": "text/plain"}},
     ("GET", "/health"): {"params": {"deep": "1"}},
 }
@@ -68,6 +70,7 @@ def test_every_answer_is_described(
     provoke_contexts(call, scripted)
     provoke_batches(call)
     provoke_openai(call, scripted)
+    provoke_anthropic(call, scripted)
     call("GET", "/openapi.json")
     assert call("GET", "/health", params={"deep": "1"}).json()["bindings"]
     provoke_refusals(contract, start_worker)
@@ -173,6 +176,24 @@ def provoke_openai(call: Calls, scripted: ScriptedModel) -> None:
     call("GET", "/v1/models")
     call("GET", "/v1/models/{id}", part="llama-3.1-70b")
     call("GET", "/v1/models/{id}", part="gpt-9")
+
+
+def provoke_anthropic(call: Calls, scripted: ScriptedModel) -> None:
+    path = "/v1/messages"
+    sent = {"model": "rlm", "max_tokens": 90, "messages": [{"role": "user", "content": needle(value="6")}]}
+    call("POST", path, json=sent)
+    call("POST", path, json={**sent, "stream": True})
+    call("POST", path, json={**sent, "model": "gpt-9"})
+    call("POST", path, json=sent, headers={"idempotency-key": "message"})
+    call("POST", path, json={**sent, "model": "gpt-oss-20b"}, headers={"idempotency-key": "message"})
+    scripted.faults = [Fault(5004)]
+    assert call("POST", path, json={**sent, "rlm": {"useCache": False}}).status_code == 502
+    scripted.faults = []
+    for place in (path, f"{path}/count_tokens"):
+        call("POST", place, content=b"{", headers=JSON)
+        call("POST", place, content=b"{}", headers={"content-type": "image/png"})
+        call("POST", place, content=b" " * 17_000_000, headers=JSON)
+    call("POST", f"{path}/count_tokens", json={"model": "rlm", "messages": sent["messages"]})
 
 
 def provoke_refusals(contract: Contract, start_worker: StartWorker) -> None:

@@ -52,7 +52,7 @@ def asked(http: httpx.Client, text: object, query: str | None = "How many?", **b
 def test_counts_are_exact(http: httpx.Client, scripted: ScriptedModel, wrong: float) -> None:
     """400,000 characters: what the reader labels right is counted right, and what it labels wrong as it labels it."""
     lines = within(CHARACTERS, seed=int(wrong * 100))
-    scripted.rules = [Script(counting("place"), wrong)]
+    scripted.rules = [Script(counting("place"), wrong=wrong)]
     result = asked(http, text_of(lines), "How many questions are about places?")
     truth, read = counted(lines, "place"), sum(kind_of(line.sentence, wrong) == "place" for line in lines)
     print(f"{len(lines):,} records, {result['subCalls']} sub-calls: {result['answer']}, {truth} in truth")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
+from rlm_worker.anthropic.routes import AnthropicRoutes
 from rlm_worker.batches.routes import BatchRoutes
 from rlm_worker.errors import MethodNotAllowed, NotFound, RLMError
 from rlm_worker.http import Call, Handler, HttpRequest, HttpResponse
@@ -49,6 +50,7 @@ class Api:
             **RunRoutes(runner, self._gate, probes).handlers(),
             **BatchRoutes(batches, runner.settings, runner.room).handlers(),
             **OpenAIRoutes(runner).handlers(),
+            **AnthropicRoutes(runner).handlers(),
             **admin.handlers(),
         }
 
@@ -83,7 +85,12 @@ class Api:
         return await self._gate.paying_owner(request, record)
 
     def _finished(self, request: HttpRequest, response: HttpResponse, record: RequestRecord) -> HttpResponse:
-        always = {"x-content-type-options": "nosniff", "x-request-id": record.request_id}
+        # The one name is the field's, the other Anthropic's, whose clients show it with their errors.
+        always = {
+            "x-content-type-options": "nosniff",
+            "x-request-id": record.request_id,
+            "request-id": record.request_id,
+        }
         shared = cors_headers(request, self._settings.cors_origins)
         headers = {"cache-control": "no-store", **response.headers, **always, **shared}
         return HttpResponse(response.status, response.body, headers)

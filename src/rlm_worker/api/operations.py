@@ -8,6 +8,14 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from rlm_worker.anthropic.schemas import (
+    AnsweredMessage,
+    AnthropicError,
+    CountedTokens,
+    CountRequest,
+    MessagesEvent,
+    MessagesRequest,
+)
 from rlm_worker.openai.schemas import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -274,6 +282,27 @@ OPERATIONS: tuple[Operation, ...] = (
         {_JSON: (ChatRequest,)},
         (_KEY,),
         access="paid",
+    ),
+    Operation(
+        "POST",
+        "/v1/messages",
+        "createMessage",
+        "Anthropic's message: the last text is the query, documents and what was said before the context.",
+        (
+            Reply(200, {_JSON: (AnsweredMessage,), _EVENTS: (MessagesEvent,)}),
+            *_errors((400, 401, 404, 409, 413, 415, 429, 500, 502, 503), AnthropicError),
+        ),
+        {_JSON: (MessagesRequest,)},
+        (_KEY,),
+        access="paid",
+    ),
+    Operation(
+        "POST",
+        "/v1/messages/count_tokens",
+        "countTokens",
+        "About how many tokens a message has.",
+        (Reply(200, {_JSON: (CountedTokens,)}), *_errors((400, 401, 413, 415, 500, 503), AnthropicError)),
+        {_JSON: (CountRequest,)},
     ),
     Operation(
         "GET",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from rlm_worker.anthropic.errors import anthropic_error_response
 from rlm_worker.errors import MethodNotAllowed, Overloaded, RateLimited, RLMError, Unauthenticated, error_class
 from rlm_worker.http import HttpRequest, HttpResponse, encode_event, event_stream
 from rlm_worker.openai.errors import openai_error_response
 from rlm_worker.wire.events import SessionEvent
 from rlm_worker.wire.results import Accepted, ErrorAnswer, RunResult
+
+_MESSAGES = "/v1/messages"
 
 
 def error_response(error: RLMError) -> HttpResponse:
@@ -24,6 +27,8 @@ def error_response(error: RLMError) -> HttpResponse:
 def refusal_response(request: HttpRequest, error: RLMError) -> HttpResponse:
     """An error in the form of the route that it belongs to."""
     response = error_response(error)
+    if request.path == _MESSAGES or request.path.startswith(f"{_MESSAGES}/"):
+        return anthropic_error_response(error, response.status, response.headers)
     if request.path.startswith("/v1/"):
         return openai_error_response(error, response.status, response.headers)
     return response

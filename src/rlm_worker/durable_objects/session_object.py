@@ -16,6 +16,7 @@ from rlm_worker.adapters.kv import KVCache
 from rlm_worker.adapters.providers.dispatch import AnyModel
 from rlm_worker.adapters.r2 import R2Store
 from rlm_worker.adapters.sandbox import DynamicWorkers
+from rlm_worker.anthropic.stream import MessageHead, MessageStream
 from rlm_worker.http import HEARTBEAT, encode_event
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.models.refusals import LoggedRefusals
@@ -211,6 +212,11 @@ class SessionMethods(Streaming):
     async def chat(self, owner: str, head: str) -> Any:
         """The same events from the first on, as the chunks of a chat completion."""
         stream = ChatStream(ChatHead.model_validate_json(head))
+        return await self._followed(owner, 0, lambda _, kind, data: stream.translate(kind, json.loads(data)))
+
+    async def message(self, owner: str, head: str) -> Any:
+        """The same as those of a message of Anthropic's."""
+        stream = MessageStream(MessageHead.model_validate_json(head))
         return await self._followed(owner, 0, lambda _, kind, data: stream.translate(kind, json.loads(data)))
 
     async def _answered(self, ask: Callable[[Session], Awaitable[object]], owner: str | None = None) -> str:

@@ -159,7 +159,7 @@ def _context_and_query(messages: list[ChatMessage], without: frozenset[str]) -> 
     # A message that stands alone is its own context, and so is one that is a text and a question at once.
     if not documents or len(query) > MAX_QUERY_CHARACTERS:
         documents.append(_documents(number, last)[-1])
-    return documents, query if len(query) <= MAX_QUERY_CHARACTERS else _excerpt(query)
+    return documents, excerpt(query)
 
 
 def _documents(number: int, message: ChatMessage) -> list[Document]:
@@ -171,5 +171,8 @@ def _documents(number: int, message: ChatMessage) -> list[Document]:
     return [Document(name=name, text=text) for name, text in zip(names, texts, strict=False)]
 
 
-def _excerpt(message: str) -> str:
+def excerpt(message: str) -> str:
+    """A message as a query: what is too long for one by its head and its end."""
+    if len(message) <= MAX_QUERY_CHARACTERS:
+        return message
     return f"{message[:_HEAD_CHARACTERS]}{_GAP}{message[-_TAIL_CHARACTERS:]}"

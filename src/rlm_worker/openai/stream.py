@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from rlm_worker.errors import RLMError
 from rlm_worker.runs.job import Job
+from rlm_worker.sessions.told import ToldAnswer
 from rlm_worker.wire.results import ErrorBody, RunResult
 
 from .chat import FINGERPRINT, annotated, completion_id, finish_reason, model_name, numbers, usage
@@ -16,8 +17,6 @@ from .errors import openai_error
 from .schemas import ChatCompletionChunk, ChunkChoice, Delta, Usage
 
 _DONE = "data: [DONE]\n\n"
-# OpenAI's form cannot take back what it has sent.
-_ANEW = "\n\n[the answer begins anew]\n\n"
 
 
 class ChatHead(BaseModel):
@@ -38,44 +37,25 @@ class ChatStream:
 
     def __init__(self, head: ChatHead) -> None:
         self._head = head
-        self._sent = ""
-        self._attempt = ""
+        self._told = ToldAnswer()
 
     def translate(self, kind: str, data: Mapping[str, object]) -> str:
         """The chunks that an event becomes; empty where it has nothing to say in this form."""
         if kind == "session":
             return self._delta(Delta(role="assistant", content=""))
         if kind == "answer":
-            return self._answer(data)
+            news = self._told.news(data)
+            return self._delta(Delta(content=news)) if news else ""
         if kind == "result":
             return self._ended(RunResult.model_validate(data))
         return self._failed(data) if kind == "error" else ""
 
-    def _answer(self, data: Mapping[str, object]) -> str:
-        """What is new in the answer: an attempt that is made again is silent until it has caught up."""
-        if data.get("restart"):
-            self._attempt = ""
-        self._attempt += str(data.get("delta") or "")
-        if self._sent.startswith(self._attempt):
-            return ""
-        news = self._attempt.removeprefix(self._sent)
-        anew = bool(self._sent) and not self._attempt.startswith(self._sent)
-        self._sent = self._attempt
-        return self._delta(Delta(content=_ANEW + news if anew else news))
-
     def _ended(self, result: RunResult) -> str:
-        rest = self._unsaid(result.answer or "")
+        rest = self._told.rest(result.answer or "")
         cited = Delta(annotations=annotated(result) or None)
         last = self._chunk([ChunkChoice(delta=cited, finish_reason=finish_reason(result))], result=result)
         counted = self._chunk([], used=usage(result)) if self._head.include_usage else ""
         return (self._delta(Delta(content=rest)) if rest else "") + last + counted + _DONE
-
-    def _unsaid(self, answer: str) -> str:
-        """What the deltas did not bring; they differ from the answer by the blanks around it."""
-        said = self._sent.strip()
-        if answer.strip().startswith(said):
-            return answer.strip()[len(said) :]
-        return _ANEW + answer
 
     def _failed(self, data: Mapping[str, object]) -> str:
         return stream_error(ErrorBody.model_validate(data.get("error")).to_error())

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
 from rlm_worker.citations.passages import Documents
+from rlm_worker.citations.segments import Mark
 from rlm_worker.errors import NotFound
 from rlm_worker.messages import Span
 from rlm_worker.runs.job import Job
 from rlm_worker.text.context import ContextReader
 from rlm_worker.wire.results import RunResult
 
-from .excerpts import Passage, Place, by_document, passage, windows
+from .excerpts import Passage, by_document, passage, windows
 from .page import Report, Source, page
 from .reading import Reading, Stretch, reading_of_chunks, whole
 from .source import SourceText, anchors
@@ -50,7 +51,7 @@ async def _sources(result: RunResult, reader: ContextReader, spans: Iterable[Spa
     text, documents = SourceText(reader, anchors(reader, spans)), Documents.of(reader.manifest)
     cited = enumerate(result.citations, start=1)
     places = [
-        (one.document_index, Place(number, one.start_char_index, one.end_char_index, one.verified))
+        (one.document_index, Mark(number, one.start_char_index, one.end_char_index, one.verified))
         for number, one in cited
     ]
     try:
@@ -62,7 +63,7 @@ async def _sources(result: RunResult, reader: ContextReader, spans: Iterable[Spa
         return None
 
 
-async def _passages(text: SourceText, documents: Documents, index: int, places: Sequence[Place]) -> list[Passage]:
+async def _passages(text: SourceText, documents: Documents, index: int, places: Sequence[Mark]) -> list[Passage]:
     start, characters = documents.starts[index], documents.starts[index + 1] - documents.starts[index]
     return [passage(window, await text.read(start, window), characters) for window in windows(places, characters)]
 

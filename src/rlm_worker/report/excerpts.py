@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
+
+from rlm_worker.citations.segments import Mark, Segment, segments
 
 # Characters and line ends shown before and after a citation, and how far from there a word's border is looked for.
 MARGIN, _LINES, _SNAP = 240, 4, 40
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One citation: its number in the result, and its characters in its document or in the answer, end exclusive."""
-
-    number: int
-    start: int
-    end: int
-    verified: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A part of a text, and the citations that cover the whole of it."""
-
-    text: str
-    places: tuple[Place, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +18,7 @@ class Window:
 
     start: int
     end: int
-    places: tuple[Place, ...]
+    places: tuple[Mark, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +31,7 @@ class Passage:
     cut_after: bool
 
 
-def windows(places: Iterable[Place], characters: int) -> list[Window]:
+def windows(places: Iterable[Mark], characters: int) -> list[Window]:
     """What is to be shown of a document of so many characters; windows that meet are one."""
     found: list[Window] = []
     for place in sorted(places, key=lambda place: (place.start, place.end)):
@@ -70,16 +54,7 @@ def passage(window: Window, text: str, characters: int) -> Passage:
     return Passage(window.start + begin, tuple(parts), window.start + begin > 0, window.start + end < characters)
 
 
-def segments(text: str, places: Sequence[Place], *, offset: int = 0) -> Iterator[Segment]:
-    """The text from border to border of the places, which may cross; `offset` is where it begins in their count."""
-    length = len(text)
-    inside = {min(length, max(0, at - offset)) for place in places for at in (place.start, place.end)}
-    for start, end in pairwise(sorted({0, length, *inside})):
-        covering = [place for place in places if place.start - offset <= start and end <= place.end - offset]
-        yield Segment(text[start:end], tuple(covering))
-
-
-def by_document(places: Iterable[tuple[int, Place]]) -> dict[int, list[Place]]:
+def by_document(places: Iterable[tuple[int, Mark]]) -> dict[int, list[Mark]]:
     """Places by the index of their document, documents in their order."""
     ordered = sorted(places, key=lambda item: item[0])
     return {document: [place for _, place in group] for document, group in groupby(ordered, key=lambda item: item[0])}

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
+from rlm_worker.citations.segments import Mark, Segment, segments
 from rlm_worker.wire.base import timestamp
 from rlm_worker.wire.results import RunResult, UnlocatedReason
 
 from .accounts import cost, money, seconds
-from .excerpts import Passage, Place, Segment, segments
+from .excerpts import Passage
 from .map import reading_section
 from .markup import Child, element, html, plain
 from .reading import Reading
@@ -57,11 +58,11 @@ class Report:
     unread: Sequence[str] = ()
 
     @property
-    def places(self) -> list[Place]:
+    def places(self) -> list[Mark]:
         """What the answer's parts are cited for, by the citations' numbers."""
         cited = enumerate(self.result.citations, start=1)
         return [
-            Place(number, one.answer_start, one.answer_end, one.verified)
+            Mark(number, one.answer_start, one.answer_end, one.verified)
             for number, one in cited
             if one.answer_start is not None and one.answer_end is not None
         ]
@@ -154,11 +155,11 @@ def _answer(report: Report) -> Element:
 
 def _marked(segment: Segment, *, ending: bool = False, first: frozenset[int] = frozenset()) -> list[Child]:
     """A part of a text, marked where citations cover it; with the links to those of an answer's that end in it."""
-    if not segment.places:
+    if not segment.marks:
         return [plain(segment.text)]
-    verified = any(place.verified for place in segment.places)
-    numbers = " ".join(str(place.number) for place in segment.places)
-    begun = next((place.number for place in segment.places if place.number in first), None)
+    verified = any(place.verified for place in segment.marks)
+    numbers = " ".join(str(place.number) for place in segment.marks)
+    begun = next((place.number for place in segment.marks if place.number in first), None)
     mark = element(
         "mark",
         plain(segment.text),
@@ -167,7 +168,7 @@ def _marked(segment: Segment, *, ending: bool = False, first: frozenset[int] = f
         title=f"citation {numbers}" if not ending else None,
         data_citations=numbers,
     )
-    links = [_link(place.number) for place in segment.places] if ending else []
+    links = [_link(place.number) for place in segment.marks] if ending else []
     return [mark, *([element("sup", *links)] if links else [])]
 
 
@@ -196,7 +197,7 @@ def _passage(passage: Passage, shown: set[int]) -> Element:
     parts: list[Child] = ["… " if passage.cut_before else None]
     numbers: list[int] = []
     for segment in passage.segments:
-        begun = [place.number for place in segment.places if place.number not in shown]
+        begun = [place.number for place in segment.marks if place.number not in shown]
         # One place has one anchor; those that begin with it are reached by anchors of their own.
         parts += [element("a", id=f"c{number}") for number in begun[1:]]
         parts += _marked(segment, first=frozenset(begun[:1]))
