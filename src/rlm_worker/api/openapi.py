@@ -128,6 +128,7 @@ def _schemas(operations: list[Operation]) -> dict[str, dict[str, object]]:
     schemas: dict[str, dict[str, object]] = definitions["$defs"]
     # What a model's own code checks is not in its generated schema.
     schemas["RunRequest"]["oneOf"] = [{"required": ["context"]}, {"required": ["contextId"]}]
+    schemas["RunRequest"]["anyOf"] = [{"required": ["query"]}, {"required": ["table"]}]
     return schemas
 
 

@@ -75,7 +75,7 @@ class ExtractionMemory:
 
     async def save(self, characters: int) -> None:
         await self._replies.save()
-        await self._cache.put(f"{self.key}:size", str(characters))
+        await _put_once(self._cache, f"{self.key}:size", str(characters))
 
 
 async def known_tables(run: Run) -> Known | None:
@@ -92,7 +92,13 @@ async def known_tables(run: Run) -> Known | None:
 async def keep_tables(run: Run, known: Known) -> None:
     """Remembers the tables of a text, for the next question about it."""
     if run.job.config.use_cache:
-        await run.ports.cache.put(await _beginning_key(run), known.to_json())
+        await _put_once(run.ports.cache, await _beginning_key(run), known.to_json())
+
+
+async def _put_once(cache: ResultCache, key: str, value: str) -> None:
+    """Keeps a value; what is there already is not written again: a key takes one write a second."""
+    if await cache.get(key) != value:
+        await cache.put(key, value)
 
 
 async def forget_memory(cache: ResultCache, key: str) -> None:

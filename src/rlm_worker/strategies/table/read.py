@@ -86,7 +86,7 @@ class Tally(Pace):
         self.chunks[index] = found
         self.rows += found.rows
         self.expected = max(self.expected, index + 1)
-        if self.rows >= self.max_rows:
+        if self.rows > self.max_rows:
             self.stop(UsageLimitExceeded("table.maxRows", self.max_rows, self.rows))
         self.one_read()
 
