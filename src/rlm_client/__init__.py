@@ -4,6 +4,7 @@ from ._async_client import AsyncRLMClient, arun_rlm
 from ._client import RLMClient, run_rlm
 from ._context import Context, Document, UploadProgress
 from ._errors import (
+    AnswerInvalidError,
     APIError,
     AuthenticationError,
     BadRequestError,
@@ -26,6 +27,7 @@ from ._errors import (
 from ._events import (
     AnswerEvent,
     IterationEvent,
+    MendEvent,
     PlanEvent,
     QueryEvent,
     ResultEvent,
@@ -66,11 +68,12 @@ from ._models import (
 from ._requests import RunRequest
 from ._settings import RetryPolicy
 from ._stream import AsyncEventStream, EventStream
-from ._tables import Rows
+from ._structured import ParsedResult, Rows
 
 __all__ = [
     "APIError",
     "AnswerEvent",
+    "AnswerInvalidError",
     "AsyncEventStream",
     "AsyncRLMClient",
     "AuthenticationError",
@@ -89,9 +92,11 @@ __all__ = [
     "Health",
     "InvalidFieldError",
     "IterationEvent",
+    "MendEvent",
     "ModelInfo",
     "ModelUsage",
     "NotFoundError",
+    "ParsedResult",
     "PlanEvent",
     "ProtocolError",
     "QueryEvent",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Self, overload
 
 import httpx
 
 from . import _flows, _requests
 from ._context import Context, OnProgress, Source, UploadBody
 from ._drivers import AsyncDriver
+from ._errors import RequestError
 from ._flows import Cursor, Flow
 from ._models import (
     BatchItem,
@@ -26,10 +28,10 @@ from ._models import (
     Submitted,
     Trajectory,
 )
-from ._requests import Operation, RunRequest, T
+from ._requests import ONE_FORM, Operation, RunRequest, T
 from ._settings import RetryPolicy, settings
 from ._stream import AsyncEventStream
-from ._tables import Rows
+from ._structured import ModelT, ParsedResult, Rows, parsed_result
 
 
 class AsyncRLMClient:
@@ -68,6 +70,7 @@ class AsyncRLMClient:
         """Close the connections; runs go on."""
         await self._http.aclose()
 
+    @overload
     async def run(
         self,
         context: Context,
@@ -75,17 +78,49 @@ class AsyncRLMClient:
         config: Config | None = None,
         *,
         response_schema: Mapping[str, object] | None = None,
+        instructions: str | None = None,
         table: Mapping[str, object] | None = None,
         idempotency_key: str | None = None,
         on_upload: OnProgress | None = None,
-    ) -> RLMResult:
+    ) -> RLMResult: ...
+
+    @overload
+    async def run(
+        self,
+        context: Context,
+        query: str | None,
+        config: Config | None = None,
+        *,
+        response_model: type[ModelT],
+        instructions: str | None = None,
+        table: Mapping[str, object] | None = None,
+        idempotency_key: str | None = None,
+        on_upload: OnProgress | None = None,
+    ) -> ParsedResult[ModelT]: ...
+
+    async def run(
+        self,
+        context: Context,
+        query: str | None,
+        config: Config | None = None,
+        *,
+        response_schema: Mapping[str, object] | None = None,
+        response_model: type[ModelT] | None = None,
+        instructions: str | None = None,
+        table: Mapping[str, object] | None = None,
+        idempotency_key: str | None = None,
+        on_upload: OnProgress | None = None,
+    ) -> RLMResult | ParsedResult[ModelT]:
         """Ask a question about a context and return the result.
 
+        `instructions` say how to answer. With a `response_schema` the answer is JSON that fits it; with a
+        `response_model`, a pydantic class, it is a value of that class too: `result.parsed`.
         The same request, or the same `idempotency_key`, leads back to the same run and is paid once. `table` are the
         options of strategy table: with a `schema` in it the query may be None, and `rows` brings what was read.
         """
-        request = RunRequest(context, query, config, response_schema, table=table)
-        return await self._drive(_flows.run(request, idempotency_key, self._settings, on_upload))
+        request = RunRequest(context, query, config, response_schema, False, response_model, instructions, table)
+        result = await self._drive(_flows.run(request, idempotency_key, self._settings, on_upload))
+        return result if response_model is None else parsed_result(result, response_model)
 
     def stream(
         self,
@@ -94,6 +129,8 @@ class AsyncRLMClient:
         config: Config | None = None,
         *,
         response_schema: Mapping[str, object] | None = None,
+        response_model: type[object] | None = None,
+        instructions: str | None = None,
         table: Mapping[str, object] | None = None,
         idempotency_key: str | None = None,
         cancel_on_disconnect: bool = False,
@@ -103,9 +140,10 @@ class AsyncRLMClient:
 
         With `cancel_on_disconnect` the run stops when this stream is closed early. It then stops just as well when the
         connection breaks, and the stream ends in a `RunFailedError` of type `cancelled` instead of resuming.
+        `stream.result.parse_as(response_model)` is the answer as a value.
         """
-        request = RunRequest(context, query, config, response_schema, cancel_on_disconnect, table)
-        cursor = Cursor()
+        cursor, request = Cursor(), RunRequest(context, query, config, response_schema, cancel_on_disconnect)
+        request = replace(request, response_model=response_model, instructions=instructions, table=table)
         return self._follow(_flows.follow_run(request, idempotency_key, self._settings, cursor, on_upload), cursor)
 
     def events(self, session_id: str, *, after: str | None = None) -> AsyncEventStream:
@@ -120,12 +158,17 @@ class AsyncRLMClient:
         config: Config | None = None,
         *,
         response_schema: Mapping[str, object] | None = None,
+        response_model: type[object] | None = None,
+        instructions: str | None = None,
         table: Mapping[str, object] | None = None,
         idempotency_key: str | None = None,
         on_upload: OnProgress | None = None,
     ) -> Submitted:
-        """Ask, and return as soon as the run has begun; it goes on without this client."""
-        request = RunRequest(context, query, config, response_schema, table=table)
+        """Ask, and return as soon as the run has begun; it goes on without this client.
+
+        The same `response_model` is for `wait`, which gives the answer as a value.
+        """
+        request = RunRequest(context, query, config, response_schema, False, response_model, instructions, table)
         return await self._drive(_flows.submit(request, idempotency_key, self._settings, on_upload))
 
     async def status(self, session_id: str) -> SessionStatus:
@@ -136,15 +179,36 @@ class AsyncRLMClient:
         """Return a run's result, or None while it goes on."""
         return await self._perform(_requests.result(session_id))
 
+    @overload
     async def wait(
         self,
         session_id: str,
         *,
         timeout: float | None = None,
         on_status: Callable[[SessionStatus], None] | None = None,
-    ) -> RLMResult:
+    ) -> RLMResult: ...
+
+    @overload
+    async def wait(
+        self,
+        session_id: str,
+        *,
+        response_model: type[ModelT],
+        timeout: float | None = None,
+        on_status: Callable[[SessionStatus], None] | None = None,
+    ) -> ParsedResult[ModelT]: ...
+
+    async def wait(
+        self,
+        session_id: str,
+        *,
+        response_model: type[ModelT] | None = None,
+        timeout: float | None = None,
+        on_status: Callable[[SessionStatus], None] | None = None,
+    ) -> RLMResult | ParsedResult[ModelT]:
         """Return a run's result as soon as there is one; raises `WaitTimeoutError` after `timeout` seconds."""
-        return await self._drive(_flows.wait_for_session(session_id, timeout, self._settings, on_status))
+        result = await self._drive(_flows.wait_for_session(session_id, timeout, self._settings, on_status))
+        return result if response_model is None else parsed_result(result, response_model)
 
     async def cancel(self, session_id: str) -> Cancelled:
         """Stop a run and delete its session: its journal, its result, its stored context."""
@@ -216,14 +280,47 @@ class AsyncRLMClient:
         return await AsyncDriver(self._http).run(flow)
 
 
+@overload
 async def arun_rlm(
     context: Context,
     query: str,
     config: Config | None = None,
     *,
+    response_schema: Mapping[str, object] | None = None,
+    instructions: str | None = None,
     base_url: str | None = None,
     api_key: str | None = None,
-) -> RLMResult:
+) -> RLMResult: ...
+
+
+@overload
+async def arun_rlm(
+    context: Context,
+    query: str,
+    config: Config | None = None,
+    *,
+    response_model: type[ModelT],
+    instructions: str | None = None,
+    base_url: str | None = None,
+    api_key: str | None = None,
+) -> ParsedResult[ModelT]: ...
+
+
+async def arun_rlm(
+    context: Context,
+    query: str,
+    config: Config | None = None,
+    *,
+    response_schema: Mapping[str, object] | None = None,
+    response_model: type[ModelT] | None = None,
+    instructions: str | None = None,
+    base_url: str | None = None,
+    api_key: str | None = None,
+) -> RLMResult | ParsedResult[ModelT]:
     """`run_rlm`, awaited."""
     async with AsyncRLMClient(base_url, api_key) as client:
-        return await client.run(context, query, config)
+        if response_model is None:
+            return await client.run(context, query, config, response_schema=response_schema, instructions=instructions)
+        if response_schema is not None:
+            raise RequestError(ONE_FORM)
+        return await client.run(context, query, config, response_model=response_model, instructions=instructions)

@@ -16,6 +16,7 @@ RLMError
     ├── TooLargeError            413
     ├── RateLimitError           429: `retry_after` in seconds, when the Worker gave it
     ├── RunFailedError           the run ended in an error: a model or a store failed, a limit left no answer
+    │   └── AnswerInvalidError   there is an `answer`, and it does not fit the schema that was asked for
     └── ServerError              any other 5xx, and a deployment that lacks something
 """
 
@@ -86,6 +87,7 @@ class Failure:
     retry_after: float | None = None
     session_id: str | None = None
     cost_usd: float | None = None
+    answer: str | None = None
 
 
 class APIError(RLMError):
@@ -148,6 +150,15 @@ class RunFailedError(APIError):
     """The run ended without an answer; `cost_usd` was still spent."""
 
 
+class AnswerInvalidError(RunFailedError):
+    """The answer does not fit the schema or model that was asked for; `answer` is the last one there was."""
+
+    @property
+    def answer(self) -> str | None:
+        """The answer as the model wrote it, when the Worker gave it."""
+        return self.failure.answer
+
+
 class ServerError(APIError):
     """The Worker itself failed, or ops must still set something."""
 
@@ -169,6 +180,7 @@ _BY_STATUS: Mapping[int, type[APIError]] = {
 }
 # Where the type says more than the status.
 _BY_TYPE: Mapping[str, type[APIError]] = {
+    "answer_invalid": AnswerInvalidError,
     "cancelled": RunFailedError,
     "not_configured": ServerError,
     "usage_limit_exceeded": RunFailedError,
@@ -190,7 +202,7 @@ def failure_of(body: Mapping[str, object], status: int | None = None) -> Failure
     error = body.get("error")
     if not isinstance(error, Mapping):
         return None
-    session, cost = body.get("sessionId"), body.get("costUsd")
+    session, cost, answer = body.get("sessionId"), body.get("costUsd"), body.get("answer")
     return Failure(
         type=str(error.get("type", "error")),
         message=str(error.get("message", "The Worker gave no reason.")),
@@ -198,6 +210,7 @@ def failure_of(body: Mapping[str, object], status: int | None = None) -> Failure
         status=status,
         session_id=session if isinstance(session, str) else None,
         cost_usd=float(cost) if isinstance(cost, int | float) else None,
+        answer=answer if isinstance(answer, str) else None,
     )
 
 

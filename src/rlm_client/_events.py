@@ -107,6 +107,14 @@ class QueryEvent(Event):
     error: str | None = None
 
 
+class MendEvent(Event):
+    """The answer did not fit the schema that was asked for: the model is told the `problem` and asked once more."""
+
+    kind: ClassVar[Literal["mend"]] = "mend"
+    attempt: int = 0
+    problem: str = ""
+
+
 class ResultEvent(Event):
     """The run has ended with this result; it is the last event of a stream."""
 
@@ -127,17 +135,17 @@ RunEvent: TypeAlias = (
     | SubcallEvent
     | IterationEvent
     | AnswerEvent
+    | MendEvent
     | SchemaEvent
     | RowsEvent
     | QueryEvent
     | ResultEvent
     | UnknownEvent
 )
-_Reported: TypeAlias = (
-    SessionEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent | SchemaEvent | RowsEvent | QueryEvent
-)
+_OfRuns: TypeAlias = SessionEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent | MendEvent
+_OfTables: TypeAlias = SchemaEvent | RowsEvent | QueryEvent
 
-_KINDS: Mapping[str, type[_Reported]] = {
+_KINDS: Mapping[str, type[_OfRuns | _OfTables]] = {
     "session": SessionEvent,
     "plan": PlanEvent,
     "subcall": SubcallEvent,
@@ -146,6 +154,7 @@ _KINDS: Mapping[str, type[_Reported]] = {
     "schema": SchemaEvent,
     "rows": RowsEvent,
     "query": QueryEvent,
+    "mend": MendEvent,
 }
 
 

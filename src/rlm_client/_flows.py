@@ -25,7 +25,7 @@ from ._events import ResultEvent, RunEvent, SessionEvent, SSEDecoder, run_event
 from ._models import BatchStatus, BatchSubmitted, RLMResult, SessionStatus, Submitted
 from ._requests import Call, Operation, RunRequest, T, check
 from ._settings import Settings
-from ._tables import Rows
+from ._structured import Rows
 
 FIRST_POLL, MAX_POLL = 0.25, 5.0
 """Seconds between two looks at a run: the first pause, and the longest."""

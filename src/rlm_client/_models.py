@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
@@ -11,10 +12,11 @@ import pydantic
 from pydantic import Field
 from pydantic.alias_generators import to_camel
 
-from ._errors import ProtocolError
+from ._errors import AnswerInvalidError, Failure, ProtocolError
 
 FINISHED = frozenset({"completed", "failed", "cancelled"})
 
+ValueT = TypeVar("ValueT")
 WireT = TypeVar("WireT", bound="Wire")
 Name = Annotated[str, Field(coerce_numbers_to_str=True)]
 Value: TypeAlias = str | int | float | bool | None
@@ -208,6 +210,15 @@ class RLMResult(Wire):
     models: list[ModelUsage] = Field(default_factory=list)
     error: RunError | None = None
     table: TableReport | None = None
+
+    def parse_as(self, response_model: type[ValueT]) -> ValueT:
+        """Return the answer as a value of that type; raises `AnswerInvalidError` where it is none."""
+        try:
+            return pydantic.TypeAdapter(response_model).validate_json(self.answer or "")
+        except pydantic.ValidationError as error:
+            reason = f"the answer is no {getattr(response_model, '__name__', response_model)}: {_problems(error)}"
+            known = Failure("answer_invalid", reason, session_id=self.session_id, cost_usd=self.cost_usd)
+            raise AnswerInvalidError(replace(known, answer=self.answer)) from None
 
 
 class Submitted(Wire):
@@ -440,6 +451,11 @@ def wire_config(config: Config | None) -> dict[str, object]:
     if isinstance(config, RLMConfig):
         return config.model_dump(mode="json", by_alias=True, exclude_none=True)
     return dict(config or {})
+
+
+def _problems(error: pydantic.ValidationError) -> str:
+    told = error.errors(include_url=False, include_context=False, include_input=False)[:3]
+    return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg']}" for item in told)
 
 
 def _item(number: int, line: str) -> BatchItem:

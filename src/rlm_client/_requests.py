@@ -36,11 +36,13 @@ from ._models import (
     read_json,
     wire_config,
 )
-from ._tables import Rows, rows_of
+from ._structured import Rows, rows_of, schema_of
 
 READ_TIMEOUT = 60.0
 STREAM_READ_TIMEOUT = 60.0
 """Seconds without a byte after which a stream counts as broken: the Worker sends a heartbeat every 15."""
+
+ONE_FORM = "Give either response_schema or response_model."
 
 T = TypeVar("T")
 
@@ -49,9 +51,10 @@ T = TypeVar("T")
 class RunRequest:
     """One question about one context.
 
-    `response_schema` is a JSON Schema that the final value of a REPL must meet; `cancel_on_disconnect` stops a streamed
-    run when whoever follows it leaves, and says nothing to a run that is not streamed. `table` holds the options of
-    strategy table; only where it has a `schema` may there be no query.
+    `response_schema` is a JSON Schema that the answer is to fit, `response_model` a pydantic class in its place;
+    `instructions` say how to answer and are no part of what is read. `cancel_on_disconnect` stops a streamed run when
+    whoever follows it leaves, and says nothing to a run that is not streamed. `table` holds the options of strategy
+    table; only where it has a `schema` may there be no query.
     """
 
     context: Context
@@ -59,19 +62,29 @@ class RunRequest:
     config: Config | None = None
     response_schema: Mapping[str, object] | None = None
     cancel_on_disconnect: bool = False
+    response_model: type[object] | None = None
+    instructions: str | None = None
     table: Mapping[str, object] | None = None
 
     def wire(self) -> dict[str, object]:
-        """Return the request as it travels."""
+        """Return the request as it travels; raises `RequestError` for a schema and a model at once."""
         options = {
-            "config": wire_config(self.config),
-            "responseSchema": self.response_schema,
-            "cancelOnDisconnect": self.cancel_on_disconnect,
+            "config": wire_config(self.config) or None,
+            "responseSchema": self._schema(),
+            "instructions": self.instructions or None,
+            "cancelOnDisconnect": self.cancel_on_disconnect or None,
+            "query": self.query,
             "table": self.table,
         }
-        asked = {} if self.query is None else {"query": self.query}
-        given = {name: value for name, value in options.items() if value}
-        return {**wire_context(self.context), **asked, **given}
+        given = {name: value for name, value in options.items() if value is not None}
+        return {**wire_context(self.context), **given}
+
+    def _schema(self) -> Mapping[str, object] | None:
+        if self.response_model is None:
+            return self.response_schema
+        if self.response_schema is not None:
+            raise RequestError(ONE_FORM)
+        return schema_of(self.response_model)
 
 
 @dataclass(frozen=True, slots=True)

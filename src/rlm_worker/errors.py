@@ -24,6 +24,7 @@ RLMError
 │   └── SandboxForgot           … and another one, that knows nothing, has taken its place
 ├── NothingRead                 no chunk could be read
 ├── NoTable                     what was asked cannot be read into a table, or not computed from it
+├── AnswerInvalid               the answer does not fit the request's schema, mended or not
 ├── RunAbandoned                it ended its host again and again
 ├── Cancelled                   the session was deleted while it ran
 └── ModelError                  the model call failed
@@ -245,6 +246,13 @@ class NothingRead(RLMError):
     """No chunk of the context could be read, and no single error says why."""
 
     type = "nothing_read"
+    status = 502
+
+
+class AnswerInvalid(RLMError):
+    """The models' answer does not fit the schema that the request has asked for, and mending it has not helped."""
+
+    type = "answer_invalid"
     status = 502
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from .errors import RetryableError, TerminalError, Work
+from .errors import RetryableError, SchemaRefused, TerminalError, Work
 
 Role = Literal["root", "sub"]
 # Whether a model thinks before it answers: never, when asked to, unless told not to, always.
@@ -19,7 +19,8 @@ EFFORTS: tuple[Effort, ...] = get_args(Effort)
 # How a model takes the JSON Schema that holds its answer: as it is, with a name around it, or only in the prompt.
 JsonMode = Literal["none", "bare", "named"]
 TableCall = Literal["schema", "rows", "query", "prose"]
-CallKind = Literal["direct", "map", "reduce", "synthesize", "turn", "llm_query", "extract", "compact"] | TableCall
+RunCall = Literal["direct", "map", "reduce", "synthesize", "turn", "llm_query", "extract", "compact", "mend"]
+CallKind = RunCall | TableCall
 
 # Models of a server on this machine, by whatever name it has for them.
 LOCAL_PREFIX = "local/"
@@ -289,6 +290,16 @@ class OutputExhausted(TerminalError):
 
 class Declined(TerminalError):
     """The model, or its provider's filter, refused to answer this prompt; billed at `usage` where that is known."""
+
+    work: Work = "read"
+
+    def __init__(self, message: str, usage: CallUsage | None = None) -> None:
+        self.usage = usage
+        super().__init__(message)
+
+
+class InexactReply(SchemaRefused):
+    """JSON whose numbers have passed through JavaScript, which holds 15 digits: billed at `usage`, asked as text."""
 
     work: Work = "read"
 

@@ -8,7 +8,9 @@ from typing import Literal, Protocol
 
 from .messages import CallKind, CallUsage, Message, ModelReply, ModelRequest, Role, Span
 
-EventKind = Literal["session", "plan", "subcall", "iteration", "answer", "schema", "rows", "query", "result", "error"]
+EventKind = Literal[
+    "session", "plan", "subcall", "iteration", "answer", "mend", "schema", "rows", "query", "result", "error"
+]
 # Characters of the context, the end exclusive.
 Interval = tuple[int, int]
 # A row of a Durable Object's SQLite may have 2 MB; longer texts are cut into parts of this many characters, four bytes

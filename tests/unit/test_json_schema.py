@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from rlm_worker.errors import InvalidRequest
 from rlm_worker.json_schema.patterns import LinearPattern
 from rlm_worker.json_schema.schema import JsonSchema, read_schema
-from rlm_worker.repl.response_schema import accepted_value, check_schema
+from rlm_worker.structured.form import check_schema
 
 INFINITE = float("inf")
 
@@ -278,16 +278,3 @@ def test_numbers_are_as_written() -> None:
     assert problem({"multipleOf": 2}, 10**400 + 1)
     assert not problem({"type": "integer", "maximum": 1e308}, 1.0)
     assert problem({"type": "number"}, True)
-
-
-def test_text_that_is_json_counts() -> None:
-    schema: dict[str, object] = {"type": "object", "required": ["n"]}
-    assert accepted_value('```json\n{"n": 1}\n```', schema) == ({"n": 1}, "")
-    assert accepted_value('{"m": 1}', schema)[1] == "data must be object"
-    for odd in ("[" * 100_000, '{"n": 1e999}', '{"n": NaN}', '{"n": ' + "[" * 70 + "]" * 70 + "}"):
-        assert accepted_value(odd, schema)[1] == "data must be object"
-
-
-def test_earlier_schema_goes_on() -> None:
-    """A run that was admitted with a keyword of before is resumed, not broken."""
-    assert accepted_value({"n": 1}, {"dependencies": {"n": ["m"]}}) == ({"n": 1}, "")

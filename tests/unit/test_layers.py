@@ -18,11 +18,38 @@ WORKER = SRC / "rlm_worker"
 PLATFORM = {"js", "pyodide", "workers", "_cloudflare_compat_flags", "_pyodide_entrypoint_helper"}
 # Top down: each may import what stands below it, and nothing above.
 ORDER = (
-    *("durable_objects", "api", "anthropic", "openai", "batches", "sessions"),
-    *("report", "strategies", "repl", "runs", "settings", "journal"),
-    *("models", "keys", "budget", "pace", "tables", "citations", "text", "json_schema", "wire", "adapters", "sandbox"),
-    *("http", "memory", "log", "timers", "json_scan"),
-    *("ports", "messages", "errors"),
+    "durable_objects",
+    "api",
+    "anthropic",
+    "openai",
+    "batches",
+    "sessions",
+    "report",
+    "strategies",
+    "repl",
+    "runs",
+    "settings",
+    "journal",
+    "models",
+    "keys",
+    "budget",
+    "pace",
+    "tables",
+    "citations",
+    "structured",
+    "text",
+    "json_schema",
+    "wire",
+    "adapters",
+    "sandbox",
+    "http",
+    "memory",
+    "log",
+    "timers",
+    "json_scan",
+    "ports",
+    "messages",
+    "errors",
 )
 KNOW_THE_PLATFORM = ("adapters", "durable_objects", "sandbox")
 PURE = ("text/boundaries", "text/chunker", "text/chunks", "text/graphemes", "text/names", "text/packing")
@@ -31,10 +58,10 @@ PURE_CITATIONS = tuple(
     f"citations/{noun}" for noun in ("alignment", "borders", "evidence", "folding", "quotes", "segments")
 )
 # Read what callers, models and sandboxes send: never with Python's `json`, which descends as far as they like.
-READ_FOREIGN = ("batches/input", "repl/protocol", "repl/response_schema", "adapters/workers_ai", "wire/requests")
+READ_FOREIGN = ("batches/input", "repl/protocol", "structured/reply", "adapters/workers_ai", "wire/requests")
 READ_MODELS = ("adapters/providers/streams", "adapters/providers/failures", "adapters/providers/ai_binding")
 READ_FOREIGN_TOO = ("openai/schemas", "anthropic/schemas", "json_schema/schema", "json_scan", "http")
-READ_ROWS = ("tables/reading", "tables/sql")
+READ_FOREIGN_STILL = ("text/json_text", "citations/said", "tables/reading", "tables/sql")
 _TABLES = "answer", "dates", "entities", "numbers", "prompts", "reading", "records", "rows", "schema", "sql", "verify"
 PURE_TABLES = (*(f"tables/{noun}" for noun in _TABLES), "tables/values")
 MAX_MODULES, MAX_FUNCTION_LINES = 12, 50
@@ -159,7 +186,7 @@ def test_pure_means_no_await(name: str) -> None:
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef | ast.Await)]
 
 
-@pytest.mark.parametrize("name", READ_FOREIGN + READ_FOREIGN_TOO + READ_MODELS + READ_ROWS)
+@pytest.mark.parametrize("name", READ_FOREIGN + READ_FOREIGN_TOO + READ_FOREIGN_STILL + READ_MODELS)
 def test_foreign_json_is_not_descended(name: str) -> None:
     tree = ast.parse((WORKER / f"{name}.py").read_text(encoding="utf-8"))
     called = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}

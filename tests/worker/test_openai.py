@@ -232,7 +232,7 @@ def test_long_answer_is_cut(client: openai.OpenAI, scripted: ScriptedModel) -> N
         ({"logprobs": True}, "logprobs"),
         ({"temperature": 3}, "temperature"),
         ({"max_tokens": 0}, "max_tokens"),
-        ({"response_format": {"type": "json_object"}}, "response_format.type"),
+        ({"response_format": {"type": "yaml"}}, "response_format.type"),
         ({"extra_body": {"surprise": 1}}, "surprise"),
         ({"extra_body": {"rlm": {"chunkSize": "x"}}}, "rlm.chunkSize"),
         ({"messages": []}, "messages"),

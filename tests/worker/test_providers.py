@@ -50,12 +50,14 @@ def variables(anthropic: AnthropicServer, router: OpenAIServer, **more: str) -> 
             "key": "OPENROUTER_API_KEY",
             "body": {"provider": {"data_collection": "deny"}, "models": [OTHER]},
         },
+        "structured": {"type": "openai", "url": router.url, "key": "OPENROUTER_API_KEY"},
         "streaming": {"type": "openai", "url": router.url, "key": "OPENROUTER_API_KEY", "streams": True},
         "unpaid": {"type": "anthropic", "url": anthropic.url, "key": "NOBODY_HAS_SET_THIS"},
     }
     overrides = {
         f"openrouter:{LARGE}": ROUTER_PRICES,
         f"streaming:{SMALL}": ROUTER_PRICES,
+        f"structured:{SMALL}": {**ROUTER_PRICES, "json_mode": "named"},
         f"openrouter:{SMALL}": {**ROUTER_PRICES, "reasoning": "switchable", "efforts": ["low", "high"]},
     }
     return {
@@ -287,7 +289,7 @@ def test_declined_prompt_is_told(ask: Ask, anthropic: AnthropicServer) -> None:
         ("unpaid:claude-haiku-4-5", "needs the secret NOBODY_HAS_SET_THIS: wrangler secret put NOBODY_HAS_SET_THIS"),
         ("anthropic/claude-haiku-4-5", "needs an AI Gateway: set the var AI_GATEWAY"),
         ("openrouter:vendor/unheard-of", "window and price are not known: add them to the var MODEL_OVERRIDES"),
-        ("nobody:model", "the var PROVIDERS has no provider 'nobody'; it has anthropic, openrouter, streaming, unpaid"),
+        ("nobody:model", "no provider 'nobody'; it has anthropic, openrouter, structured, streaming, unpaid"),
         ("no-such-model", "unknown model"),
     ],
 )
@@ -445,3 +447,61 @@ def _result(worker: DevProcess, session: str) -> dict[str, object]:
             return found
         time.sleep(0.1)
     raise TimeoutError("the run did not end")
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"number": {"type": "integer", "minimum": 1}, "note": {"type": "string"}},
+    "required": ["number"],
+}
+CLOSED = {
+    "type": "object",
+    "properties": {"number": {"type": "integer"}},
+    "required": ["number"],
+    "additionalProperties": False,
+}
+
+
+def in_form(served: DevProcess, model: str, schema: object) -> httpx.Response:
+    config = {"useCache": False, "strategy": "direct", "rootModel": model}
+    body = {"context": needle(), "query": unheard("q"), "config": config, "responseSchema": schema}
+    return httpx.post(f"{served.url}/rlm", json=body, timeout=120)
+
+
+def test_schema_in_anthropics_form(served: DevProcess, anthropic: AnthropicServer) -> None:
+    """Objects are closed, and bounds of numbers are left to our own check, which sends the answer back."""
+    anthropic.rules = [sequence(['{"number": 0}', '{"number": 7481932}'])]
+    answer = in_form(served, f"anthropic:{CLAUDE}", SCHEMA)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["answer"] == '{"number": 7481932}'
+    properties = {"number": {"type": "integer"}, "note": {"type": "string"}}
+    form = {"type": "object", "properties": properties, "required": ["number"], "additionalProperties": False}
+    sent = [entry.call.params["output_config"] for entry in anthropic.calls]
+    assert sent == [{"format": {"type": "json_schema", "schema": form}}] * 2
+    assert "bigger than or equal to 1" in anthropic.calls[1].call.user
+    assert answer.json()["costUsd"] == pytest.approx(anthropic.charged(), abs=1e-9)
+
+
+def test_map_goes_by_prompt(served: DevProcess, anthropic: AnthropicServer) -> None:
+    anthropic.rules = [fixed('{"amber-fox": 7481932}')]
+    schema = {"type": "object", "additionalProperties": {"type": "integer"}}
+    assert in_form(served, f"anthropic:{CLAUDE}", schema).json()["answer"] == '{"amber-fox": 7481932}'
+    assert "output_config" not in anthropic.calls[0].call.params
+    assert json.dumps(schema) in anthropic.calls[0].call.system
+
+
+@pytest.mark.parametrize(("schema", "strict"), [(SCHEMA, False), (CLOSED, True)])
+def test_schema_in_openais_form(served: DevProcess, router: OpenAIServer, schema: object, strict: bool) -> None:
+    router.rules = [fixed('{"number": 7481932}')]
+    overridden = in_form(served, f"structured:{SMALL}", schema)
+    assert overridden.json()["answer"] == '{"number": 7481932}', overridden.text
+    form = {"name": "answer", "schema": schema, "strict": strict}
+    assert router.calls[0].call.params["response_format"] == {"type": "json_schema", "json_schema": form}
+
+
+def test_provider_that_takes_no_schema(served: DevProcess, router: OpenAIServer) -> None:
+    """It says so with a status of 400: the same is asked by the prompt alone."""
+    router.troubles = [Trouble(400, "invalid_request_error", "Invalid schema for response_format 'answer'", times=1)]
+    router.rules = [fixed('{"number": 7481932}')]
+    assert in_form(served, f"structured:{SMALL}", SCHEMA).json()["answer"] == '{"number": 7481932}'
+    assert ["response_format" in entry.call.params for entry in router.calls] == [True, False]

@@ -8,79 +8,23 @@ harness loses nothing on the way. No claim about a model's wit follows from it.
 from __future__ import annotations
 
 import json
-import random
-from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date, timedelta
-from itertools import combinations
+from datetime import date
 
 import httpx
 import pytest
 
 from scripts.local.scripted.calls import ChatCall
 from scripts.local.scripted.model import ScriptedModel
+from tests.worker.oolong import MARKS, Entries, Fits, counts, either_way, entries, pairs_that_fit, text_of
 from tests.worker.test_repl import ROOT, cell
 
 pytestmark = [pytest.mark.worker, pytest.mark.slow]
 
 CHARACTERS = 1_000_000
-BANK = {
-    "A": "What does the abbreviation {} stand for in engineering notes?",
-    "E": "What instrument is played most often by the band {} these days?",
-    "H": "Who was the first person to cross the river at {} alone?",
-    "N": "How many bridges were counted by the surveyors of {}?",
-    "L": "Where can visitors find the old harbour named {}?",
-    "D": "What is meant by the expression {} among sailors?",
-}
-MARKS = {
-    "A": "abbreviation",
-    "E": "instrument",
-    "H": "Who was",
-    "N": "How many",
-    "L": "Where can",
-    "D": "is meant by",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of the context; its label is hidden."""
-
-    day: date
-    user: int
-    label: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"Date: {self.day:%b %d, %Y} || User: {self.user} || Instance: {self.text}\n"
-
-
-Entries = list[Entry]
-Fits = Callable[[Entries, Entries], bool]
-
-
-def entries(seed: int) -> Entries:
-    drawn, found, size = random.Random(seed), [], 0
-    users = [drawn.randrange(10_000, 99_999) for _ in range(3_600)]
-    while size < CHARACTERS:
-        label = drawn.choice("AEHNLD")
-        text = BANK[label].format(f"{drawn.choice('BDGKLMPRST')}{drawn.randrange(10**6)}")
-        found.append(Entry(date(2023, 1, 1) + timedelta(days=drawn.randrange(180)), drawn.choice(users), label, text))
-        size += len(str(found[-1]))
-    return found
-
-
-def counts(of: Entries, label: str) -> int:
-    return sum(entry.label == label for entry in of)
 
 
 def both_all_after(mine: Entries, labels: str, late: str, day: date) -> bool:
     return any(counts(mine, label) for label in labels) and all(e.day > day for e in mine if e.label == late)
-
-
-def either_way(one: Callable[[Entries], bool], other: Callable[[Entries], bool]) -> Fits:
-    return lambda a, b: (one(a) and other(b)) or (one(b) and other(a))
 
 
 # Number in the suite, what the transcript's code asks of each user's entries [(label, date)], and the truth beside it.
@@ -143,19 +87,11 @@ def classify(call: ChatCall) -> str:
     return "\n".join(next(label for label, mark in MARKS.items() if mark in line) for line in lines)
 
 
-def truth(of: Entries, fits: Fits) -> set[tuple[int, int]]:
-    by_user: defaultdict[int, Entries] = defaultdict(list)
-    for entry in of:
-        by_user[entry.user].append(entry)
-    some = sorted(by_user)[:CHOSEN]
-    return {(a, b) for a, b in combinations(some, 2) if fits(by_user[a], by_user[b])}
-
-
 @pytest.mark.parametrize("task", TASKS)
 def test_pairs_are_exact(http: httpx.Client, scripted: ScriptedModel, task: int) -> None:
     code, fits = TASKS[task]
-    data = entries(seed=task)
-    context = "".join(str(entry) for entry in data)
+    data = entries(task, CHARACTERS)
+    context = text_of(data)
     assert len(context) >= CHARACTERS
     lines = [PROBE, CLASSIFY, AGGREGATE.replace("CHOSEN", str(CHOSEN)), f"{code}\n{ANSWER}"]
 
@@ -168,7 +104,7 @@ def test_pairs_are_exact(http: httpx.Client, scripted: ScriptedModel, task: int)
     result = http.post("/rlm", json=body).json()
     assert result["success"], result
     found = {tuple(pair) for pair in json.loads(result["answer"])}
-    expected = truth(data, fits)
+    expected = pairs_that_fit(data, fits, CHOSEN)
     assert found == expected
     assert 10 < len(expected) < CHOSEN * (CHOSEN - 1) / 2 - 10
     assert result["subCalls"] <= 40

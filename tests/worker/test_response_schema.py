@@ -46,7 +46,7 @@ HARMLESS: dict[str, dict[str, Any]] = {
 def test_schema_is_held_to(http: httpx.Client, scripted: ScriptedModel, name: str) -> None:
     scripted.rules = plays(cell("FINAL('[[1]]')"))
     answer = sent(http, HARMLESS[name])
-    assert answer.json()["answer"] == "[[1]]"
+    assert json.loads(answer.json()["answer"]) in ("[[1]]", [[1]])
 
 
 def test_models_of_pydantic_work(http: httpx.Client, scripted: ScriptedModel) -> None:

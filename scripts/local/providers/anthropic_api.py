@@ -12,6 +12,7 @@ from aiohttp import web
 from scripts.local.scripted.calls import CallEntry, ChatCall, count_tokens
 
 from .prefixes import MarkedPrefixes
+from .schemas import anthropic_problem
 from .served import Refused, ServedModel, Tokens, Trouble
 from .server import ProviderServer, body_of, event_bytes, halves
 
@@ -155,6 +156,8 @@ def _check(body: Mapping[str, object], call: ChatCall, model: ServedModel) -> No
         budget = thinking.get("budget_tokens")
         if not isinstance(budget, int) or not _MIN_BUDGET <= budget < call.max_tokens:
             raise Refused(Trouble(400, _REFUSED, "thinking.budget_tokens: must be ≥ 1024 and below max_tokens"))
+    if problem := anthropic_problem(body.get("output_config")):
+        raise Refused(Trouble(400, _REFUSED, problem))
     if call.prompt_tokens > model.window:
         message = f"prompt is too long: {call.prompt_tokens} tokens > {model.window} maximum"
         raise Refused(Trouble(400, _REFUSED, message))

@@ -14,6 +14,7 @@ from aiohttp import web
 from scripts.local.scripted.calls import CallEntry, ChatCall, count_tokens
 
 from .prefixes import SharedPrefixes
+from .schemas import openai_problem
 from .served import Refused, ServedModel, Tokens, Trouble
 from .server import ProviderServer, event_bytes, halves
 
@@ -82,6 +83,8 @@ class OpenAIServer(ProviderServer):
             raise Refused(Trouble(400, "unsupported_parameter", message))
         if "temperature" in body and not model.sampling:
             raise Refused(Trouble(400, "unsupported_value", "'temperature' does not support this value"))
+        if problem := openai_problem(body.get("response_format")):
+            raise Refused(Trouble(400, "invalid_request_error", problem))
         if call.prompt_tokens + (call.max_tokens or 0) > model.window:
             message = f"This model's maximum context length is {model.window} tokens."
             raise Refused(Trouble(400, "context_length_exceeded", message))

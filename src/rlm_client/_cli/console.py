@@ -37,12 +37,12 @@ def print_json(value: object) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2))  # noqa: T201 - rich would wrap and colour it
 
 
-def print_result(result: RLMResult, *, as_json: bool, quiet: bool) -> None:
-    """Print a run's outcome on both consoles."""
+def print_result(result: RLMResult, *, as_json: bool, quiet: bool, as_written: bool = False) -> None:
+    """Print a run's outcome on both consoles; `as_written`: the answer is data, not a text to be laid out."""
     if as_json:
         print_json(result.to_json())
     elif result.answer is not None:
-        _print_answer(result.answer)
+        _print_answer(result.answer, as_written=as_written)
     if not quiet:
         _print_sources(result, as_json=as_json)
         _print_numbers(result)
@@ -109,9 +109,9 @@ def batch_line(status: BatchStatus) -> str:
     return f"batch {status.batch_id} · {done} · {money(status.cost_usd)}"
 
 
-def _print_answer(answer: str) -> None:
+def _print_answer(answer: str, *, as_written: bool) -> None:
     """Print an answer: laid out for a reader at a terminal, as it came for a program."""
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and not as_written:
         output().print(Padding(Markdown(answer, hyperlinks=False), (1, 0)))
     else:
         print(answer)  # noqa: T201 - byte for byte

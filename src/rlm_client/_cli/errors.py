@@ -12,6 +12,7 @@ from typing import ParamSpec
 from rich.text import Text
 
 from rlm_client._errors import (
+    AnswerInvalidError,
     APIError,
     AuthenticationError,
     BadRequestError,
@@ -113,6 +114,7 @@ def _facts(error: RLMError) -> dict[str, object]:
     if not isinstance(error, APIError):
         return {"type": type(error).__name__, "message": str(error)}
     facts = {"type": error.type, "message": error.message, "detail": error.detail, "requestId": error.request_id}
+    facts["answer"] = error.answer if isinstance(error, AnswerInvalidError) else None
     return {name: value for name, value in facts.items() if value is not None}
 
 
@@ -130,6 +132,8 @@ def _advice(error: RLMError) -> Iterator[str]:
         yield f"Pass the key as {API_KEY_VARIABLE} or --api-key."
     if isinstance(error, RateLimitError) and error.retry_after is not None:
         yield f"Try again in {error.retry_after:.0f} s."
+    if isinstance(error, AnswerInvalidError) and error.answer is not None:
+        yield f"The last answer was: {error.answer}"
     if isinstance(error, RunFailedError) and error.cost_usd is not None:
         yield f"Spent until then: {money(error.cost_usd)}."
     if isinstance(error, APIError) and error.request_id:

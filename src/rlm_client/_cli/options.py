@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 import click
 
 from rlm_client._client import RLMClient
+from rlm_client._models import read_json
 from rlm_client._settings import API_KEY_VARIABLE, BASE_URL_VARIABLE, LOCAL_BASE_URL, RetryPolicy
 
 INTERACTIVE = RetryPolicy(attempts=3, first_delay=0.3)
@@ -34,6 +36,29 @@ def worker_options(command: CommandT) -> CommandT:
     return url(key(command))
 
 
+def read_schema(_context: click.Context, _option: click.Parameter, path: Path | None) -> Mapping[str, object] | None:
+    """Return the JSON Schema in a file; ends in a usage error where there is none."""
+    if path is None:
+        return None
+    try:
+        schema = read_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path} cannot be read: {error}.") from None
+    if not isinstance(schema, Mapping):
+        raise click.BadParameter(f"{path} is not a JSON Schema: it must be a JSON object.")
+    return schema
+
+
+schema_option = click.option(
+    "--schema",
+    type=click.Path(path_type=Path),
+    callback=read_schema,
+    metavar="FILE.json",
+    help="A JSON Schema: the answer is JSON that fits it.",
+)
+instructions_option = click.option(
+    "--instructions", metavar="TEXT", help="How to answer (language, form, tone); no part of what is read."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, as the Worker sent it.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print no progress and no numbers.")
 

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rlm_client._context import UploadProgress
-from rlm_client._events import AnswerEvent, IterationEvent, PlanEvent, RunEvent, SubcallEvent
+from rlm_client._events import AnswerEvent, IterationEvent, MendEvent, PlanEvent, RunEvent, SubcallEvent
 from rlm_client._models import RLMResult
 from rlm_client._stream import EventStream
 
@@ -88,6 +88,8 @@ class RunState:
                 self._take_iteration(event)
             case AnswerEvent():
                 self._take_answer(event)
+            case MendEvent():
+                self.phase = "mending the answer"
             case _:
                 pass
 
@@ -242,6 +244,8 @@ def print_event(console: Console, event: RunEvent) -> None:
             console.print(Text(f"chunk {event.chunk} could not be read", style="yellow"))
         case IterationEvent():
             console.print(_iteration_block(event) if console.is_terminal else _iteration_text(event), soft_wrap=True)
+        case MendEvent():
+            console.print(Text(f"the answer does not fit, and is asked for again: {event.problem}", style="yellow"))
         case _:
             pass
 

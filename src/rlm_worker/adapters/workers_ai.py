@@ -15,12 +15,12 @@ import js
 from pyodide.ffi import JsException, to_js
 
 from rlm_worker.errors import ModelError
-from rlm_worker.messages import ModelReply, ModelRequest, UnusableReply
+from rlm_worker.messages import InexactReply, ModelReply, ModelRequest, UnusableReply
 from rlm_worker.ports import DeltaSink
 
 from .bindings import look_for_end
 from .providers.ai_binding import AIBinding, as_python
-from .providers.answers import Answer, mapping, string
+from .providers.answers import Answer, is_exact, mapping, string
 from .providers.chat_shape import chat_usage, first_choice
 from .providers.streams import read_stream
 from .workers_ai_errors import as_model_error, told_error
@@ -80,8 +80,11 @@ class _WorkersAIShape:
 
     def take(self, answer: Answer, body: Mapping[str, object]) -> None:
         message = mapping(first_choice(body).get("message"))
-        answer.say(_as_text(body["response"] if "response" in body else message.get("content")))
+        content = body["response"] if "response" in body else message.get("content")
         self._take_common(answer, body)
+        if answer.request.response_schema is not None and not is_exact(content):
+            raise InexactReply(f"{answer.request.model.id} gave numbers of more than 15 digits as JSON", answer.usage)
+        answer.say(_as_text(content))
         answer.whole = True
 
     def take_event(self, answer: Answer, event: Mapping[str, object]) -> None:

@@ -59,7 +59,7 @@ _SENTENCES: Mapping[int, str] = {
     422: "a field is wrong (`detail` names it), or a limit left no answer",
     429: "the key has used up what it may for now",
     500: "a defect of this Worker",
-    502: "a model refused, or nothing could be read",
+    502: "a model refused, nothing could be read, or the answer does not fit the schema",
     503: "a model or a store is not available, or ops must set something",
 }
 _PLAIN_ERRORS = (401, 404, 500, 503)

@@ -10,15 +10,14 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
+from rlm_worker.text.json_text import Scalar, scalars
 from rlm_worker.text.relevance import STOPPED
 
 from .folding import EAST_ASIAN, fold
+from .said import Claim, Said, spellings
 
 _TERM = re.compile(rf"\d+(?:[.,:]\d+)*|[^\W\d_{EAST_ASIAN}]+(?:['’][^\W\d_]+)*|(?P<run>[{EAST_ASIAN}]+)")
-_CLAIM_END = re.compile(r"(?<=[.!?;])[\"'”’)*]*\s+|(?<=[。！？；])|\n+")
-_YES_OR_NO = re.compile(r"\W*(?:yes|no|ja|nein|oui|non|s[ií]|да|нет|是|不是|はい|いいえ)(?:\W|$)", re.IGNORECASE)
 # What a term is worth that is a number, and one that the question has said.
 _NUMBER, _ASKED = 2.0, 0.25
 # The question's own words in a passage tell apart those that are equal otherwise.
@@ -34,14 +33,6 @@ _EPSILON = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """A sentence or line of an answer: its characters from `start` to `end` (exclusive)."""
-
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
 class Support:
     """A passage that an answer rests on, by its number, and the claim that it was chosen for."""
 
@@ -54,26 +45,29 @@ def terms_in(text: str) -> frozenset[str]:
     return frozenset(term for term in _terms(fold(text).text) if term not in STOPPED)
 
 
-def claims_of(answer: str) -> list[Claim]:
-    """The sentences and lines of an answer."""
-    borders = [0, *(found.end() for found in _CLAIM_END.finditer(answer)), len(answer)]
-    parts = ((start, answer[start:end]) for start, end in pairwise(borders))
-    stripped = ((start + len(part) - len(part.lstrip()), part.strip()) for start, part in parts)
-    return [Claim(start, start + len(part)) for start, part in stripped if part]
-
-
-def told_terms(answer: str, query: str) -> frozenset[str]:
+def told_terms(words: str, query: str) -> frozenset[str]:
     """What an answer says that its question has not said, or all that it says where that is nothing."""
-    said = terms_in(answer)
-    return said - terms_in(query) or said
+    told = terms_in(words)
+    return told - terms_in(query) or told
 
 
-def supports(answer: str, query: str, passages: Sequence[str]) -> list[Support]:
+def is_said_in(answer: str, *texts: str) -> bool:
+    """Whether there are words or numbers in the values of a JSON text, and each stands in one of the texts."""
+    known = frozenset().union(*map(terms_in, texts))
+    told = [value for value in scalars(answer) if value.is_text or any(sign.isdigit() for sign in value.written)]
+    return bool(told) and all(_is_known(value, known) for value in told)
+
+
+def _is_known(value: Scalar, known: frozenset[str]) -> bool:
+    return terms_in(value.text()) <= known if value.is_text else not known.isdisjoint(spellings(value.written))
+
+
+def supports(said: Said, query: str, passages: Sequence[str]) -> list[Support]:
     """The passages that the answer rests on; one passage may be there for several claims."""
     index = _Index(terms_in(query), [terms_in(passage) for passage in passages])
-    found = [Support(at, claim) for claim in claims_of(answer) for at in index.best(answer[claim.start : claim.end])]
-    if not found and _YES_OR_NO.match(answer):
-        whole = Claim(0, len(answer))
+    found = [Support(at, claim) for claim, words in said.claims for at in index.best(words)]
+    if not found and said.is_verdict:
+        whole = Claim(0, len(said.answer))
         found = [Support(at, whole) for at in index.best(query)]
     return found
 

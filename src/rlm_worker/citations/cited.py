@@ -11,12 +11,13 @@ from rlm_worker.text.context import ContextManifest
 from rlm_worker.text.graphemes import is_boundary
 from rlm_worker.wire.results import Citation, Unlocated, UnlocatedReason
 
-from .attribution import Claim, Support, supports, told_terms
+from .attribution import Support, supports, told_terms
 from .borders import is_whole
-from .evidence import parts_of, quotations_in, sentences_of
+from .evidence import parts_of, sentences_of
 from .folding import EAST_ASIAN, Folded, fold
 from .passages import Documents, Seen
 from .quotes import SEPARATOR, Place, is_too_short, locate
+from .said import Claim, Quote, Said
 
 # What one result holds at most.
 MAX_CITATIONS, MAX_UNLOCATED = 200, 50
@@ -50,9 +51,9 @@ class Noted:
     claim: Claim
 
 
-def cite_read(answer: str, query: str, parts: Iterable[Sequence[Piece]], manifest: ContextManifest) -> Cited:
+def cite_read(said: Said, query: str, parts: Iterable[Sequence[Piece]], manifest: ContextManifest) -> Cited:
     """What an answer cites of the parts of the context that its model has read itself."""
-    citing = Citing(answer, query, Documents.of(manifest))
+    citing = Citing(said, query, Documents.of(manifest))
     citing.read(Seen.of(pieces) for pieces in parts)
     return citing.cited()
 
@@ -63,10 +64,10 @@ def cited_in_note(note: str, seen: Seen, documents: Documents) -> list[Citation]
     return [_citation(seen, documents, place, None) for place in places[:MAX_CITATIONS]]
 
 
-def chosen_from_notes(answer: str, query: str, notes: Sequence[str]) -> list[Noted]:
+def chosen_from_notes(said: Said, query: str, notes: Sequence[str]) -> list[Noted]:
     """The sentences of readers' notes that an answer rests on, in the order of the notes."""
     sentences = [(number, item) for number, note in enumerate(notes) for item in _items(note)]
-    found = _first_claims(supports(answer, query, [sentence for _, sentence in sentences]))
+    found = _first_claims(supports(said, query, [sentence for _, sentence in sentences]))
     return [Noted(*sentences[at], claim) for at, claim in sorted(found.items())]
 
 
@@ -74,27 +75,27 @@ def chosen_from_notes(answer: str, query: str, notes: Sequence[str]) -> list[Not
 class Citing:
     """Collects the citations of one answer, from one part of the context after another."""
 
-    answer: str
+    said: Said
     query: str
     documents: Documents
     _found: dict[tuple[int, int], Citation] = field(default_factory=dict)
     _lost: dict[str, Claim] = field(default_factory=dict)
-    _quoted: dict[str, Claim] = field(default_factory=dict)
+    _quoted: dict[str, Quote] = field(default_factory=dict)
     _quotes_found: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        for quotation in quotations_in(self.answer):
-            self._quoted.setdefault(quotation[0], Claim(*quotation.span()))
+        for quote in self.said.quotes:
+            self._quoted.setdefault(quote.text, quote)
 
     def read(self, parts: Iterable[Seen]) -> None:
         """Cites from what the model that answered has read itself: its quotations, and the sentences behind it."""
-        terms = told_terms(self.answer, self.query)
+        terms = told_terms(self.said.words, self.query)
         sentences: list[tuple[Seen, int, int]] = []
         for seen in parts:
             self.quoted_in(seen)
             sentences += [(seen, start, end) for start, end in _sentences_with(terms, self.query, seen.text)]
         texts = [seen.text[start:end] for seen, start, end in sentences]
-        for at, claim in _first_claims(supports(self.answer, self.query, texts)).items():
+        for at, claim in _first_claims(supports(self.said, self.query, texts)).items():
             seen, start, end = sentences[at]
             self._add(seen, Place(start, end, "exact", is_whole(seen.text, start, end)), claim)
 
@@ -114,18 +115,19 @@ class Citing:
         for quote, place in zip(pending, locate(pending, seen.text), strict=True):
             if place is not None:
                 self._quotes_found.add(quote)
-                self._add(seen, place, self._quoted[quote])
+                self._add(seen, place, self._quoted[quote].claim)
 
     def cited(self) -> Cited:
         """Everything that was found, in the order of the answer and of the documents."""
         citations = _within(_MAX_CITED_CHARACTERS, sorted(self._found.values(), key=_order)[:MAX_CITATIONS])
-        lost = {**self._lost, **{quote: claim for quote, claim in self._quoted.items() if self._is_lost(quote)}}
+        lost = dict.fromkeys((*self._lost, *(quote.text for quote in self._quoted.values() if self._is_lost(quote))))
         told = [(quote[:_MAX_LOST_CHARACTERS], self._reason(quote, citations)) for quote in [*lost][:MAX_UNLOCATED]]
         return Cited(tuple(citations), tuple(Unlocated(quote=quote, reason=reason) for quote, reason in told))
 
-    def _is_lost(self, quote: str) -> bool:
+    def _is_lost(self, quote: Quote) -> bool:
         """Whether a quotation of the answer was not found; a single short word in marks is none."""
-        return quote not in self._quotes_found and (" " in quote.strip() or not is_too_short(quote))
+        missed = quote.marked and quote.text not in self._quotes_found
+        return missed and (" " in quote.text.strip() or not is_too_short(quote.text))
 
     def _reason(self, quote: str, citations: Iterable[Citation]) -> UnlocatedReason:
         if is_too_short(quote):

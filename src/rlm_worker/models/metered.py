@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 
 from rlm_worker.budget.ledger import Ledger, Reservation
 from rlm_worker.errors import InvocationSpent, ModelError, Work
-from rlm_worker.messages import CallUsage, Declined, ModelReply, ModelRequest, OutputExhausted, UnusableReply
+from rlm_worker.messages import (
+    CallUsage,
+    Declined,
+    InexactReply,
+    ModelReply,
+    ModelRequest,
+    OutputExhausted,
+    UnusableReply,
+)
 from rlm_worker.ports import CallRecord, Clock, DeltaSink, FailedAttempt, Journal, Model
 
 from .catalog import Catalog
@@ -91,7 +99,7 @@ class Metered:
             return error.usage or self.pricing.estimated_usage(request, error.text)
         if isinstance(error, OutputExhausted):
             return error.usage or self.pricing.usage_under_way(request)
-        if isinstance(error, Declined) and error.usage is not None:
+        if isinstance(error, Declined | InexactReply) and error.usage is not None:
             return error.usage
         work = _work(error)
         if work == "unfinished":

@@ -51,7 +51,7 @@ def run_request(chat: ChatRequest, defaults: RunConfig, catalog: Catalog) -> Run
         context=list(documents),
         query=query,
         config=with_defaults(_config(chat, catalog), defaults),
-        response_schema=_schema(chat),
+        response_schema=chat.response_format.schema_of_answer() if chat.response_format else None,
         instructions=instructions or None,
         stream=chat.stream,
     )
@@ -131,11 +131,6 @@ def _config(chat: ChatRequest, catalog: Catalog) -> RunConfig:
         chosen["reasoning_effort"] = chat.reasoning_effort
     own = chat.rlm or RunConfig()
     return RunConfig.model_validate({**chosen, **{name: getattr(own, name) for name in own.model_fields_set}})
-
-
-def _schema(chat: ChatRequest) -> dict[str, object] | None:
-    wanted = chat.response_format
-    return wanted.json_schema.schema_ if wanted and wanted.json_schema else None
 
 
 def _instructions(messages: list[ChatMessage]) -> str:

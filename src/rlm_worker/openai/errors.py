@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from rlm_worker.errors import InvalidRequest, RLMError
 from rlm_worker.http import HttpResponse
@@ -12,8 +13,21 @@ from .schemas import OpenAIError, OpenAIErrorBody
 
 # OpenAI answers 400 where the rest of this Worker says that a field could not be understood.
 _UNPROCESSABLE, _BAD_REQUEST = 422, 400
+_OUR_SCHEMA, _THEIR_SCHEMA = "responseSchema", "response_format.json_schema.schema"
 _CODES = {"unauthenticated": "invalid_api_key"}
 _TYPE_OF_STATUS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+def named_as_sent(error: InvalidRequest) -> InvalidRequest:
+    """The same with the paths of a chat completion: its schema has another name here."""
+    return InvalidRequest(
+        [
+            replace(problem, path=problem.path.replace(_OUR_SCHEMA, _THEIR_SCHEMA, 1))
+            if problem.path.startswith(_OUR_SCHEMA)
+            else problem
+            for problem in error.problems
+        ]
+    )
 
 
 def openai_error(error: RLMError, status: int) -> OpenAIError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from rlm_worker.errors import InvalidRequest
 from rlm_worker.http import Call, Handler, HttpResponse, announced_bytes, event_stream, read_json
 from rlm_worker.memory import MIB
 from rlm_worker.runs.job import Job
@@ -13,6 +14,7 @@ from rlm_worker.sessions.runner import Runner
 from rlm_worker.wire.results import ErrorBody, RunResult
 
 from .chat import completion, run_request
+from .errors import named_as_sent
 from .models import model_entry, model_list
 from .schemas import ChatRequest, parse_chat
 from .stream import ChatHead, whole_stream
@@ -44,6 +46,8 @@ class OpenAIRoutes:
             asking = self.runner.ask(wanted, call.owner, key, call.record, held=held)
             del wanted
             job, result = await asking
+        except InvalidRequest as error:
+            raise named_as_sent(error) from None
         finally:
             held.close()
         created = int(self.runner.clock.now())

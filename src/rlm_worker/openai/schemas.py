@@ -87,19 +87,25 @@ class StreamOptions(_Chat):
 
 
 class JsonSchemaFormat(_Chat):
-    """The schema of an answer."""
+    """The schema of an answer; it is held to whatever `strict` says."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     schema_: Annotated[dict[str, object], Field(alias="schema")]
     description: str | None = None
     strict: bool | None = None
 
 
 class ResponseFormat(_Chat):
-    """The form of the answer: text, or (strategy repl only) JSON that meets a schema."""
+    """The form of the answer: text, any JSON object, or JSON that fits a schema."""
 
-    type: Literal["text", "json_schema"]
+    type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchemaFormat | None = None
+
+    def schema_of_answer(self) -> dict[str, object] | None:
+        """The schema that the answer is held to; None for text."""
+        if self.type == "json_object":
+            return {"type": "object"}
+        return self.json_schema.schema_ if self.type == "json_schema" and self.json_schema else None
 
 
 class ChatRequest(_Chat):

@@ -21,7 +21,7 @@ _MAX_CHARACTERS, _AT_ONCE = 2_000_000, 500_000
 async def cite_explored(run: Run, answer: str, context: Passage, read: Sequence[Interval]) -> Cited:
     """Cites the sentences that an answer rests on, out of the ranges of the context that were read."""
     documents = Documents.of(run.reader.manifest)
-    citing = Citing(answer, run.job.query, documents)
+    citing = Citing(run.said(answer), run.job.query, documents)
     left = _MAX_CHARACTERS
     seen: list[Seen] = []
     try:

@@ -17,10 +17,12 @@ from rlm_worker.errors import InputTooLarge, InvocationSpent, RLMError, UsageLim
 from rlm_worker.journal.cells import CellOutcome
 from rlm_worker.messages import Message, ModelReply, ModelRequest
 from rlm_worker.runs.answer import answer, is_affordable
+from rlm_worker.runs.formed import MAX_MENDS
 from rlm_worker.runs.run import Outcome, Run
 from rlm_worker.sandbox.text import EAGER
+from rlm_worker.structured.form import Draft
 from rlm_worker.text.tokens import TokenEstimator
-from rlm_worker.wire.events import AnswerEvent, IterationEvent
+from rlm_worker.wire.events import AnswerEvent, IterationEvent, MendEvent
 
 from .cells import DurableRepl, open_repl
 from .cite import cite_explored
@@ -36,7 +38,6 @@ from .prompts import (
     question_message,
     system_message,
 )
-from .response_schema import accepted_value
 from .task import Found, Task
 from .transcript import Transcript, Turn
 
@@ -51,11 +52,11 @@ async def run_repl(run: Run) -> Outcome:
     """Answers by exploring; raises `UsageLimitExceeded` when a limit left neither an answer nor a draft of one."""
     run.announce_plan("repl", chunks=0, chunk_size=0)
     task = Task(run, run.job.query, ContextText(run.reader), run.model, explore)
-    task = replace(task, response_schema=run.job.response_schema)
+    task = replace(task, form=run.form)
     run.ledger.set_aside(_last_word_usd(run))
     found = await explore(task)
     text = found.as_text()
-    if run.job.stream:
+    if run.job.stream and not run.unfit:
         run.emit(AnswerEvent(delta=text, restart=True))
     read = Coverage()
     for start, end in found.read:
@@ -91,6 +92,7 @@ class Exploration:
     read: Coverage
     draft: str = ""
     truncated: bool = False
+    rejected: int = 0
 
     def take(self, outcome: CellOutcome) -> None:
         """Adds what a cell has read, drafted and run into."""
@@ -107,6 +109,24 @@ class Exploration:
 
     def found(self, value: object) -> Found:
         return Found(value, tuple(self.read.intervals()), self.truncated)
+
+    def ended(self, final: object) -> tuple[Found | None, str]:
+        """What a final value ends in; nothing where it has to be mended first, and what is wrong with it."""
+        form = self.task.form
+        if form is None:
+            return self.found(final), ""
+        told = form.read_value(final)
+        if told.problem and self.rejected < MAX_MENDS:
+            self.rejected += 1
+            self.task.run.emit(MendEvent(attempt=self.rejected, problem=told.problem))
+            return None, told.problem
+        return self.formed(told), ""
+
+    def formed(self, told: Draft) -> Found:
+        """An answer that is as it is to be, or can be mended no more."""
+        if told.problem:
+            self.task.run.is_unfit(told.problem)
+        return self.found(told.text)
 
 
 async def _begin(task: Task) -> Exploration:
@@ -133,9 +153,9 @@ async def _turns(exploration: Exploration) -> Found:
         _announce(exploration.task, number, code, outcome, reply)
         problem = ""
         if outcome.finished:
-            value, problem = accepted_value(outcome.final, exploration.task.response_schema)
-            if not problem:
-                return exploration.found(value)
+            found, problem = exploration.ended(outcome.final)
+            if found is not None:
+                return found
         said = NO_CODE if code is None else feedback(outcome, problem)
         exploration.transcript.add(Turn(reply.text, said, outcome.variables or exploration.transcript.variables))
     raise AssertionError("counting has no end")
@@ -188,19 +208,16 @@ async def _last_word(exploration: Exploration, stopped: UsageLimitExceeded) -> F
         if not exploration.draft:
             raise stopped from None
         text = exploration.draft
-    value, problem = accepted_value(text, task.response_schema)
-    if problem:
-        task.run.warn(f"the answer does not fit the response schema: {problem}")
-    return exploration.found(value)
+        if task.form is not None:
+            return exploration.formed(task.form.read(text))
+    return exploration.found(text)
 
 
 async def _extracted(task: Task, messages: tuple[Message, ...]) -> str:
-    if task.depth == 0 and task.response_schema is None:
+    if task.depth == 0:
         text, _ = await answer(task.run, "extract", messages)
         return text
-    request = replace(
-        task.run.request("root", "extract", messages), parent=task.path, response_schema=task.response_schema
-    )
+    request = replace(task.run.request("root", "extract", messages), parent=task.path)
     return (await task.model.complete(request)).text.strip()
 
 
@@ -225,7 +242,7 @@ def _facts(task: Task) -> ReplFacts:
         output_limit=run.job.config.max_output_characters,
         slice_limit=(run.sub.window - run.sub_output) * _SLICE_CHARACTERS_PER_TOKEN // 1_000 * 1_000,
         lazy=task.passage.characters > EAGER,
-        response_schema=task.response_schema,
+        response_schema=task.form.schema if task.form else None,
         instructions=None if task.depth else run.job.instructions,
     )
 
@@ -252,4 +269,5 @@ def _seconds_for_turns(task: Task) -> float | None:
 
 def _seconds_for_last_word(task: Task) -> float:
     left = task.run.ledger.remaining_seconds()
-    return task.run.ports.deployment.call_timeout_seconds if left is None else max(0.0, left)
+    calls = 1 if task.form is None else 1 + MAX_MENDS
+    return calls * task.run.ports.deployment.call_timeout_seconds if left is None else max(0.0, left)

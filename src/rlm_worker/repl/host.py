@@ -340,7 +340,7 @@ class CellCalls:
             passage=passage,
             path=path,
             depth=self.task.depth + 1,
-            response_schema=None,
+            form=None,
         )
         try:
             with self._answering():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from rlm_worker.messages import ModelReply
 from rlm_worker.ports import Interval, Model
 from rlm_worker.runs.run import Run
+from rlm_worker.structured.form import Form
 
 from .passages import Passage
 
@@ -37,7 +38,7 @@ class Task:
     answer_child: Callable[[Task], Awaitable[Found]]
     path: str = ""
     depth: int = 0
-    response_schema: Mapping[str, object] | None = None
+    form: Form | None = None
 
     @property
     def may_recurse(self) -> bool:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from rlm_worker.errors import UsageLimitExceeded
-from rlm_worker.messages import CallKind, Message, ModelReply, ModelRequest
+from rlm_worker.messages import CallKind, Message
 from rlm_worker.wire.events import AnswerEvent
 
+from .formed import formed_answer
+from .root_call import affordable, cut_at, is_affordable, root_call
 from .run import Run
 
-# Fewer tokens than these are not worth calling an answer.
-_MIN_ANSWER_TOKENS = 48
+__all__ = ["BEAT_SECONDS", "AnswerEvents", "answer", "cut_at", "is_affordable"]
+
 # How long pieces of an answer are joined before they become an event.
 BEAT_SECONDS = 0.1
 
@@ -61,8 +62,14 @@ async def answer(run: Run, kind: CallKind, messages: tuple[Message, ...]) -> tup
     """Asks the root model; gives its answer and whether the answer was cut by a limit on its length.
 
     Where dollars are short the answer may be shorter; raises `UsageLimitExceeded` when not even a short one is left.
+    One that is to have a form is said when it is whole and has it: see `formed`.
     """
-    request = _affordable(run, _call(run, kind, messages))
+    request = affordable(run, root_call(run, kind, messages))
+    if run.form is not None:
+        text, cut = await formed_answer(run, run.form, request)
+        if run.job.stream and not run.unfit:
+            run.emit(AnswerEvent(delta=text))
+        return text, cut
     deltas = AnswerEvents(run) if run.job.stream else None
     try:
         reply = await run.model.complete(request, deltas)
@@ -72,44 +79,3 @@ async def answer(run: Run, kind: CallKind, messages: tuple[Message, ...]) -> tup
     if reply.is_cut:
         run.warn(f"the answer was cut at {cut_at(reply, request)} tokens")
     return reply.text.strip(), reply.is_cut
-
-
-def is_affordable(run: Run, kind: CallKind, messages: tuple[Message, ...]) -> bool:
-    """Whether the run's dollars surely cover an answer to that prompt, or have paid for it before."""
-    request = _call(run, kind, messages)
-    return run.ports.journal.recall(request.call) is not None or _is_worth_asking(request, _tokens_left(run, request))
-
-
-def cut_at(reply: ModelReply, request: ModelRequest) -> int:
-    """How many tokens a reply has that was cut."""
-    return reply.usage.output_tokens if reply.usage is not None else request.max_output_tokens
-
-
-def _call(run: Run, kind: CallKind, messages: tuple[Message, ...]) -> ModelRequest:
-    """The call, named before its answer is made shorter: a resumed run has other dollars left and asks for the same."""
-    request = run.request("root", kind, messages)
-    return replace(request, call=request.key())
-
-
-def _affordable(run: Run, request: ModelRequest) -> ModelRequest:
-    if run.ports.journal.recall(request.call) is not None:
-        return request
-    tokens = _tokens_left(run, request)
-    if not _is_worth_asking(request, tokens):
-        limit = run.ledger.limits.max_cost_usd or 0.0
-        raise UsageLimitExceeded("maxCostUsd", limit, round(limit - (run.ledger.remaining_usd() or 0.0), 8))
-    return replace(request, max_output_tokens=tokens)
-
-
-def _is_worth_asking(request: ModelRequest, tokens: int) -> bool:
-    """Whether so many tokens are enough, or all that was asked for."""
-    least = max(_MIN_ANSWER_TOKENS, request.model.least_output(request.effort))
-    return tokens >= min(least, request.max_output_tokens)
-
-
-def _tokens_left(run: Run, request: ModelRequest) -> int:
-    """How many tokens the answer may have."""
-    remaining = run.ledger.remaining_usd()
-    if remaining is None:
-        return request.max_output_tokens
-    return min(request.max_output_tokens, run.pricing.affordable_output(request, remaining))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from rlm_worker.budget.funding import Funds, Grant, Unlimited
 from rlm_worker.budget.ledger import Ledger, UsageLimits
 from rlm_worker.citations.cited import Cited
+from rlm_worker.citations.said import Said, said_in
 from rlm_worker.errors import ModelError, NotConfigured, RetryableError, UsageLimitExceeded
 from rlm_worker.journal.cells import CellTable
 from rlm_worker.journal.tables import RowTable
@@ -20,6 +21,8 @@ from rlm_worker.models.stack import ModelStack
 from rlm_worker.pace.client import Party, RunPace, Unpaced
 from rlm_worker.pace.rates import Rates
 from rlm_worker.ports import Accounts, Clock, Deployment, EventSink, Journal, Model, Pace, ResultCache, Sandbox
+from rlm_worker.structured.form import Form
+from rlm_worker.structured.words import form_rule
 from rlm_worker.text.context import ContextReader
 from rlm_worker.wire.events import Event, PlanEvent
 from rlm_worker.wire.tables import TableReport
@@ -66,7 +69,10 @@ class Outcome:
 
 @dataclass(slots=True)
 class Run:
-    """The state that all strategies share; `incomplete`: something was lost that another attempt may bring."""
+    """The state that all strategies share; `incomplete`: something was lost that another attempt may bring.
+
+    `form` is what the answer is to have, None for text; `unfit` says why it does not, empty where it does.
+    """
 
     job: Job
     reader: ContextReader
@@ -82,6 +88,14 @@ class Run:
     backoff: BackoffSignal = field(default_factory=BackoffSignal)
     warnings: list[str] = field(default_factory=list)
     incomplete: bool = False
+    form: Form | None = None
+    unfit: str = ""
+
+    @property
+    def instructions(self) -> str | None:
+        """How to answer, in the caller's own words and by the form that was asked for; None where nothing was said."""
+        said = [self.job.instructions or "", "" if self.form is None else form_rule(self.form.schema)]
+        return "\n\n".join(filter(None, said)) or None
 
     @property
     def root_output(self) -> int:
@@ -146,6 +160,14 @@ class Run:
         if warning not in self.warnings:
             self.warnings.append(warning)
 
+    def is_unfit(self, problem: str) -> None:
+        """Notes that the answer has not the form that was asked for."""
+        self.unfit = problem
+
+    def said(self, answer: str) -> Said:
+        """What an answer says, and quotes: of one that has a form, the values in it."""
+        return said_in(answer, as_json=self.form is not None)
+
     def lost(self, error: ModelError) -> None:
         """Notes that a call has brought nothing; one that failed for a passing reason may bring it another time."""
         self.incomplete = self.incomplete or isinstance(error, RetryableError)
@@ -190,6 +212,7 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
         funds=funds,
         latency=stack.latency,
         backoff=stack.backoff,
+        form=Form.of(job.response_schema),
     )
 
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from rlm_worker.errors import BindingMissing, FieldProblem, InvalidRequest, NotFound, PayloadTooLarge
 from rlm_worker.ports import ContextStore
 from rlm_worker.repl.prompts import REPL_PROMPT_VERSION
-from rlm_worker.repl.response_schema import check_schema
 from rlm_worker.runs.job import Job
 from rlm_worker.settings import Settings
 from rlm_worker.strategies.prompts import PROMPT_VERSION
 from rlm_worker.strategies.table.options import check_table
 from rlm_worker.tables.prompts import TABLE_PROMPT_VERSION
+from rlm_worker.structured.form import check_schema
+from rlm_worker.structured.words import FORM_VERSION
 from rlm_worker.text.context import ContextManifest, MeasuredDocuments, gather_documents
 from rlm_worker.wire.requests import Document, RunConfig, RunRequest
 
@@ -85,19 +86,29 @@ def _digest(request: RunRequest, config: RunConfig, manifest: ContextManifest, o
     for name in _CAME_LATER:  # a request that does not use them has the name that it had before there were any
         if decides[name] is None:
             del decides[name]
-    asked = [owner, manifest.identity, request.query, decides, request.response_schema, _prompt_version(config)]
+    asked: list[object] = [
+        owner,
+        manifest.identity,
+        request.query,
+        decides,
+        request.response_schema,
+        _prompt_version(config),
+    ]
+    asked += _form_version(request, config)
     asked += [] if request.instructions is None else [request.instructions]
-    asked += (
-        []
-        if request.table is None
-        else [{"table": [request.table.model_dump(exclude_none=True), TABLE_PROMPT_VERSION]}]
-    )
+    if request.table is not None:
+        asked.append({"table": [request.table.model_dump(exclude_none=True), TABLE_PROMPT_VERSION]})
     return _sha256(asked)
 
 
 def _prompt_version(config: RunConfig) -> str:
     more = {"repl": f" {REPL_PROMPT_VERSION}", "table": f" {TABLE_PROMPT_VERSION}"}
     return PROMPT_VERSION + more.get(config.strategy, "")
+
+
+def _form_version(request: RunRequest, config: RunConfig) -> list[object]:
+    """What names the answers that have a form; before there was this version, strategy repl alone gave any."""
+    return [] if request.response_schema is None or config.strategy == "repl" else [["form", FORM_VERSION]]
 
 
 def _sha256(value: object) -> str:

@@ -24,8 +24,9 @@ async def cite_notes(run: Run, answer: str, noted: Sequence[tuple[Span, str]]) -
     A note is held against its chunk as the reader saw it, so it makes no difference whether the note is new, cached,
     journalled by an earlier life of the run, or merged on its way to the answer.
     """
-    citing = Citing(answer, run.job.query, Documents.of(run.reader.manifest))
-    chosen = chosen_from_notes(answer, run.job.query, ["" if is_no_evidence(note) else note for _, note in noted])
+    said = run.said(answer)
+    citing = Citing(said, run.job.query, Documents.of(run.reader.manifest))
+    chosen = chosen_from_notes(said, run.job.query, ["" if is_no_evidence(note) else note for _, note in noted])
     by_note = [(number, list(group)) for number, group in groupby(chosen, lambda one: one.note)]
     try:
         for number, sentences in by_note[:_MAX_CHUNKS]:

@@ -45,9 +45,9 @@ async def run_direct(run: Run) -> Outcome:
     run.announce_plan("direct", chunks=1, chunk_size=run.reader.manifest.characters)
     pieces = await read_all(run.reader)
     text, cut = await answer(run, "direct", _messages(run, pieces))
-    cited = cite_read(text, run.job.query, [pieces], run.reader.manifest)
+    cited = cite_read(run.said(text), run.job.query, [pieces], run.reader.manifest)
     return Outcome(text, chunks=1, read=run.reader.manifest.characters, truncated=cut, cited=cited)
 
 
 def _messages(run: Run, pieces: Sequence[Piece]) -> tuple[Message, ...]:
-    return direct_messages(run.job.query, pieces, run.job.instructions)
+    return direct_messages(run.job.query, pieces, run.instructions)

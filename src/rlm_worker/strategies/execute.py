@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from rlm_worker.errors import ContextTooLarge, InputTooLarge, InvocationSpent, NoTable, RateLimited, RLMError
+from rlm_worker.errors import (
+    AnswerInvalid,
+    ContextTooLarge,
+    InputTooLarge,
+    InvocationSpent,
+    NoTable,
+    RateLimited,
+    RLMError,
+)
 from rlm_worker.repl.explore import run_repl
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import Outcome, Run, RunPorts, start_run
@@ -36,8 +44,14 @@ async def _ended(run: Run) -> RunResult:
     except InvocationSpent:
         raise
     except RLMError as error:
-        return _result(run, strategy, None).model_copy(update={"success": False, "error": ErrorBody.of(error)})
-    return _result(run, strategy, outcome)
+        return _failed(_result(run, strategy, None), error)
+    result = _result(run, strategy, outcome)
+    return _failed(result, AnswerInvalid(f"the answer does not fit the schema: {run.unfit}")) if run.unfit else result
+
+
+def _failed(result: RunResult, error: RLMError) -> RunResult:
+    """The same as a failure; an answer that is there nevertheless stays in it, and so do its citations."""
+    return result.model_copy(update={"success": False, "error": ErrorBody.of(error)})
 
 
 def failed_run(job: Job, reader: ContextReader, ports: RunPorts, error: RLMError) -> RunResult:

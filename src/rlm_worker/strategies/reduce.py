@@ -83,7 +83,7 @@ def _room(run: Run) -> int:
 
 
 def _messages(run: Run, notes: Sequence[Note], coverage: float) -> tuple[Message, ...]:
-    return synthesize_messages(run.job.query, notes, coverage, run.job.instructions)
+    return synthesize_messages(run.job.query, notes, coverage, run.instructions)
 
 
 def _tokens(run: Run, note: Note) -> int:
@@ -107,4 +107,6 @@ def _seconds_left(run: Run) -> float | None:
 def _unsynthesized(run: Run, notes: Sequence[Note]) -> str:
     """The notes themselves: the best that there is when the root model may not speak any more."""
     run.warn("the answer is the evidence as it was found: no root call was left to put it into words")
+    if run.form is not None:
+        run.is_unfit("it is the evidence as it was found")
     return "\n\n".join(note.text.strip() for note in notes) or _NO_NOTES

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from .base import Answer
 from .tables import ReadChunks, RejectedRows, TableDefinition, Value
 
-Kind = Literal["session", "plan", "subcall", "iteration", "answer", "schema", "rows", "query"]
+Kind = Literal["session", "plan", "subcall", "iteration", "answer", "mend", "schema", "rows", "query"]
 
 
 class Event(Answer):
@@ -83,6 +83,15 @@ class AnswerEvent(Event):
     restart: bool = False
 
 
+class MendEvent(Event):
+    """The answer does not fit the request's `responseSchema`: the model is told so and asked once more."""
+
+    kind = "mend"
+
+    attempt: int
+    problem: str
+
+
 class SchemaEvent(Event):
     """The tables that will be read."""
 
@@ -116,6 +125,6 @@ class QueryEvent(Event):
     error: str | None = None
 
 
-_RUN_EVENTS = (SessionEvent, PlanEvent, SubcallEvent, IterationEvent, AnswerEvent)
+_RUN_EVENTS = (SessionEvent, PlanEvent, SubcallEvent, IterationEvent, AnswerEvent, MendEvent)
 _TABLE_EVENTS = (SchemaEvent, RowsEvent, QueryEvent)
 EVENTS: dict[str, type[Event]] = {event.kind: event for event in (*_RUN_EVENTS, *_TABLE_EVENTS)}

@@ -80,8 +80,9 @@ class RunConfig(Wire):
 class RunRequest(Wire):
     """The body of `POST /rlm`: a context or the id of a stored one, a query, and how to run.
 
-    `instructions` say how to answer (language, form, tone); they are no part of what is read. Only where `table` names
-    a schema may there be no query: then the rows themselves are wanted.
+    `instructions` say how to answer (language, form, tone); they are no part of what is read. With a `responseSchema`
+    (JSON Schema 2020-12) the answer is JSON that fits it, or the run ends with `answer_invalid`. Only where `table`
+    names a schema may there be no query: then the rows themselves are wanted.
     """
 
     context: Context | None = None

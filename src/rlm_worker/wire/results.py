@@ -97,7 +97,8 @@ class RunResult(Wire):
     `incomplete`: some calls failed for passing reasons, so that the same request asked again may bring more; it reads
     only what is missing. `costUsd` is everything: that of `models`, and `sandboxCostUsd` for the `sandboxes` of REPLs.
     `cachedInputTokens` are those of the input that a provider's prefix cache held, `reasoningTokens` those of the
-    output that were thought and not said.
+    output that were thought and not said. Where a `responseSchema` was asked for, `answer` is JSON, as the model wrote
+    it; with the error `answer_invalid` it is the last one, which does not fit.
     """
 
     success: bool

@@ -16,7 +16,14 @@ from rlm_client._cli.errors import exit_unless, reports_errors
 from rlm_client._cli.estimate import Estimate, estimate, with_defaults
 from rlm_client._cli.files import STDIN, Collected, Selection, collect
 from rlm_client._cli.interrupt import RunningSession, cancelled_on_interrupt
-from rlm_client._cli.options import connected, json_option, quiet_option, worker_options
+from rlm_client._cli.options import (
+    connected,
+    instructions_option,
+    json_option,
+    quiet_option,
+    schema_option,
+    worker_options,
+)
 from rlm_client._cli.output import check_writable
 from rlm_client._cli.progress import follow, watcher
 from rlm_client._cli.tables import read_schema, rows_option, table_option, write_rows
@@ -38,6 +45,8 @@ class Question:
     query: str
     collected: Collected
     config: RLMConfig
+    schema: Mapping[str, object] | None = None
+    instructions: str | None = None
     table: Mapping[str, object] | None = None
 
     def estimate(self, client: RLMClient) -> Estimate:
@@ -93,6 +102,8 @@ class Written:
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="From folders leave out such files.")
 @click.option("--dry-run", is_flag=True, help="Show what would be sent and its estimated cost; ask nothing.")
 @click.option("--background", is_flag=True, help="Start the run, print its session, and leave.")
+@schema_option
+@instructions_option
 @table_option
 @rows_option
 @report_option
@@ -108,6 +119,8 @@ def ask(
     exclude: tuple[str, ...],
     dry_run: bool,
     background: bool,
+    schema: Mapping[str, object] | None,
+    instructions: str | None,
     schema_path: Path | None,
     rows_path: Path | None,
     report_path: Path | None,
@@ -125,8 +138,8 @@ def ask(
     files = Written(report_path, rows_path)
     files.check(background=background)
     table = None if schema_path is None else {"schema": read_schema(schema_path)}
-    documents = collected(paths, Selection.of(include, exclude))
-    question = Question(query, documents, RLMConfig.model_validate(config), table)
+    found, options = collected(paths, Selection.of(include, exclude)), RLMConfig.model_validate(config)
+    question = Question(query, found, options, schema, instructions, table)
     with connected(base_url, api_key) as client:
         if dry_run:
             _dry_run(client, question, as_json=as_json)
@@ -151,17 +164,32 @@ def _ask(client: RLMClient, question: Question, *, as_json: bool, quiet: bool, f
     if not quiet:
         _show_sending(console, question)
         _show_cost(console, _estimated(client, question), question.config)
-    documents, watching = question.collected.documents, watcher(console, quiet=quiet)
-    stream = client.stream(documents, question.query, question.config, table=question.table, on_upload=watching.upload)
+    watching = watcher(console, quiet=quiet)
+    stream = client.stream(
+        question.collected.documents,
+        question.query,
+        question.config,
+        response_schema=question.schema,
+        instructions=question.instructions,
+        table=question.table,
+        on_upload=watching.upload,
+    )
     with cancelled_on_interrupt(RunningSession(client, stream, watching.state), console):
         result = follow(stream, watching)
-    print_result(result, as_json=as_json, quiet=quiet)
+    print_result(result, as_json=as_json, quiet=quiet, as_written=question.schema is not None)
     files.write(client, result)
     exit_unless(result.success)
 
 
 def _start(client: RLMClient, question: Question, *, as_json: bool) -> None:
-    submitted = client.submit(question.collected.documents, question.query, question.config, table=question.table)
+    submitted = client.submit(
+        question.collected.documents,
+        question.query,
+        question.config,
+        response_schema=question.schema,
+        instructions=question.instructions,
+        table=question.table,
+    )
     if as_json:
         print_json(submitted.to_json())
     else:

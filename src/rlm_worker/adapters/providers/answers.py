@@ -14,6 +14,8 @@ from rlm_worker.ports import DeltaSink
 from .thoughts import ThoughtFilter
 
 DECLINED = "content_filter"
+# A double holds every decimal of so many digits.
+_EXACT_DIGITS = 15
 
 
 @dataclass(slots=True)
@@ -120,3 +122,22 @@ def amount(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         return None
     return float(value)
+
+
+def is_exact(value: object) -> bool:
+    """Whether every number of a JSON value has few enough digits to have crossed JavaScript as it was written."""
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Mapping):
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
+        elif isinstance(part, int | float) and not isinstance(part, bool) and _digits(part) > _EXACT_DIGITS:
+            return False
+    return True
+
+
+def _digits(number: float) -> int:
+    """How many digits of a number count."""
+    return len(repr(number).partition("e")[0].lstrip("-0.").replace(".", "").rstrip("0"))

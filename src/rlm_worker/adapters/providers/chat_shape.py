@@ -11,6 +11,7 @@ from rlm_worker.messages import CallUsage, ModelRequest
 
 from .answers import DECLINED, Answer, amount, count, mapping, string
 from .failures import Refusal, late_failure
+from .schema_forms import is_strict
 
 _SCHEMA_NAME = "answer"
 _FAILED = "error"
@@ -46,7 +47,8 @@ class ChatShape:
         if stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         if request.response_schema is not None and model.json_mode != "none":
-            schema = {"name": _SCHEMA_NAME, "schema": dict(request.response_schema)}
+            strict = is_strict(request.response_schema)
+            schema = {"name": _SCHEMA_NAME, "schema": dict(request.response_schema), "strict": strict}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return body
 

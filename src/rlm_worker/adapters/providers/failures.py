@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 
 from pydantic_core import from_json
 
-from rlm_worker.errors import InputTooLarge, ModelError, RetryableError, TerminalError
+from rlm_worker.errors import InputTooLarge, ModelError, RetryableError, SchemaRefused, TerminalError
 
 from .answers import mapping, string
 
@@ -25,6 +25,8 @@ _TOO_LARGE = re.compile(
     r"prompt is too long|context[ _](length|window|size)|maximum context|exceeds? (the )?context|too many tokens",
     re.IGNORECASE,
 )
+# Of a refusal as such: the provider does not take the schema, or no schema at all.
+_SCHEMA = re.compile(r"response_format|json_schema|output_config|output_format|structured output", re.IGNORECASE)
 # Of a refusal for too many calls: what no waiting mends.
 _MONEY = re.compile(r"insufficient_quota|quota_exceeded|spend|billing|credit", re.IGNORECASE)
 _IN_FLIGHT = "openrouter_in_flight_budget"
@@ -64,6 +66,8 @@ def failure(who: str, status: int, refusal: Refusal, wait: float = 0.0, advice: 
     message = f"{who}: {status} {says}"
     if status == 413 or (status in (400, 422) and _TOO_LARGE.search(f"{refusal.kind} {refusal.message}")):
         return InputTooLarge(message)
+    if status in (400, 422) and _SCHEMA.search(f"{refusal.kind} {refusal.message}"):
+        return SchemaRefused(message)
     if not _is_passing(status, refusal, advice):
         return TerminalError(message)
     if status in _TIMED_OUT:

@@ -10,6 +10,7 @@ from rlm_worker.messages import CallUsage, Effort, Message, ModelRequest
 
 from .answers import DECLINED, Answer, count, mapping, string
 from .failures import Refusal, late_failure
+from .schema_forms import anthropic_form
 
 # Why it stops, in OpenAI's words.
 _FINISH = {
@@ -58,8 +59,8 @@ class MessagesShape:
         body |= _thinking(request)
         if request.model.sampling and "thinking" not in body:
             body["temperature"] = min(1.0, request.temperature)
-        if request.response_schema is not None and request.model.json_mode != "none":
-            form = {"type": "json_schema", "schema": dict(request.response_schema)}
+        if (schema := _output_schema(request)) is not None:
+            form = {"type": "json_schema", "schema": schema}
             body["output_config"] = {**mapping(body.get("output_config")), "format": form}
         if stream:
             body["stream"] = True
@@ -117,6 +118,13 @@ def _conversation(request: ModelRequest) -> list[dict[str, object]]:
     if request.kind == "turn" and turns:
         turns[-1]["content"] = [{"type": "text", "text": said[-1].content, "cache_control": _CACHED}]
     return turns
+
+
+def _output_schema(request: ModelRequest) -> Mapping[str, object] | None:
+    """The schema that the answer is held to; None where there is none, or none that can be said here."""
+    if request.response_schema is None or request.model.json_mode == "none":
+        return None
+    return anthropic_form(request.response_schema)
 
 
 def _thinking(request: ModelRequest) -> dict[str, object]:
