@@ -387,3 +387,29 @@ async def test_events_tell_the_table() -> None:
     assert [kind for kind in kinds if kind in ("schema", "rows", "query")] == ["schema", "rows", "query"]
     (rows,) = [data for kind, data in ports.events.events if kind == "rows"]
     assert rows["rowCount"] == 300
+
+
+FORM = {"type": "object", "properties": {"glad": {"type": "integer"}}, "required": ["glad"]}
+
+
+@pytest.mark.parametrize(("said", "fits"), [('{"glad": 10}', True), ('{"glad": 11}', False)])
+async def test_form_holds_computed_numbers(said: str, fits: bool) -> None:
+    reader = Reader()
+
+    def answered(request: ModelRequest) -> ModelReply:
+        return reply_of(request, said) if request.kind in ("prose", "mend") else reader(request)
+
+    result = await run(ports_of(answered), visits(30), responseSchema=FORM)
+    assert result.success is fits
+    assert result.answer == said
+
+
+@pytest.mark.parametrize(("said", "answer"), [("There were 10 glad visits.", None), ("There were 12 of them.", "10")])
+async def test_foreign_number_is_replaced(said: str, answer: str | None) -> None:
+    reader = Reader()
+
+    def answered(request: ModelRequest) -> ModelReply:
+        return reply_of(request, said) if request.kind == "prose" else reader(request)
+
+    result = await run(ports_of(answered), visits(30), instructions="In a sentence.")
+    assert result.answer == (answer or said)

@@ -14,9 +14,9 @@ from rlm_worker.runs.job import Job
 from rlm_worker.settings import Settings
 from rlm_worker.strategies.prompts import PROMPT_VERSION
 from rlm_worker.strategies.table.options import check_table
-from rlm_worker.tables.prompts import TABLE_PROMPT_VERSION
 from rlm_worker.structured.form import check_schema
 from rlm_worker.structured.words import FORM_VERSION
+from rlm_worker.tables.prompts import TABLE_PROMPT_VERSION
 from rlm_worker.text.context import ContextManifest, MeasuredDocuments, gather_documents
 from rlm_worker.wire.requests import Document, RunConfig, RunRequest
 

@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 from rlm_worker.citations.passages import Documents
 from rlm_worker.errors import ModelError, NoTable, NothingRead, RLMError, UsageLimitExceeded
 from rlm_worker.journal.tables import CACHE_KEY, EXTRACTION, GIVEN_UP
+from rlm_worker.messages import Message
+from rlm_worker.runs.answer import answer
 from rlm_worker.runs.run import Outcome, Run
 from rlm_worker.strategies.reading_time import read_within_time
-from rlm_worker.tables.answer import Answered, answer_text, result_text
+from rlm_worker.strategies.standalone import standalone_question
+from rlm_worker.tables.answer import Answered, answer_text, foreign_numbers, result_text
 from rlm_worker.tables.prompts import QueryTask, prose_messages
 from rlm_worker.tables.sql import QueryError, table_definitions
 from rlm_worker.wire.events import RowsEvent
@@ -52,6 +55,8 @@ async def run_table(run: Run) -> Outcome:
 
 
 async def _answered(run: Run) -> Outcome:
+    if run.job.query:
+        run.question = await standalone_question(run)
     opening = await _opening(run)
     extraction, options = opening.extraction, run.job.table or TableOptions()
     schema = tell(run, extraction.plan.schema)
@@ -96,7 +101,7 @@ async def _known_opening(run: Run) -> _Opening | None:
         return None
     run.ports.rows.set_state(_MEMORY, known.to_json())
     definitions = table_definitions(known.extraction.plan.schema)
-    task = QueryTask(run.job.query, definitions, known.samples, known.counts)
+    task = QueryTask(run.question, definitions, known.samples, known.counts)
     reply = await ask_root(run, task, [], may_lack=True)
     return None if lacks(reply) else _Opening(known.extraction, task, reply)
 
@@ -208,30 +213,43 @@ def _task(run: Run, extraction: Extraction, collected: Collected) -> QueryTask:
     samples = [json.dumps(values_of(line), ensure_ascii=False)[:_SAMPLE_CHARACTERS] for line in lines][:_SAMPLE_ROWS]
     tables = extraction.plan.schema.tables
     counts = ", ".join(f"{table.name}: {collected.counts.get(table.name, 0):,} rows" for table in tables)
-    return QueryTask(run.job.query, table_definitions(extraction.plan.schema), samples, counts)
+    return QueryTask(run.question, table_definitions(extraction.plan.schema), samples, counts)
 
 
 async def _words(run: Run, collected: Collected, computed: Computed | None, schema: TableSchema) -> Answered:
-    """The answer; in a model's words only where the caller has said how to answer."""
+    """The answer; in a model's words only where the caller has said how to answer, or which form it is to have."""
     if computed is None:
         return counted(collected, schema)
+    if run.form is not None and run.job.query:
+        return Answered(await _formed(run, computed))
     prose = await _prose(run, computed) if run.job.instructions and run.job.query else ""
     coverage = min(1.0, collected.read / run.reader.manifest.characters)
     lost = collected.lost_chunks + collected.shortened + (collected.stopped and coverage >= 1)
-    answered = answer_text(computed.result, prose, question=run.job.query, coverage=coverage, failed_chunks=lost)
+    answered = answer_text(computed.result, prose, question=run.question, coverage=coverage, failed_chunks=lost)
     if answered.replaced:
         run.warn("the model's words held a number that was not computed: the result stands in their place")
     return answered
 
 
+async def _formed(run: Run, computed: Computed) -> str:
+    """The answer in the form that the request asks for; one with a number that was not computed does not fit."""
+    text, _ = await answer(run, "prose", _prose_messages(run, computed))
+    if foreign := foreign_numbers(text, computed.result, run.question):
+        run.is_unfit(f"it holds {', '.join(foreign[:3])}, which was not computed")
+    return text
+
+
 async def _prose(run: Run, computed: Computed) -> str:
-    messages = prose_messages(run.job.query, result_text(computed.result), run.job.instructions)
-    request = run.request("root", "prose", messages)
+    request = run.request("root", "prose", _prose_messages(run, computed))
     try:
         return (await run.model.complete(replace(request, call=request.key()))).text.strip()
     except (ModelError, UsageLimitExceeded) as error:
         run.warn(f"the result could not be put into words: {error}")
         return ""
+
+
+def _prose_messages(run: Run, computed: Computed) -> tuple[Message, ...]:
+    return prose_messages(run.question, result_text(computed.result), run.instructions)
 
 
 def _last_word_usd(run: Run) -> float:
