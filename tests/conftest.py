@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 # The order of the files: those that drive a workerd wait more than they compute and are few and long; the short ones
 # fill up what is left at the end, where several processes share the files.
 _FOLDERS = ("load", "worker", "client", "browser", "scripts", "bench", "unit", "property")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the command line keeps on a machine is not kept on the one that tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("xdg")))
+        yield
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

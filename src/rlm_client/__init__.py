@@ -2,7 +2,7 @@
 
 from ._async_client import AsyncRLMClient, arun_rlm
 from ._client import RLMClient, run_rlm
-from ._context import Context, Document, UploadProgress
+from ._context import Context, Document, PreviousSession, UploadProgress
 from ._errors import (
     AnswerInvalidError,
     APIError,
@@ -98,6 +98,7 @@ __all__ = [
     "NotFoundError",
     "ParsedResult",
     "PlanEvent",
+    "PreviousSession",
     "ProtocolError",
     "QueryEvent",
     "RLMClient",

@@ -10,7 +10,7 @@ from typing import Self, overload
 import httpx
 
 from . import _flows, _requests
-from ._context import Context, OnProgress, Source, UploadBody
+from ._context import Context, OnProgress, PreviousSession, Source, UploadBody, previous_session
 from ._drivers import AsyncDriver
 from ._errors import RequestError
 from ._flows import Cursor, Flow
@@ -57,6 +57,11 @@ class AsyncRLMClient:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._settings.origin!r})"
+
+    @property
+    def base_url(self) -> str:
+        """The Worker's address."""
+        return self._settings.origin
 
     async def __aenter__(self) -> Self:
         return self
@@ -121,6 +126,28 @@ class AsyncRLMClient:
         request = RunRequest(context, query, config, response_schema, False, response_model, instructions, table)
         result = await self._drive(_flows.run(request, idempotency_key, self._settings, on_upload))
         return result if response_model is None else parsed_result(result, response_model)
+
+    async def follow(
+        self,
+        previous: RLMResult | SessionStatus | Submitted | PreviousSession | str,
+        query: str,
+        config: Config | None = None,
+        *,
+        response_schema: Mapping[str, object] | None = None,
+        idempotency_key: str | None = None,
+    ) -> RLMResult:
+        """Ask a further question about the context of an earlier one, given by its result or its session's id.
+
+        The model knows the questions and answers before; where `config` is silent, the earlier session's holds.
+        `stream` and `submit` take a `PreviousSession` in place of a context.
+        """
+        return await self.run(
+            previous_session(previous),
+            query,
+            config,
+            response_schema=response_schema,
+            idempotency_key=idempotency_key,
+        )
 
     def stream(
         self,

@@ -12,7 +12,7 @@ from typing import BinaryIO, TypeAlias
 import httpx
 
 from ._errors import RequestError
-from ._models import StoredContext
+from ._models import RLMResult, SessionStatus, StoredContext, Submitted
 
 BLOCK_SIZE = 256 * 1024
 """Bytes (of a string: characters) read and sent at a time."""
@@ -36,8 +36,15 @@ class UploadProgress:
     total: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class PreviousSession:
+    """The context of an earlier question, with that question and its answer: what a follow-up is about."""
+
+    session_id: str
+
+
 Piece: TypeAlias = str | Document | Mapping[str, str]
-Context: TypeAlias = str | StoredContext | Document | Sequence[Piece]
+Context: TypeAlias = str | StoredContext | PreviousSession | RLMResult | Document | Sequence[Piece]
 Source: TypeAlias = str | bytes | Path | BinaryIO
 OnProgress: TypeAlias = Callable[[UploadProgress], None]
 
@@ -81,14 +88,24 @@ def wire_context(context: Context) -> dict[str, object]:
     """Return the field of a request that carries the context."""
     if isinstance(context, StoredContext):
         return {"contextId": context.context_id}
+    if isinstance(context, PreviousSession | RLMResult):
+        return {"previousSessionId": previous_session(context).session_id}
     if isinstance(context, str):
         return {"context": context}
     return {"context": [_wire_piece(piece) for piece in _pieces(context)]}
 
 
+def previous_session(of: RLMResult | SessionStatus | Submitted | PreviousSession | str) -> PreviousSession:
+    """Return the session that a result, a status or an id stands for; raises `RequestError` where there is none."""
+    session_id = of if isinstance(of, str) else of.session_id
+    if not session_id:
+        raise RequestError("The result to follow has no session.")
+    return PreviousSession(session_id)
+
+
 def inline_size(context: Context) -> int:
-    """Return how many bytes of UTF-8 would travel with the request; a stored context adds none."""
-    if isinstance(context, StoredContext):
+    """Return how many bytes of UTF-8 would travel with the request; what the Worker has already adds none."""
+    if isinstance(context, StoredContext | PreviousSession | RLMResult):
         return 0
     if isinstance(context, str):
         return _size(context)
@@ -114,7 +131,7 @@ class DocumentLines:
 
 def upload_source(context: Context) -> str | DocumentLines:
     """Return what a context is uploaded as: a text as it is, documents with their names in lines."""
-    if isinstance(context, StoredContext):
+    if isinstance(context, StoredContext | PreviousSession | RLMResult):
         raise RequestError("A stored context's text is not available to the client.")
     return context if isinstance(context, str) else DocumentLines(_pieces(context))
 

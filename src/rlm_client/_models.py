@@ -178,6 +178,7 @@ class RLMResult(Wire):
     bring more, `estimated` that some model reported no token counts. Of the tokens, `cached_input_tokens` came from a
     provider's prefix cache and `reasoning_tokens` were thought and not said. `cost_usd` is everything,
     `sandbox_cost_usd` for the `sandboxes` of REPLs included. Costs are US dollars, times milliseconds.
+    `previous_session_id` is the session that a follow-up follows.
     """
 
     success: bool
@@ -210,6 +211,7 @@ class RLMResult(Wire):
     models: list[ModelUsage] = Field(default_factory=list)
     error: RunError | None = None
     table: TableReport | None = None
+    previous_session_id: str | None = None
 
     def parse_as(self, response_model: type[ValueT]) -> ValueT:
         """Return the answer as a value of that type; raises `AnswerInvalidError` where it is none."""
@@ -242,6 +244,7 @@ class SessionStatus(Wire):
     cost_usd: float = 0.0
     started_at: datetime | None = None
     updated_at: datetime | None = None
+    previous_session_id: str | None = None
 
     @property
     def finished(self) -> bool:

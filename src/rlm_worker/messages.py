@@ -19,7 +19,7 @@ EFFORTS: tuple[Effort, ...] = get_args(Effort)
 # How a model takes the JSON Schema that holds its answer: as it is, with a name around it, or only in the prompt.
 JsonMode = Literal["none", "bare", "named"]
 TableCall = Literal["schema", "rows", "query", "prose"]
-RunCall = Literal["direct", "map", "reduce", "synthesize", "turn", "llm_query", "extract", "compact", "mend"]
+RunCall = Literal["direct", "map", "reduce", "synthesize", "turn", "llm_query", "extract", "compact", "mend", "rewrite"]
 CallKind = RunCall | TableCall
 
 # Models of a server on this machine, by whatever name it has for them.

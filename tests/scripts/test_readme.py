@@ -90,6 +90,8 @@ def test_command_runs(command: str, folder: Path, served: DevProcess) -> None:
         pytest.skip("needs an account, or minutes of a quiet machine")
     if program in {"export", "./scripts/test", "./scripts/dev", "pip", "python3"}:
         pytest.skip("what this test itself stands on")
+    if "--follow" in command:
+        run('rlm ask "Who is mentioned?" contract.txt', folder, served)
     done = run(command, folder, served)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tracemalloc
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import example, given
@@ -35,6 +36,7 @@ async def prepared(body: bytes, *, whole: bool) -> tuple[Job, bytes]:
     wanted, texts = read_run(body, whole_bytes=len(body) if whole else 0)
     assert (texts is None) is whole
     job, content = await prepare_job(wanted, "ada", settings(), MemoryStore(), None, now=0.0, texts=texts)
+    assert isinstance(content, Iterable)
     return job, b"".join(content)
 
 

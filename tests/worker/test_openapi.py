@@ -93,6 +93,7 @@ def provoke_sessions(call: Calls, scripted: ScriptedModel) -> None:
     call("POST", "/rlm", content=b"\xff", headers=JSON)
     call("POST", "/rlm", content=b"{}", headers={"content-type": "image/png"})
     call("POST", "/rlm", json={"query": 1})
+    call("POST", "/rlm", json={"previousSessionId": NOWHERE, "query": QUERY})
     call("POST", "/rlm", content=b" " * 17_000_000, headers=JSON)
     call("POST", "/rlm", json=BODY, headers={"idempotency-key": "one"})
     call("POST", "/rlm", json={**BODY, "query": "other?"}, headers={"idempotency-key": "one"})

@@ -151,6 +151,8 @@ def _print_numbers(result: RLMResult) -> None:
     console.print(Text(_numbers(result), style="dim"))
     if models := _models_line(result):
         console.print(Text(models, style="dim"))
+    if result.previous_session_id:
+        console.print(Text(f"follows session {result.previous_session_id}", style="dim"))
 
 
 def _numbers(result: RLMResult) -> str:

@@ -127,8 +127,8 @@ def _schemas(operations: list[Operation]) -> dict[str, dict[str, object]]:
     _, definitions = models_json_schema([(model, "validation") for model in ordered], ref_template=_REF)
     schemas: dict[str, dict[str, object]] = definitions["$defs"]
     # What a model's own code checks is not in its generated schema.
-    schemas["RunRequest"]["oneOf"] = [{"required": ["context"]}, {"required": ["contextId"]}]
-    schemas["RunRequest"]["anyOf"] = [{"required": ["query"]}, {"required": ["table"]}]
+    schemas["RunRequest"]["oneOf"] = [{"required": [name]} for name in ("context", "contextId", "previousSessionId")]
+    schemas["RunRequest"]["anyOf"] = [{"required": [name]} for name in ("query", "table")]
     return schemas
 
 

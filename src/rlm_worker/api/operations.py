@@ -53,7 +53,7 @@ _SENTENCES: Mapping[int, str] = {
     401: "the API key is missing or not known",
     404: "there is no such thing, or it belongs to another key",
     405: "the route exists, the method does not",
-    409: "an Idempotency-Key that was used for something else, or a run that was cancelled",
+    409: "an Idempotency-Key that was used for something else, a run that was cancelled, or one to follow that goes on",
     413: "larger than the deployment or the model takes",
     415: "not the kind of body that the route reads",
     422: "a field is wrong (`detail` names it), or a limit left no answer",
@@ -65,7 +65,7 @@ _SENTENCES: Mapping[int, str] = {
 _PLAIN_ERRORS = (401, 404, 500, 503)
 _BODY_ERRORS = (400, 401, 413, 415, 422, 429, 500, 503)
 _ADMIN_ERRORS = (401, 429, 500, 503)
-_RUN_ERRORS = (400, 401, 409, 413, 415, 422, 429, 500, 502, 503)
+_RUN_ERRORS = (400, 401, 404, 409, 413, 415, 422, 429, 500, 502, 503)
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,4 +199,4 @@ class BatchConsumer:
 def _kept_bytes(job: Job, content: Content) -> int:
     """What an item takes that has been read and waits: its context once, and the table of its documents."""
     inline = _CHARACTER_BYTES * len(job.context_text or "")
-    return inline + len(job.manifest) + sum(len(part) for part in content.parts)
+    return inline + len(job.manifest) + content.size

@@ -77,7 +77,7 @@ def checked(text: bytes, settings: Settings) -> BatchEntry:
         if len(text) > (limit := item_limit(settings)):
             raise PayloadTooLarge(limit, "bytes in a request of a batch", _ADVICE)
         check_depth(text)
-        _check_models(parse_request(text, settings.defaults), settings.catalog)
+        _check_item(parse_request(text, settings.defaults), settings.catalog)
         return BatchEntry(body=text.decode())
     except UnicodeDecodeError:
         return BatchEntry(error=error_result(MalformedBody("the request is not UTF-8")))
@@ -90,7 +90,9 @@ def error_result(error: RLMError) -> str:
     return ErrorAnswer.of(error).to_json()
 
 
-def _check_models(request: RunRequest, catalog: Catalog) -> None:
+def _check_item(request: RunRequest, catalog: Catalog) -> None:
+    if request.previous_session_id is not None:  # the session may be gone, or another one, when the item's turn comes
+        raise InvalidRequest.at("previousSessionId", "a follow-up is no item of a batch: ask it on POST /rlm")
     for path, name in (("config.rootModel", request.config.root_model), ("config.subModel", request.config.sub_model)):
         if catalog.find(name) is None:
             raise InvalidRequest.at(path, "unknown model; GET /v1/models lists those that are known")

@@ -31,7 +31,7 @@ from rlm_worker.wire.results import RunResult
 
 from .account_object import accounts_of
 from .pace_object import pace_of
-from .rpc import answered, answered_now
+from .rpc import answered, answered_now, sessions
 from .storage import DurableAlarm, DurableEraser, DurableSQL
 from .streams import Streaming, write_all, write_text
 
@@ -57,6 +57,7 @@ def open_session(context: Any, env: Any, sandbox: DynamicWorkers) -> Session:
             sandbox=sandbox if sandbox.available else None,
             cells=journal.cells(SystemClock().now),
             rows=journal.rows(),
+            sessions=sessions(env),
         )
 
     return Session(
@@ -156,6 +157,19 @@ class SessionMethods(Streaming):
             return found.to_wire() if found else None
 
         return await self._answered(result, owner)
+
+    async def followed(self, owner: str) -> str:
+        async def handed_on(session: Session) -> object:
+            await session.revive()
+            return session.followed().to_wire()
+
+        return await self._answered(handed_on, owner)
+
+    async def repl_page(self, owner: str, after: int) -> str:
+        async def page(session: Session) -> object:
+            return session.repl_page(int(after)).to_wire()
+
+        return await self._answered(page, owner)
 
     async def trajectory(self, owner: str, lines: bool) -> Any:
         """A stream of JSON, or of lines; or an envelope, where there is nothing to stream."""

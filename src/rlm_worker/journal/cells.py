@@ -32,9 +32,10 @@ SCHEMA = (
 )
 TABLES = ("cells", "asked", "sandboxes")
 _SECONDS_PER_DAY = 86_400
-# The facts that hold what is too long for a row, by path and number.
+# The facts that hold what is too long for a row, by path and number; and what is known of cells of an earlier session.
 _CODE, _OUTCOME, _ASKED = "code ", "outcome ", "asked "
-TEXTS = (_CODE, _OUTCOME, _ASKED)
+_INHERITED, _ORIGIN = "inherited", "origin "
+TEXTS = (_CODE, _OUTCOME, _ASKED, _INHERITED, _ORIGIN)
 _COLUMNS = "number, code, state, starts, active_at, waiting, outcome"
 
 
@@ -80,6 +81,14 @@ class CellRecord:
     active_at: float
     waiting: bool
     outcome: CellOutcome | None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The session that wrote a cell which another one has taken over: what decides its chance, and its query."""
+
+    seed: str
+    query: str
 
 
 class CellTable:
@@ -130,6 +139,33 @@ class CellTable:
             "UPDATE cells SET state = ?, outcome = ?, waiting = 0 WHERE path = ? AND number = ?",
             *(state, kept, path, number),
         )
+
+    def inherited(self) -> int | None:
+        """The number of the last cell of the session's own REPL that an earlier session wrote; None: not yet known."""
+        known = self._facts.get(_INHERITED)
+        return None if known is None else int(known)
+
+    def set_inherited(self, last: int) -> None:
+        self._facts.set(_INHERITED, str(last))
+
+    def adopt(self, number: int, code: str, outcome: str, origin: Origin) -> None:
+        """Takes over a cell that ended in an earlier session."""
+        kept = self._facts.fitting(f"{_CODE}{_place('', number)}", code)
+        told = self._facts.fitting(f"{_OUTCOME}{_place('', number)}", outcome)
+        self._facts.set(f"{_ORIGIN}{number}", json.dumps([origin.seed, origin.query]))
+        self._write(
+            "INSERT OR REPLACE INTO cells VALUES ('', ?, ?, 'finished', 0, ?, 0, ?)", number, kept, self._now(), told
+        )
+
+    def origin(self, number: int) -> Origin | None:
+        """Where a cell of the session's own REPL comes from; None for one that the session itself wrote."""
+        known = self._facts.get(f"{_ORIGIN}{number}")
+        return Origin(*json.loads(known)) if known else None
+
+    def answers(self, path: str, number: int) -> list[tuple[str, str]]:
+        """All that a cell was answered, by the digest of what it asked."""
+        rows = self._read("SELECT digest FROM asked WHERE path = ? AND number = ? ORDER BY digest", path, number)
+        return [(str(digest), self.answer(path, number, str(digest)) or "[]") for (digest,) in rows]
 
     def is_paid(self, name: str) -> bool:
         """Whether the sandbox of that name was booked today."""

@@ -20,6 +20,7 @@ from rlm_worker.journal.cells import CellOutcome, CellRecord, CellTable
 from rlm_worker.ports import Sandbox, SandboxRepl
 
 from .host import TURNED_AWAY_SECONDS, CellCalls, placed
+from .inherited import seed_of
 from .protocol import Report, parse_report
 from .task import Task
 
@@ -36,12 +37,13 @@ _TOOLS = ["llm_query", "llm_query_batched", "rlm_query", "budget"]
 
 @dataclass(slots=True)
 class DurableRepl:
-    """Runs the cells of one task, each once for good."""
+    """Runs the cells of one task, each once for good; so many of them an earlier session has written."""
 
     task: Task
     sandbox: Sandbox
     cells: CellTable
     seconds: float
+    inherited: int = 0
     _isolate: SandboxRepl | None = None
     _calls: CellCalls | None = field(default=None, init=False)
     _name: str = field(default="", init=False)
@@ -53,7 +55,8 @@ class DurableRepl:
 
         A REPL that an earlier life of the run has begun may need none any more.
         """
-        if not self._holds and not self.cells.cells(self.task.path):
+        begun = any(cell.number > self.inherited for cell in self.cells.cells(self.task.path))
+        if not self._holds and not begun:
             await self._hold()
 
     async def _hold(self) -> None:
@@ -184,7 +187,7 @@ class DurableRepl:
             "query": self.task.query,
             "tools": _TOOLS,
             "output_limit": config.max_output_characters,
-            "seed": f"{self.task.run.job.session_id} {self.task.path}",
+            "seed": seed_of(self.task.run.job.session_id, self.task.path),
         }
         session_id = self.task.run.job.session_id
         return await self.sandbox.open(self._name, session_id, json.dumps(setup), self.seconds, self._answer)
@@ -201,9 +204,8 @@ class DurableRepl:
         calls = self._calls = CellCalls(self.task, self.cells, number)
         clock, limit = self.task.run.ports.clock, self.task.run.job.config.max_output_characters
         started = clock.now()
-        request = json.dumps({"cell": number, "code": code, "seconds": self.seconds})
         try:
-            text = await self._within_limit(self._isolate.run(request), calls)
+            text = await self._within_limit(self._isolate.run(self._request(number, code)), calls)
         except SandboxLost:
             if calls.spent is not None:  # it was told to end, and did so where nothing holds it
                 raise calls.spent from None
@@ -216,6 +218,13 @@ class DurableRepl:
         if not report.finished:
             await self._check_health(number)
         return _outcome(self.task, report, calls, round((clock.now() - started) * 1000))
+
+    def _request(self, number: int, code: str) -> str:
+        """What the isolate is told to run; a cell of an earlier session runs with what that one began with."""
+        request: dict[str, object] = {"cell": number, "code": code, "seconds": self.seconds}
+        if number <= self.inherited and (origin := self.cells.origin(number)) is not None:
+            request |= {"seed": origin.seed, "query": origin.query}
+        return json.dumps(request)
 
     async def _check_health(self, number: int) -> None:
         """Runs nothing at all: a cell that leaves its REPL broken is to blame for it, not the one that comes next."""
@@ -242,12 +251,12 @@ class DurableRepl:
             running.cancel()
 
 
-def open_repl(task: Task, seconds: float) -> DurableRepl:
-    """The REPL of a task; raises `BindingMissing` where the deployment has no sandbox."""
+def open_repl(task: Task, seconds: float, inherited: int = 0) -> DurableRepl:
+    """The REPL of a task, behind so many inherited cells; raises `BindingMissing` where there is no sandbox."""
     ports = task.run.ports
     if ports.sandbox is None or ports.cells is None:
         raise BindingMissing("RLM_LOADER", "strategy repl")
-    return DurableRepl(task, ports.sandbox, ports.cells, seconds)
+    return DurableRepl(task, ports.sandbox, ports.cells, seconds, inherited)
 
 
 def _outcome(task: Task, report: Report, calls: CellCalls, duration_ms: int) -> CellOutcome:

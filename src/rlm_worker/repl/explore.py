@@ -17,6 +17,7 @@ from rlm_worker.errors import InputTooLarge, InvocationSpent, RLMError, UsageLim
 from rlm_worker.journal.cells import CellOutcome
 from rlm_worker.messages import Message, ModelReply, ModelRequest
 from rlm_worker.runs.answer import answer, is_affordable
+from rlm_worker.runs.conversation import earlier_turns
 from rlm_worker.runs.formed import MAX_MENDS
 from rlm_worker.runs.run import Outcome, Run
 from rlm_worker.sandbox.text import EAGER
@@ -27,6 +28,7 @@ from rlm_worker.wire.events import AnswerEvent, IterationEvent, MendEvent
 from .cells import DurableRepl, open_repl
 from .cite import cite_explored
 from .code_blocks import code_of
+from .inherited import Inherited, take_over
 from .passages import ContextText, Coverage
 from .prompts import (
     LAST_TURN,
@@ -83,13 +85,14 @@ async def explore(task: Task) -> Found:
 
 @dataclass(slots=True)
 class Exploration:
-    """The state of one task: what was said, what was read, and the REPL."""
+    """The state of one task: what was said, what was read, and the REPL with the cells that it has inherited."""
 
     task: Task
     repl: DurableRepl
     facts: ReplFacts
     transcript: Transcript
     read: Coverage
+    inherited: int = 0
     draft: str = ""
     truncated: bool = False
     rejected: int = 0
@@ -132,15 +135,26 @@ class Exploration:
 async def _begin(task: Task) -> Exploration:
     deployment, config = task.run.ports.deployment, task.run.job.config
     facts = _facts(task)
-    opening = (system_message(facts, task.passage), await question_message(task.query, facts, task.passage))
+    inherited = Inherited() if task.depth else await take_over(task.run)
+    question = await question_message(task.query, facts, task.passage)
+    opening = (system_message(facts, task.passage), question, *_earlier(task, inherited))
     read = Coverage()
+    for start, end in inherited.read:
+        read.add(start, end)
     preview = task.passage.place(0, min(PREVIEW_CHARACTERS, task.passage.characters))
     if preview is not None:
         read.add(*preview)
     seconds = min(config.cell_timeout_seconds, deployment.max_cell_seconds)
-    repl = open_repl(task, seconds)
+    repl = open_repl(task, seconds, inherited.cells)
     await repl.hold()
-    return Exploration(task, repl, facts, Transcript(opening), read)
+    return Exploration(task, repl, facts, Transcript(opening), read, inherited.cells)
+
+
+def _earlier(task: Task, inherited: Inherited) -> tuple[Message, ...]:
+    """What a follow-up says of the turns before it, and the question again behind them."""
+    conversation = None if task.depth else task.run.job.conversation
+    earlier = earlier_turns(conversation, task.run.root.window, inherited.variables)
+    return (Message("user", f"{earlier}\n\nQuestion, again: {task.query}"),) if earlier else ()
 
 
 async def _turns(exploration: Exploration) -> Found:
@@ -148,7 +162,8 @@ async def _turns(exploration: Exploration) -> Found:
     for number in count(1):
         reply = await _reply(exploration, number)
         code = code_of(reply.text, _ENDS)
-        outcome = CellOutcome(NO_CODE) if code is None else await exploration.repl.run(number, code)
+        cell = exploration.inherited + number
+        outcome = CellOutcome(NO_CODE) if code is None else await exploration.repl.run(cell, code)
         exploration.take(outcome)
         _announce(exploration.task, number, code, outcome, reply)
         problem = ""
@@ -170,11 +185,11 @@ async def _reply(exploration: Exploration, number: int) -> ModelReply:
 
 
 async def _asked(exploration: Exploration, number: int, share: float) -> ModelReply:
-    task, run = exploration.task, exploration.task.run
+    task, run, cell = exploration.task, exploration.task.run, exploration.inherited + number
     hint = (Message("user", LAST_TURN),) if number == run.job.config.max_iterations - 1 > 1 else ()
     messages = exploration.transcript.messages(_fitting(run, share), *hint)
     salt = task.path if run.job.config.temperature else ""
-    request = replace(run.request("root", "turn", messages), parent=task.cell_name(number), salt=salt)
+    request = replace(run.request("root", "turn", messages), parent=task.cell_name(cell), salt=salt)
     if run.ports.journal.recall(request.key()) is None:
         _keep_last_word(task, request)
     return await task.model.complete(request)

@@ -9,6 +9,8 @@ from rlm_worker.wire.base import Wire
 from rlm_worker.wire.requests import RunConfig
 from rlm_worker.wire.tables import TableOptions
 
+from .conversation import Conversation
+
 
 class Job(Wire):
     """A validated request on its way to its session: models resolved to ids, the context measured and placed.
@@ -39,3 +41,9 @@ class Job(Wire):
     run_id: str = ""
     granted_usd: float = UNLIMITED_USD
     table: TableOptions | None = None
+    conversation: Conversation | None = None
+
+    @property
+    def previous_session_id(self) -> str | None:
+        """The session that this one follows; None where it stands by itself."""
+        return None if self.conversation is None else self.conversation.session_id

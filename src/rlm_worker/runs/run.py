@@ -20,7 +20,18 @@ from rlm_worker.models.pricing import Pricing
 from rlm_worker.models.stack import ModelStack
 from rlm_worker.pace.client import Party, RunPace, Unpaced
 from rlm_worker.pace.rates import Rates
-from rlm_worker.ports import Accounts, Clock, Deployment, EventSink, Journal, Model, Pace, ResultCache, Sandbox
+from rlm_worker.ports import (
+    Accounts,
+    Clock,
+    Deployment,
+    EventSink,
+    Journal,
+    Model,
+    ObjectStubs,
+    Pace,
+    ResultCache,
+    Sandbox,
+)
 from rlm_worker.structured.form import Form
 from rlm_worker.structured.words import form_rule
 from rlm_worker.text.context import ContextReader
@@ -52,6 +63,7 @@ class RunPorts:
     sandbox: Sandbox | None = None
     cells: CellTable | None = None
     rows: RowTable | None = None
+    sessions: ObjectStubs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +84,7 @@ class Run:
     """The state that all strategies share; `incomplete`: something was lost that another attempt may bring.
 
     `form` is what the answer is to have, None for text; `unfit` says why it does not, empty where it does.
+    `question` is what readers of parts are asked: the job's query, unless that needs earlier turns to be understood.
     """
 
     job: Job
@@ -88,6 +101,7 @@ class Run:
     backoff: BackoffSignal = field(default_factory=BackoffSignal)
     warnings: list[str] = field(default_factory=list)
     incomplete: bool = False
+    question: str = ""
     form: Form | None = None
     unfit: str = ""
 
@@ -213,6 +227,7 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
         latency=stack.latency,
         backoff=stack.backoff,
         form=Form.of(job.response_schema),
+        question=job.query,
     )
 
 

@@ -62,15 +62,18 @@ class Repl:
         self._tool_names: dict[str, object] = {}
 
     def run(self, request: str) -> str:
-        """Runs a cell: `{"cell", "code", "seconds"}` to what it printed, its final value, and the variables."""
+        """Runs a cell: `{"cell", "code", "seconds"}` to what it printed, its final value, and the variables.
+
+        A cell that an earlier session wrote has that one's `seed` and `query`.
+        """
         asked = json.loads(request)
         self._cell, self._stopped = asked["cell"], ""
         self._tools.finished, self._tools.final = False, None
         if not self._tool_names:
             self._tool_names = self._named()
-        self._variables |= self._tool_names
+        self._variables |= self._tool_names | {"query": asked.get("query", self._setup.query)}
         self._variables.setdefault("answer", {"content": "", "ready": False})
-        random.seed(f"{self._setup.seed} {self._cell}")
+        random.seed(f"{asked.get('seed', self._setup.seed)} {self._cell}")
         output = HeadTail(self._setup.output_limit)
         failed = self._guarded(lambda: self._execute(str(asked["code"])), output, float(asked["seconds"]))
         return _wire({"cell": self._cell, "failed": failed, **self._report(output)})

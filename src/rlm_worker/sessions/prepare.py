@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from rlm_worker.errors import BindingMissing, FieldProblem, InvalidRequest, NotFound, PayloadTooLarge
 from rlm_worker.ports import ContextStore
 from rlm_worker.repl.prompts import REPL_PROMPT_VERSION
+from rlm_worker.runs.conversation import CONVERSATION_VERSION, Conversation
 from rlm_worker.runs.job import Job
 from rlm_worker.settings import Settings
 from rlm_worker.strategies.prompts import PROMPT_VERSION
@@ -18,10 +19,11 @@ from rlm_worker.structured.form import check_schema
 from rlm_worker.structured.words import FORM_VERSION
 from rlm_worker.tables.prompts import TABLE_PROMPT_VERSION
 from rlm_worker.text.context import ContextManifest, MeasuredDocuments, gather_documents
-from rlm_worker.wire.requests import Document, RunConfig, RunRequest
+from rlm_worker.wire.requests import Document, RunConfig, RunRequest, with_defaults
 
 from .bodies import SentTexts
 from .contexts import check_names, oldest_kept, session_prefix, stored_context_key, stored_manifest
+from .follow_ups import Followed, Parts, StoredParts, handed_on
 
 # Longer contexts are kept in R2 and read by ranges.
 INLINE_CHARACTERS = 100_000
@@ -41,26 +43,29 @@ async def prepare_job(
     *,
     now: float,
     texts: SentTexts | None = None,
-) -> tuple[Job, Iterable[bytes]]:
+    followed: Followed | None = None,
+) -> tuple[Job, Parts]:
     """The job of a request, and the bytes to store where its context does not travel with it.
 
-    `texts` are the context of a request that does not hold its own; the bytes are read from them block by block.
+    `texts` are the context of a request that does not hold its own, read block by block; `followed` is what the session
+    hands on that the request follows.
     `now` is in seconds since the epoch: a context that was put too long before is not there any more.
     Raises `InvalidRequest` for what only the deployment can judge: models, sizes, strategies.
     """
-    config = _resolved(request.config, settings)
+    config = _resolved(with_defaults(request.config, followed.config if followed else None), settings)
     check_idempotency_key(idempotency_key)
     _check_schema(request.response_schema)
     check_table(request.table)
-    if request.context_id is not None:
-        manifest, content, stored_key = await _stored(request, owner, settings, store, now)
+    if followed is not None or request.context_id is not None:
+        kept_since = oldest_kept(settings, now)
+        manifest, content, stored_key = await _known(request, owner, store, followed, kept_since=kept_since)
     else:
         manifest, content, stored_key = _sent(_texts(request) if texts is None else texts, settings)
-    digest = _digest(request, config, manifest, owner)
+    digest = _digest(request, config, manifest, owner, followed.conversation if followed else None)
     session_id = digest[:32] if idempotency_key is None else _sha256(["key", owner, idempotency_key])[:32]
-    inline = stored_key is None and manifest.characters <= INLINE_CHARACTERS
+    inline = None if stored_key is not None else _inline(content, manifest)
     # The digest tells two bodies apart that come under one Idempotency-Key at once.
-    own_key = None if inline else f"{session_prefix(session_id)}{digest[:32]}"
+    own_key = None if inline is not None else f"{session_prefix(session_id)}{digest[:32]}"
     job = Job(
         session_id=session_id,
         owner=owner,
@@ -69,7 +74,7 @@ async def prepare_job(
         query=request.query or "",
         config=config,
         manifest=manifest.packed(),
-        context_text=b"".join(content).decode() if inline else None,
+        context_text=inline,
         context_key=stored_key or own_key,
         context_owned=stored_key is None,
         response_schema=request.response_schema,
@@ -77,11 +82,21 @@ async def prepare_job(
         stream=request.stream,
         cancel_on_disconnect=request.cancel_on_disconnect,
         table=request.table,
+        conversation=followed.conversation if followed else None,
     )
-    return job, ([] if inline else content)
+    return job, (content if inline is None else [])
 
 
-def _digest(request: RunRequest, config: RunConfig, manifest: ContextManifest, owner: str) -> str:
+def _inline(content: Parts, manifest: ContextManifest) -> str | None:
+    """The text that travels in the job; None for one that is to be stored."""
+    if isinstance(content, StoredParts) or manifest.characters > INLINE_CHARACTERS:
+        return None
+    return b"".join(content).decode()
+
+
+def _digest(
+    request: RunRequest, config: RunConfig, manifest: ContextManifest, owner: str, conversation: Conversation | None
+) -> str:
     decides = config.model_dump(exclude=set(_IRRELEVANT))
     for name in _CAME_LATER:  # a request that does not use them has the name that it had before there were any
         if decides[name] is None:
@@ -95,7 +110,10 @@ def _digest(request: RunRequest, config: RunConfig, manifest: ContextManifest, o
         _prompt_version(config),
     ]
     asked += _form_version(request, config)
-    asked += [] if request.instructions is None else [request.instructions]
+    if request.instructions is not None:
+        asked.append(request.instructions)
+    if conversation is not None:  # a dictionary: nothing else at this place is one
+        asked.append({CONVERSATION_VERSION: conversation.model_dump()})
     if request.table is not None:
         asked.append({"table": [request.table.model_dump(exclude_none=True), TABLE_PROMPT_VERSION]})
     return _sha256(asked)
@@ -148,19 +166,22 @@ def _check_schema(schema: dict[str, object] | None) -> None:
         check_schema(schema)
 
 
-async def _stored(
-    request: RunRequest, owner: str, settings: Settings, store: ContextStore, now: float
-) -> tuple[ContextManifest, Iterable[bytes], str | None]:
+async def _known(
+    request: RunRequest, owner: str, store: ContextStore, followed: Followed | None, *, kept_since: float
+) -> tuple[ContextManifest, Parts, str | None]:
+    """The context of the session that is followed, or one that was put."""
+    if followed is not None:
+        return await handed_on(followed, store, kept_since=kept_since)
     key = stored_context_key(owner, request.context_id or "")
     try:
-        return await stored_manifest(key, store, kept_since=oldest_kept(settings, now)), [], key
+        return await stored_manifest(key, store, kept_since=kept_since), [], key
     except NotFound as error:
         raise InvalidRequest.at("contextId", str(error)) from None
 
 
 def _sent(
     texts: SentTexts | list[tuple[str | None, str]], settings: Settings
-) -> tuple[ContextManifest, Iterable[bytes], None]:
+) -> tuple[ContextManifest, Parts, str | None]:
     if len(texts) > settings.max_documents:
         raise PayloadTooLarge(settings.max_documents, "documents")
     manifest, content = _measured(texts) if isinstance(texts, SentTexts) else _gathered(texts)

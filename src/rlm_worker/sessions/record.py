@@ -104,6 +104,7 @@ class SessionRecord:
             cost_usd=round(self._journal.paid_usd() if result is None else result.cost_usd, 10),
             started_at=timestamp(job.started_at),
             updated_at=timestamp(self.updated_at() or job.started_at),
+            previous_session_id=job.previous_session_id,
         )
 
     def _phase(self, plan: dict[str, object], last: dict[str, object]) -> str:

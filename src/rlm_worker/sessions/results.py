@@ -72,6 +72,7 @@ def failed(job: Job, error: RLMError) -> RunResult:
         root_model=job.config.root_model,
         sub_model=job.config.sub_model,
         error=ErrorBody.of(error),
+        previous_session_id=job.previous_session_id,
     )
 
 
@@ -82,4 +83,5 @@ def cancelled(job: Job | None) -> RunResult:
         success=False,
         session_id=job.session_id if job else "",
         error=ErrorBody.of(error),
+        previous_session_id=job.previous_session_id if job else None,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -17,6 +17,7 @@ from rlm_worker.wire.requests import RunRequest
 from rlm_worker.wire.results import RunResult
 
 from .bodies import SentTexts
+from .follow_ups import COPYING_BYTES, Parts, StoredParts, followed_session
 from .prepare import prepare_job
 from .results import CachedResult, as_cache_hit, metrics_point, result_key
 
@@ -27,12 +28,21 @@ _LONG_TABLE_CHARACTERS = 500_000
 class Content:
     """The bytes of a context that is to be stored, and what holding them takes, until it is closed."""
 
-    parts: Iterable[bytes] = ()
+    parts: Parts = ()
     texts: SentTexts | None = None
     held: Held | None = None
 
+    @property
+    def size(self) -> int:
+        """How many bytes of the context are held; none of one that is copied from where it lies."""
+        return 0 if isinstance(self.parts, StoredParts) else sum(len(part) for part in self.parts)
+
     async def pieces(self) -> AsyncIterator[bytes]:
         """The bytes as they are read."""
+        if isinstance(self.parts, StoredParts):
+            async for part in self.parts:
+                yield part
+            return
         for part in self.parts:
             yield part
 
@@ -83,10 +93,16 @@ class Runner:
 
     async def prepare(
         self, wanted: RunRequest, owner: str, idempotency_key: str | None, texts: SentTexts | None = None
-    ) -> tuple[Job, Iterable[bytes]]:
-        """The job of a request, and the bytes to store where its context does not travel with it."""
-        now = self.clock.now()
-        return await prepare_job(wanted, owner, self.settings, self.store, idempotency_key, now=now, texts=texts)
+    ) -> tuple[Job, Parts]:
+        """The job of a request, and the bytes to store where its context does not travel with it.
+
+        Raises `NotFound` for a follow-up of a session that is not there, and `Conflict` while that one goes on.
+        """
+        now, previous = self.clock.now(), wanted.previous_session_id
+        followed = None if previous is None else await followed_session(self.sessions, previous, owner)
+        return await prepare_job(
+            wanted, owner, self.settings, self.store, idempotency_key, now=now, texts=texts, followed=followed
+        )
 
     async def outcome(self, job: Job, content: Content, *, waits: bool) -> RunResult | None:
         """The result of a job, cached or run; None where it goes on and nobody waits for it here."""
@@ -126,13 +142,23 @@ class Runner:
             if answer != "needs_context":
                 return answer
         key = job.context_key or ""
-        await self.store.write(key, content.pieces())
+        await self._store(key, content)
         content.close()
         try:
             return await self.sessions.call(job.session_id, "start", job.to_json(), True)
         except Conflict:  # another body came under the same name meanwhile
             await self.store.delete(key)
             raise
+
+    async def _store(self, key: str, content: Content) -> None:
+        """Stores a context; what a copy takes while it goes through is held only then: its request is long read."""
+        if not isinstance(content.parts, StoredParts):
+            await self.store.write(key, content.pieces())
+            return
+        if content.held is not None:
+            content.held.close()
+        held = content.held = await self.room.take(COPYING_BYTES)
+        await self.store.write(key, held.kept(content.pieces()))
 
     async def _cached(self, job: Job) -> RunResult | None:
         if not job.config.use_cache:

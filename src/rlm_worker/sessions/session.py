@@ -19,16 +19,19 @@ from rlm_worker.journal.tables import CACHE_KEY, EXTRACTION
 from rlm_worker.log import log_failure
 from rlm_worker.pace.client import WatchedPace
 from rlm_worker.ports import Alarm, ContextStore, Eraser, Metrics
+from rlm_worker.repl.inherited import CellPage, page_of
 from rlm_worker.report.build import report
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.strategies.execute import execute, failed_run
 from rlm_worker.strategies.note_cache import NoteCache
+from rlm_worker.strategies.standalone import asked_of_parts
 from rlm_worker.strategies.table.memory import forget_memory
 from rlm_worker.wire.events import AnswerEvent, SessionEvent
 from rlm_worker.wire.results import ErrorAnswer, RunResult, SessionState
 
 from .contexts import JobContext
+from .follow_ups import Followed
 from .lives import AskingModel, Lives
 from .record import SessionRecord
 from .results import CachedResult, as_cache_hit, cancelled, failed, metrics_point, result_key, worth_keeping
@@ -165,12 +168,28 @@ class Session:
         job = self._record.required_job()
         return None if self.running else self._record.result() or cancelled(job)
 
+    def followed(self) -> Followed:
+        """What it hands on to a session that follows it; raises `Conflict` while the run goes on."""
+        job = self._record.required_job()
+        if self.running:
+            raise Conflict("the session to follow still runs: wait for its result, then ask again")
+        result = self._record.result() or cancelled(job)
+        return Followed.of(job, result, has_repl=self._ports.cells is not None and bool(self._ports.cells.cells("")))
+
+    def repl_page(self, after: int) -> CellPage:
+        """The cells of its REPL behind that one, for a session that takes its variables over; as `followed`."""
+        job = self._record.required_job()
+        if self.running:  # it was begun anew meanwhile: half of its variables would be worse than a word about it
+            raise Conflict("the session to follow runs again: wait for its result, then ask again")
+        cells = self._ports.cells
+        return CellPage() if cells is None else page_of(cells, self._journal.recall, job, after)
+
     async def trajectory(self, form: TrajectoryForm) -> AsyncIterator[str]:
         """Every paid call, prompts included, and every attempt that was paid in vain; written row by row."""
         job = self._record.required_job()
         tables = self._journal.rows()
-        asked = tables.state(EXTRACTION)
-        rows = call_rows(self._journal.calls(), job.query, self._context.reader(job), asked)
+        question = asked_of_parts(job, self._journal.calls())
+        rows = call_rows(self._journal.calls(), question, self._context.reader(job), tables.state(EXTRACTION))
         attempts = (attempt_row(attempt) for attempt in self._journal.failed_attempts())
         sandboxes = (sandbox_row(sandbox) for sandbox in self._journal.sandboxes())
         async for text in written(
@@ -228,7 +247,8 @@ class Session:
         await self._ports.cache.delete(result_key(job.session_id))
         if key := self._journal.rows().state(CACHE_KEY):
             await forget_memory(self._ports.cache, key)
-        await NoteCache.delete(self._ports.cache, NoteCache.key_of(job.owner, job.query, job.config.sub_model))
+        question = asked_of_parts(job, self._journal.calls())
+        await NoteCache.delete(self._ports.cache, NoteCache.key_of(job.owner, question, job.config.sub_model))
         await self._eraser.erase()
         self._journal.forget_all()
 

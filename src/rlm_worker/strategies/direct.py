@@ -8,6 +8,7 @@ from rlm_worker.citations.cited import cite_read
 from rlm_worker.errors import ContextTooLarge
 from rlm_worker.messages import Message
 from rlm_worker.runs.answer import answer, is_affordable
+from rlm_worker.runs.conversation import earlier_turns
 from rlm_worker.runs.run import Outcome, Run
 from rlm_worker.text.chunks import Piece
 from rlm_worker.text.context import read_all
@@ -50,4 +51,5 @@ async def run_direct(run: Run) -> Outcome:
 
 
 def _messages(run: Run, pieces: Sequence[Piece]) -> tuple[Message, ...]:
-    return direct_messages(run.job.query, pieces, run.instructions)
+    earlier = earlier_turns(run.job.conversation, run.root.window)
+    return direct_messages(run.job.query, pieces, run.instructions, earlier)

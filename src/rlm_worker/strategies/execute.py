@@ -143,4 +143,5 @@ def _result(run: Run, strategy: str, outcome: Outcome | None) -> RunResult:
         incomplete=outcome is not None and run.incomplete,
         warnings=run.warnings,
         table=outcome.table if outcome else None,
+        previous_session_id=run.job.previous_session_id,
     )

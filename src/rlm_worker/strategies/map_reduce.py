@@ -23,6 +23,7 @@ from .plan import MapPlan, chosen_chunks, plan_map
 from .prompts import Note, is_no_evidence, map_messages
 from .reading_time import Pace, read_within_time
 from .reduce import synthesize
+from .standalone import standalone_question
 
 _MIN_CHARACTERS_TO_SPLIT = 200
 
@@ -53,6 +54,7 @@ class _Progress(Pace):
 
 async def run_map_reduce(run: Run) -> Outcome:
     """Reads what limits allow and answers from it; raises `NothingRead` when no chunk could be read."""
+    run.question = await standalone_question(run)
     plan = await plan_map(run)
     run.announce_plan("map_reduce", chunks=plan.expected, chunk_size=plan.budget.characters)
     cache = _note_cache(run)
@@ -75,7 +77,7 @@ async def run_map_reduce(run: Run) -> Outcome:
 def _note_cache(run: Run) -> NoteCache | None:
     if not run.job.config.use_cache:
         return None
-    key = NoteCache.key_of(run.job.owner, run.job.query, run.sub.id)
+    key = NoteCache.key_of(run.job.owner, run.question, run.sub.id)
     return NoteCache(run.ports.cache, key)
 
 
@@ -104,7 +106,7 @@ class _ChunkReader:
         self._announce(reading, reply, cached, started)
 
     async def _ask(self, span: Span, chunk: Chunk) -> tuple[Reading, ModelReply | None, bool]:
-        messages = map_messages(self.run.job.query, chunk)
+        messages = map_messages(self.run.question, chunk)
         request = replace(self.run.request("sub", "map", messages, span), max_output_tokens=self.plan.output_tokens)
         request = replace(request, call=request.key())
         known = await self.cache.recall(request) if self.cache else None

@@ -88,7 +88,7 @@ def _room(run: Run) -> int:
 
 def _words(run: Run) -> int:
     """Tokens of a prompt beside the chunk: what surrounds it, and what chat templates add."""
-    empty = map_messages(run.job.query, Chunk(0, 0, 0, ()))
+    empty = map_messages(run.question, Chunk(0, 0, 0, ()))
     return sum(run.pricing.estimator(run.sub).estimate(message.content) + TOKENS_PER_MESSAGE for message in empty)
 
 
@@ -171,7 +171,7 @@ async def _grown(run: Run, room: int, most: int) -> MapPlan:
 
 
 async def _ranked(run: Run, budget: ChunkBudget, output_tokens: int) -> MapPlan:
-    index = RelevanceIndex(run.job.query)
+    index = RelevanceIndex(run.question)
     spans = await _survey(run, budget, index)
     return MapPlan(budget, len(spans), output_tokens, tuple(spans[number] for number in index.rank()))
 

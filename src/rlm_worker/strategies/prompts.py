@@ -79,9 +79,11 @@ def told_how(instructions: str | None) -> str:
     return f"{_INSTRUCTIONS}{instructions}" if instructions else ""
 
 
-def direct_messages(query: str, pieces: Sequence[Piece], instructions: str | None = None) -> tuple[Message, ...]:
-    """The prompt that asks a question about a whole context at once."""
-    return _prompt(_DIRECT, _documents(pieces), query, "Answer:", instructions)
+def direct_messages(
+    query: str, pieces: Sequence[Piece], instructions: str | None = None, earlier: str = ""
+) -> tuple[Message, ...]:
+    """The prompt that asks a question about a whole context at once, after the `earlier` turns."""
+    return _prompt(_DIRECT, _documents(pieces), query, "Answer:", instructions, earlier=earlier)
 
 
 def map_messages(query: str, chunk: Chunk) -> tuple[Message, ...]:
@@ -95,14 +97,17 @@ def reduce_messages(query: str, notes: Sequence[Note]) -> tuple[Message, ...]:
 
 
 def synthesize_messages(
-    query: str, notes: Sequence[Note], coverage: float, instructions: str | None = None
+    query: str, notes: Sequence[Note], coverage: float, instructions: str | None = None, earlier: str = ""
 ) -> tuple[Message, ...]:
-    """The prompt that answers the question from the notes; `coverage` is the share of the text that was read."""
+    """The prompt that answers the question from the notes; `coverage` is the share of the text that was read.
+
+    `earlier` are the turns before, as data.
+    """
     partial_reading = "" if coverage >= 1 else f"(Only {coverage:.0%} of the text could be read.) "
     # Small models would rather invent something than say nothing: so the rule stands again right before the answer.
     nothing = "" if notes else "(There are no notes: say that the text does not seem to hold the answer.) "
     body = _noted(notes) if notes else ["(nobody found anything that helps)"]
-    return _prompt(_SYNTHESIZE, body, query, f"{partial_reading}{nothing}Answer:", instructions)
+    return _prompt(_SYNTHESIZE, body, query, f"{partial_reading}{nothing}Answer:", instructions, earlier=earlier)
 
 
 def note_head(note: Note, marker: str = NO_MARKER) -> str:
@@ -110,13 +115,16 @@ def note_head(note: Note, marker: str = NO_MARKER) -> str:
     return f"[note {marker}, characters {note.start} to {note.end}]\n"
 
 
-def _prompt(system: str, body: _Body, query: str, cue: str, instructions: str | None = None) -> tuple[Message, ...]:
-    """The rules, and the body between its markers with the question before and after it."""
+def _prompt(
+    system: str, body: _Body, query: str, cue: str, instructions: str | None = None, *, earlier: str = ""
+) -> tuple[Message, ...]:
+    """The rules, and the body between its markers with the question before and after it; `earlier` turns follow it."""
     digest = _digest(body)
     marker = digest[:16]
     text = "".join([part if isinstance(part, str) else part(marker) for part in body])
-    user = f"Question: {query}\n\n<<<<<< {marker}\n{text}\n{marker} >>>>>>\n\nQuestion, again: {query}\n{cue}"
-    decides = json.dumps([system, digest, query, cue]).encode()
+    turns = f"{earlier}\n\n" if earlier else ""
+    user = f"Question: {query}\n\n<<<<<< {marker}\n{text}\n{marker} >>>>>>\n\n{turns}Question, again: {query}\n{cue}"
+    decides = json.dumps([system, digest, query, cue, *([earlier] if earlier else [])]).encode()
     return (
         Message("system", system.format(marker=marker) + told_how(instructions)),
         Message("user", user, digest=hashlib.sha256(decides).hexdigest()),

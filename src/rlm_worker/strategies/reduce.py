@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rlm_worker.errors import UsageLimitExceeded
 from rlm_worker.messages import Message
 from rlm_worker.runs.answer import answer, cut_at
+from rlm_worker.runs.conversation import earlier_turns
 from rlm_worker.runs.run import Run
 
 from .prompts import Note, note_head, reduce_messages, synthesize_messages
@@ -51,7 +52,7 @@ async def _reduced(run: Run, notes: Sequence[Note]) -> Sequence[Note]:
 async def _merged(run: Run, group: Sequence[Note]) -> Note:
     if len(group) == 1:
         return group[0]
-    request = run.request("root", "reduce", reduce_messages(run.job.query, group))
+    request = run.request("root", "reduce", reduce_messages(run.question, group))
     reply = await run.model.complete(request)
     if reply.is_cut:
         run.warn(
@@ -83,7 +84,8 @@ def _room(run: Run) -> int:
 
 
 def _messages(run: Run, notes: Sequence[Note], coverage: float) -> tuple[Message, ...]:
-    return synthesize_messages(run.job.query, notes, coverage, run.instructions)
+    earlier = earlier_turns(run.job.conversation, run.root.window)
+    return synthesize_messages(run.job.query, notes, coverage, run.instructions, earlier)
 
 
 def _tokens(run: Run, note: Note) -> int:

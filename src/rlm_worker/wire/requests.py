@@ -78,15 +78,17 @@ class RunConfig(Wire):
 
 
 class RunRequest(Wire):
-    """The body of `POST /rlm`: a context or the id of a stored one, a query, and how to run.
+    """The body of `POST /rlm`: a context, the id of a stored one, or a session to follow; a query, and how to run.
 
-    `instructions` say how to answer (language, form, tone); they are no part of what is read. With a `responseSchema`
-    (JSON Schema 2020-12) the answer is JSON that fits it, or the run ends with `answer_invalid`. Only where `table`
-    names a schema may there be no query: then the rows themselves are wanted.
+    A follow-up is about the context of `previousSessionId`, with its questions and answers before it; where its config
+    is silent, that session's config holds. `instructions` say how to answer (language, form, tone); they are no part of
+    what is read. With a `responseSchema` (JSON Schema 2020-12) the answer is JSON that fits it, or the run ends with
+    `answer_invalid`. Only where `table` names a schema may there be no query: then the rows themselves are wanted.
     """
 
     context: Context | None = None
     context_id: Annotated[str, Field(pattern=r"^ctx_[0-9a-f]{32}$")] | None = None
+    previous_session_id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     table: TableOptions | None = None
     query: Annotated[str, Field(min_length=1, max_length=MAX_QUERY_CHARACTERS)] | None = Field(
         default=None, validate_default=True
@@ -108,8 +110,8 @@ class RunRequest(Wire):
 
     @model_validator(mode="after")
     def _one_context(self) -> RunRequest:
-        if (self.context is None) == (self.context_id is None):
-            raise ValueError("give either context or contextId")
+        if sum(given is not None for given in (self.context, self.context_id, self.previous_session_id)) != 1:
+            raise ValueError("give exactly one of context, contextId and previousSessionId")
         return self
 
     @model_validator(mode="after")
@@ -122,12 +124,15 @@ class RunRequest(Wire):
 def parse_request(body: bytes | bytearray | str, defaults: RunConfig | None = None) -> RunRequest:
     """Validates a body; raises `InvalidRequest` with the path of each field that was refused.
 
-    `defaults` are the deployment's: they stand wherever the caller's config is silent.
+    `defaults` are the deployment's: they stand wherever the caller's config is silent, but that of a follow-up, which
+    takes those values from the session that it follows.
     """
     try:
         request = RunRequest.model_validate_json(body)
     except ValidationError as error:
         raise refusal(error) from None
+    if request.previous_session_id is not None:
+        return request
     return request.model_copy(update={"config": with_defaults(request.config, defaults)})
 
 

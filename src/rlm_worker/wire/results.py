@@ -132,6 +132,7 @@ class RunResult(Wire):
     warnings: list[str] = Field(default_factory=list)
     error: ErrorBody | None = None
     table: TableReport | None = None
+    previous_session_id: str | None = None
 
 
 class SessionState(Wire):
@@ -151,6 +152,7 @@ class SessionState(Wire):
     cost_usd: float = 0.0
     started_at: str
     updated_at: str
+    previous_session_id: str | None = None
 
 
 class StoredContext(Wire):

@@ -16,6 +16,7 @@ from rlm_client._cli.errors import exit_unless, reports_errors
 from rlm_client._cli.estimate import Estimate, estimate, with_defaults
 from rlm_client._cli.files import STDIN, Collected, Selection, collect
 from rlm_client._cli.interrupt import RunningSession, cancelled_on_interrupt
+from rlm_client._cli.last_session import remember_session
 from rlm_client._cli.options import (
     connected,
     instructions_option,
@@ -25,12 +26,16 @@ from rlm_client._cli.options import (
     worker_options,
 )
 from rlm_client._cli.output import check_writable
-from rlm_client._cli.progress import follow, watcher
+from rlm_client._cli.progress import Watcher, watcher
+from rlm_client._cli.progress import follow as follow_stream
 from rlm_client._cli.tables import read_schema, rows_option, table_option, write_rows
 from rlm_client._client import RLMClient
+from rlm_client._context import Context, PreviousSession
 from rlm_client._errors import APIError, ProtocolError
 from rlm_client._models import RLMConfig, RLMResult, RunDefaults
+from rlm_client._stream import EventStream
 
+from .follow import FollowingCommand, follow_option, session_to_follow
 from .report import report_option, write_report
 
 POSITIVE = click.FloatRange(0, min_open=True)
@@ -40,14 +45,20 @@ MAX_LISTED = 20
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A query, the documents that it is about, and the options of its run."""
+    """A query, the documents or the earlier session that it is about, and the options of its run."""
 
     query: str
     collected: Collected
     config: RLMConfig
     schema: Mapping[str, object] | None = None
     instructions: str | None = None
+    previous: PreviousSession | None = None
     table: Mapping[str, object] | None = None
+
+    @property
+    def context(self) -> Context:
+        """What it is about."""
+        return self.previous or self.collected.documents
 
     def estimate(self, client: RLMClient) -> Estimate:
         """Guess the cost from the deployment's own prices and defaults."""
@@ -80,7 +91,7 @@ class Written:
         write_rows(client, result, self.rows)
 
 
-@click.command()
+@click.command(cls=FollowingCommand)
 @click.argument("query", metavar="QUESTION")
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("--strategy", type=click.Choice(["auto", "direct", "map_reduce", "table", "repl"]), help="How to read.")
@@ -106,6 +117,7 @@ class Written:
 @instructions_option
 @table_option
 @rows_option
+@follow_option
 @report_option
 @json_option
 @quiet_option
@@ -123,6 +135,7 @@ def ask(
     instructions: str | None,
     schema_path: Path | None,
     rows_path: Path | None,
+    follow: str | None,
     report_path: Path | None,
     as_json: bool,
     quiet: bool,
@@ -137,10 +150,14 @@ def ask(
     """
     files = Written(report_path, rows_path)
     files.check(background=background)
+    if follow is not None and (paths or dry_run):
+        raise click.UsageError("--follow is about the text of the session before: without PATH, and without --dry-run.")
     table = None if schema_path is None else {"schema": read_schema(schema_path)}
-    found, options = collected(paths, Selection.of(include, exclude)), RLMConfig.model_validate(config)
-    question = Question(query, found, options, schema, instructions, table)
+    found = collected(paths, Selection.of(include, exclude)) if follow is None else Collected()
+    options = RLMConfig.model_validate(config)
     with connected(base_url, api_key) as client:
+        previous = None if follow is None else session_to_follow(client, follow)
+        question = Question(query, found, options, schema, instructions, previous, table)
         if dry_run:
             _dry_run(client, question, as_json=as_json)
         elif background:
@@ -166,7 +183,7 @@ def _ask(client: RLMClient, question: Question, *, as_json: bool, quiet: bool, f
         _show_cost(console, _estimated(client, question), question.config)
     watching = watcher(console, quiet=quiet)
     stream = client.stream(
-        question.collected.documents,
+        question.context,
         question.query,
         question.config,
         response_schema=question.schema,
@@ -175,21 +192,31 @@ def _ask(client: RLMClient, question: Question, *, as_json: bool, quiet: bool, f
         on_upload=watching.upload,
     )
     with cancelled_on_interrupt(RunningSession(client, stream, watching.state), console):
-        result = follow(stream, watching)
+        result = _followed(client, stream, watching)
     print_result(result, as_json=as_json, quiet=quiet, as_written=question.schema is not None)
     files.write(client, result)
     exit_unless(result.success)
 
 
+def _followed(client: RLMClient, stream: EventStream, watching: Watcher) -> RLMResult:
+    """Follow a run to its end; one that failed can be followed up as well, one that was cancelled is gone."""
+    try:
+        return follow_stream(stream, watching)
+    finally:
+        if not isinstance(sys.exception(), KeyboardInterrupt):
+            remember_session(client.base_url, stream.session_id)
+
+
 def _start(client: RLMClient, question: Question, *, as_json: bool) -> None:
     submitted = client.submit(
-        question.collected.documents,
+        question.context,
         question.query,
         question.config,
         response_schema=question.schema,
         instructions=question.instructions,
         table=question.table,
     )
+    remember_session(client.base_url, submitted.session_id)
     if as_json:
         print_json(submitted.to_json())
     else:
@@ -210,7 +237,9 @@ def _dry_run(client: RLMClient, question: Question, *, as_json: bool) -> None:
 
 
 def _estimated(client: RLMClient, question: Question) -> Estimate | None:
-    # A Worker that does not list its prices may still answer.
+    # A Worker that does not list its prices may still answer; how long an earlier session's text is only it knows.
+    if question.previous is not None:
+        return None
     try:
         return question.estimate(client)
     except (APIError, ProtocolError):
@@ -235,6 +264,9 @@ def _plan(question: Question, guess: Estimate) -> dict[str, object]:
 
 def _show_sending(console: Console, question: Question) -> None:
     found = question.collected
+    if question.previous is not None:
+        console.print(Text.assemble(("Following ", "bold"), f"session {question.previous.session_id}"), soft_wrap=True)
+        return
     size = f"{count(len(found.documents), 'document')} · {count(found.characters, 'character')}"
     left_out = f" · left out: {_skipped(found)}" if found.skipped else ""
     console.print(Text.assemble(("Sending  ", "bold"), size, (left_out, "dim")), soft_wrap=True)

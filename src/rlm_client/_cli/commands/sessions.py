@@ -111,6 +111,7 @@ def _show(found: SessionStatus, *, as_json: bool) -> None:
         return
     facts = {
         "session": found.session_id,
+        "follows": found.previous_session_id,
         "status": found.status + (f" ({found.phase})" if found.phase and not found.finished else ""),
         "strategy": found.strategy,
         "chunks": f"{found.chunks_done:,} of {found.chunks:,}" if found.chunks else None,
