@@ -11,7 +11,7 @@ import pytest
 from rlm_worker.errors import InvalidRequest, NotFound
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.journal.tables import RowTable
-from rlm_worker.sessions.rows import RowsForm, wanted_table, written_rows
+from rlm_worker.report.rows import RowsForm, wanted_table, written_rows
 from rlm_worker.testing import SqliteDatabase
 from rlm_worker.wire.results import RunResult
 from rlm_worker.wire.tables import TableReport, TableSchema

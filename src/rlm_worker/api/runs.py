@@ -22,10 +22,10 @@ from rlm_worker.http import (
     read_json,
     require_text,
 )
+from rlm_worker.report.rows import FORMS
 from rlm_worker.report.style import report_headers
 from rlm_worker.sessions.bodies import needed_bytes, read_run
 from rlm_worker.sessions.contexts import checked_name, delete_context, oldest_kept, stored_context_key
-from rlm_worker.sessions.rows import FORMS
 from rlm_worker.sessions.runner import Runner
 from rlm_worker.sessions.uploads import Upload, UploadLimits, store_context
 from rlm_worker.sessions.uploads import needed_bytes as room_for_upload

@@ -21,9 +21,9 @@ from rlm_worker.http import HEARTBEAT, encode_event
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.models.refusals import LoggedRefusals
 from rlm_worker.openai.stream import ChatHead, ChatStream
+from rlm_worker.report.rows import RowsForm
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
-from rlm_worker.sessions.rows import RowsForm
 from rlm_worker.sessions.session import Session
 from rlm_worker.sessions.trajectory import TrajectoryForm
 from rlm_worker.settings import Settings

@@ -54,8 +54,7 @@ async def prepare_job(
     """
     config = _resolved(with_defaults(request.config, followed.config if followed else None), settings)
     check_idempotency_key(idempotency_key)
-    _check_schema(request.response_schema)
-    check_table(request.table)
+    _check_forms(request)
     if followed is not None or request.context_id is not None:
         kept_since = oldest_kept(settings, now)
         manifest, content, stored_key = await _known(request, owner, store, followed, kept_since=kept_since)
@@ -156,6 +155,12 @@ def check_idempotency_key(idempotency_key: str | None) -> None:
     """Raises `InvalidRequest` for a key that is empty or too long."""
     if idempotency_key is not None and not 1 <= len(idempotency_key) <= _MAX_KEY_CHARACTERS:
         raise InvalidRequest.at("Idempotency-Key", f"must have 1 to {_MAX_KEY_CHARACTERS} characters")
+
+
+def _check_forms(request: RunRequest) -> None:
+    """Raises `InvalidRequest` for the form of an answer, or of a table, that cannot be."""
+    _check_schema(request.response_schema)
+    check_table(request.table)
 
 
 def _check_schema(schema: dict[str, object] | None) -> None:

@@ -21,6 +21,7 @@ from rlm_worker.pace.client import WatchedPace
 from rlm_worker.ports import Alarm, ContextStore, Eraser, Metrics
 from rlm_worker.repl.inherited import CellPage, page_of
 from rlm_worker.report.build import report
+from rlm_worker.report.rows import RowsForm, wanted_table, written_rows
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.strategies.execute import execute, failed_run
@@ -35,7 +36,6 @@ from .follow_ups import Followed
 from .lives import AskingModel, Lives
 from .record import SessionRecord
 from .results import CachedResult, as_cache_hit, cancelled, failed, metrics_point, result_key, worth_keeping
-from .rows import RowsForm, wanted_table, written_rows
 from .trajectory import TrajectoryForm, attempt_row, call_rows, query_rows, sandbox_row, written
 
 RESULT_TTL_SECONDS = 3_600

@@ -20,7 +20,7 @@ from rlm_worker.text.chunks import Chunk
 READER_OUTPUT_TOKENS = 4_096
 # Models of that many billion parameters write lines better than JSON.
 _WEAK_BILLIONS = 3.5
-_BILLIONS = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)b(?![a-z0-9])", re.IGNORECASE)
+_SIZE = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)([bm])(?![a-z0-9])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,8 @@ class Extraction:
 
 def is_weak(model: ModelSpec) -> bool:
     """Whether a model's name says that it is a small one."""
-    sizes = [float(size) for size in _BILLIONS.findall(model.id.replace("-", " ").replace("_", " "))]
+    told = _SIZE.findall(model.id.replace("-", " ").replace("_", " "))
+    sizes = [float(size) / (1_000 if unit in "mM" else 1) for size, unit in told]
     return bool(sizes) and max(sizes) <= _WEAK_BILLIONS
 
 

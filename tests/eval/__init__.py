@@ -1,0 +1,1 @@
+"""Questions with known answers, put to real models by every strategy."""
