@@ -134,18 +134,20 @@ class RLMClient:
         config: Config | None = None,
         *,
         response_schema: Mapping[str, object] | None = None,
+        instructions: str | None = None,
         idempotency_key: str | None = None,
     ) -> RLMResult:
         """Ask a further question about the context of an earlier one, given by its result or its session's id.
 
         The model knows the questions and answers before; where `config` is silent, the earlier session's holds.
-        `stream` and `submit` take a `PreviousSession` in place of a context.
+        `run`, `stream` and `submit` take the result, or a `PreviousSession`, in place of a context too.
         """
         return self.run(
             previous_session(previous),
             query,
             config,
             response_schema=response_schema,
+            instructions=instructions,
             idempotency_key=idempotency_key,
         )
 

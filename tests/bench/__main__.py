@@ -35,7 +35,7 @@ def pace(minute: float = 60.0) -> None:
         print(table, flush=True)
 
 
-_TABLES = ("in_workerd", "orchestration", "scaling", "fan_out", "cache_hit", "repl", "quotes")
+_TABLES = ("in_workerd", "orchestration", "scaling", "fan_out", "cache_hit", "repl", "quotes", "table")
 BENCHES: dict[str, Callable[[], None]] = {
     "chunking": chunking,
     "pace": pace,

@@ -53,16 +53,21 @@ class Session:
 
     def __init__(self, content: str, documents: list[list[object]] | None = None, limit: int = 2_000) -> None:
         self.desk = Desk(content)
-        tools = ["llm_query", "llm_query_batched", "rlm_query", "budget"]
+        tools = ["llm_query", "llm_query_batched", "rlm_query", "cite", "budget"]
         setup = Setup(documents or [[None, len(content)]], "What?", tools, limit, "seed")
         self.repl = Repl(setup, self.desk.call)
         self.number = 0
 
-    def run(self, code: str, seconds: float = 10.0) -> dict[str, Any]:
+    def run(self, code: str, seconds: float = 10.0, cited: list[list[int]] | None = None) -> dict[str, Any]:
         self.number += 1
-        report = json.loads(self.repl.run(json.dumps({"cell": self.number, "code": code, "seconds": seconds})))
+        asked = {"cell": self.number, "code": code, "seconds": seconds, "cited": cited or []}
+        report = json.loads(self.repl.run(json.dumps(asked)))
         assert isinstance(report, dict)
         return report
+
+    def says(self, code: str) -> str:
+        """What a cell prints."""
+        return str(self.run(code)["output"])
 
 
 @pytest.fixture(autouse=True)

@@ -132,6 +132,33 @@ def test_schema_goes_back_to_the_model(http: httpx.Client, scripted: ScriptedMod
     assert "n must be integer" in scripted.calls[-1].call.user
 
 
+def test_cites_are_exact(http: httpx.Client, scripted: ScriptedModel) -> None:
+    """Over a context that is read by ranges and whose characters are no bytes; in the trajectory too."""
+    texts = ["".join(f"Zeile {n} von {m}: größer 😀 als zuvor.\n" for n in range(30_000)) for m in range(2)]
+    texts += ["", "Das Ende\r\n ist nah"]
+    documents = [{"name": f"d{n}\u202e.md", "text": text} for n, text in enumerate(texts)]
+    look = "hit = context.search(r'Zeile 20123 von 1:')[0]\nprint(hit.place, cite(hit))\nshow(1, 20_124, 20_125)"
+    scripted.rules = plays(
+        cell(look),
+        cell("last = cite('d3\\u202e.md', 2)\nprint(last)"),
+        cell("FINAL('Sie ist größer [1]. Das Ende naht. [2]')"),
+    )
+    result = ask(http, documents, "Was steht da?")
+    line = "Zeile 20123 von 1: größer 😀 als zuvor."
+    told = scripted.calls[1].call.user
+    assert "d1\\u202e.md:20124 [1]" in told
+    assert f"20124| {line}" in told
+    first, second = result["citations"]
+    assert (first["citedText"], first["documentIndex"], first["verified"]) == (line, 1, True)
+    assert texts[1][first["startCharIndex"] : first["endCharIndex"]] == line
+    assert (second["citedText"], second["documentIndex"]) == (" ist nah", 3)
+    assert texts[3][second["startCharIndex"] : second["endCharIndex"]] == " ist nah"
+    spans = [(one["answerStart"], one["answerEnd"]) for one in (first, second)]
+    assert [result["answer"][start:end] for start, end in spans] == ["Sie ist größer [1].", "Das Ende naht."]
+    calls = http.get(f"/session/{result['sessionId']}/trajectory").json()["calls"]
+    assert [[one["citedText"] for one in call["citations"]] for call in calls] == [[line], [" ist nah"], []]
+
+
 def test_foreign_schema_is_refused(http: httpx.Client, scripted: ScriptedModel) -> None:
     schema = {"$ref": "http://127.0.0.1:9/schema.json"}
     body = {"context": CONTEXT, "query": "q", "config": {"strategy": "repl"}, "responseSchema": schema}
@@ -158,6 +185,22 @@ def test_crash_within_a_cell(start_worker: StartWorker, scripted: ScriptedModel)
     scripted.faults = [Fault("hang", calls=frozenset({3}))]
     assert _survives(worker, scripted, waits_for=3)["answer"] == "sub saw 5sub saw 10"
     assert [entry.call.user for entry in scripted.answered].count("first") == 1
+
+
+@pytest.mark.slow
+def test_crashes_keep_cites(start_worker: StartWorker, scripted: ScriptedModel) -> None:
+    """kill -9 while the root model is asked again: marks and places are those from before."""
+    worker = start_worker()
+    scripted.rules = plays(
+        cell("a = cite(0, 8)\nb = cite(context.search('item 3 is')[0])"), cell("FINAL(f'{b}, {a}, {cite(9, 20)}')")
+    )
+    scripted.faults = [Fault("hang", calls=frozenset({2}))]
+    result = _survives(worker, scripted, waits_for=2)
+    assert result["answer"] == "[2], [1], [3]"
+    cited = {one["citedText"]: CONTEXT[one["startCharIndex"] : one["endCharIndex"]] for one in result["citations"]}
+    assert (
+        sorted(cited) == sorted(cited.values()) == ["Entry 0:", "Entry 3: the colour of item 3 is red.", "the colour "]
+    )
 
 
 def _survives(worker: DevProcess, scripted: ScriptedModel, *, waits_for: int) -> dict[str, Any]:

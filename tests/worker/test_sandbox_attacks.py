@@ -605,6 +605,21 @@ r.Repl._report = lambda self, output: {"variables": [], "draft": "", "output": "
     assert outcome.result["subCalls"] == 0
 
 
+def test_forged_cites_are_no_places(target: Target) -> None:
+    """What a cell says that it has cited is held to the context; nothing else becomes a citation."""
+    report = """
+import rlm_worker.sandbox.repl as r
+whole = r.Repl._report
+r.Repl._report = lambda self, output: {**whole(self, output), "cited": FORGED}
+""".replace("FORGED", "[[0, 10**9], [5, 1], [0, 5_000], [0, 4], [0, 4], [2**62, 2**63]]")
+    places = "cite.__self__.places = [(-5, 2), (10**9, 10**9 + 1), (3, 7)]"
+    outcome = target.attack(report, "cite.__self__.places = None", places, "FINAL('the run goes on')")
+    assert outcome.answer == "the run goes on"
+    told = [(one["startCharIndex"], one["endCharIndex"], one["citedText"]) for one in outcome.result["citations"]]
+    assert (0, 4, CONTEXT[:4]) in told
+    assert all(CONTEXT[start:end] == text for start, end, text in told)
+
+
 def test_pickles_and_proxies(target: Target) -> None:
     code = """
 import pickle, js, copy

@@ -304,6 +304,7 @@ def ended(url: str, session: str, *, seconds: float) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @EACH
 def test_real_model_fits_the_schema(tmp_path: Path, strategy: str) -> None:
     small, large = ensure_models(local_paths())

@@ -33,7 +33,7 @@ _FLAGS = ("python_workers", "disable_python_external_sdk")
 _LOCAL_FLAGS = ("python_workers_development", "disable_python_dedicated_snapshot")
 _PACKAGE = "rlm_worker.sandbox"
 _MAIN = f"from {_PACKAGE}.entry import Default\n"
-_MODULES = ("__init__", "entry", "guard", "output", "repl", "text", "tools", "values")
+_MODULES = (*("__init__", "cites", "entry", "guard", "listing", "output", "places", "repl", "text", "tools", "values"),)
 # What opening an isolate may take in CPU time beside the cell's own: Python has to start.
 _START_SECONDS = 10
 _OPEN_SECONDS = 60.0

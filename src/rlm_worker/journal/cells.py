@@ -44,7 +44,8 @@ class CellOutcome:
     """What came of a cell.
 
     `read` are ranges of the context that it handed to models, `limits` the limits that it ran into, `lost` says why
-    its isolate is gone if it is; cost is that of its own calls, without those of child runs.
+    its isolate is gone if it is; cost is that of its own calls, without those of child runs. `cited` are ranges that
+    it cited for the first time, `left` says what the run's limits left when it had ended, `turns_left` how many turns.
     """
 
     output: str
@@ -58,6 +59,9 @@ class CellOutcome:
     cost_usd: float = 0.0
     duration_ms: int = 0
     lost: str = ""
+    cited: tuple[Interval, ...] = ()
+    left: str = ""
+    turns_left: int | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False)
@@ -65,8 +69,8 @@ class CellOutcome:
     @classmethod
     def from_json(cls, text: str) -> CellOutcome:
         facts = json.loads(text)
-        for name in ("variables", "read", "limits"):
-            facts[name] = tuple(tuple(item) if isinstance(item, list) else item for item in facts[name])
+        for name in ("variables", "read", "limits", "cited"):
+            facts[name] = tuple(tuple(item) if isinstance(item, list) else item for item in facts.get(name, ()))
         return cls(**facts)
 
 

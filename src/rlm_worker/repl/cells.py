@@ -12,15 +12,16 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field, replace
 
 from rlm_worker.errors import BindingMissing, InvocationSpent, SandboxForgot, SandboxLost, StorageUnavailable
 from rlm_worker.journal.cells import CellOutcome, CellRecord, CellTable
-from rlm_worker.ports import Sandbox, SandboxRepl
+from rlm_worker.ports import Interval, Sandbox, SandboxRepl
 
+from .cite import newly_cited
 from .host import TURNED_AWAY_SECONDS, CellCalls, placed
-from .inherited import seed_of
+from .inherited import Inherited, seed_of
 from .protocol import Report, parse_report
 from .task import Task
 
@@ -49,6 +50,12 @@ class DurableRepl:
     _name: str = field(default="", init=False)
     _holds: bool = field(default=False, init=False)
     _paid_usd: float = field(default=0.0, init=False)
+    # What the cells have cited, by their numbers; all that came before a cell is there when it runs.
+    _cited: dict[int, tuple[Interval, ...]] = field(default_factory=dict, init=False)
+
+    def begin_with(self, cited: Mapping[int, tuple[Interval, ...]]) -> None:
+        """Takes over what inherited cells have cited, so that the numbers go on behind theirs."""
+        self._cited.update(cited)
 
     async def hold(self) -> None:
         """Holds what an isolate costs until it is opened; raises `UsageLimitExceeded`, or `RateLimited`, else.
@@ -89,6 +96,11 @@ class DurableRepl:
 
     async def run(self, number: int, code: str) -> CellOutcome:
         """What came of a cell: as it was written down, or by running it."""
+        outcome = await self._outcome(number, code)
+        self._cited[number] = outcome.cited
+        return outcome
+
+    async def _outcome(self, number: int, code: str) -> CellOutcome:
         known = self.cells.cell(self.task.path, number)
         if known is not None and known.outcome is not None:
             return known.outcome
@@ -185,7 +197,7 @@ class DurableRepl:
         setup = {
             "documents": self.task.passage.documents(),
             "query": self.task.query,
-            "tools": _TOOLS,
+            "tools": [*_TOOLS, "cite"] if self.task.may_cite else _TOOLS,
             "output_limit": config.max_output_characters,
             "seed": seed_of(self.task.run.job.session_id, self.task.path),
         }
@@ -204,8 +216,9 @@ class DurableRepl:
         calls = self._calls = CellCalls(self.task, self.cells, number)
         clock, limit = self.task.run.ports.clock, self.task.run.job.config.max_output_characters
         started = clock.now()
+        cited = [place for before, places in self._cited.items() if before < number for place in places]
         try:
-            text = await self._within_limit(self._isolate.run(self._request(number, code)), calls)
+            text = await self._within_limit(self._isolate.run(self._request(number, code, cited)), calls)
         except SandboxLost:
             if calls.spent is not None:  # it was told to end, and did so where nothing holds it
                 raise calls.spent from None
@@ -217,11 +230,13 @@ class DurableRepl:
         report = parse_report(text, number, limit)
         if not report.finished:
             await self._check_health(number)
-        return _outcome(self.task, report, calls, round((clock.now() - started) * 1000))
+        outcome = _outcome(self.task, report, calls, round((clock.now() - started) * 1000))
+        new = newly_cited(self.task.passage, cited, report.cited)
+        return replace(outcome, cited=new, left=left(self.task), turns_left=turns_left(self.task))
 
-    def _request(self, number: int, code: str) -> str:
+    def _request(self, number: int, code: str, cited: list[Interval]) -> str:
         """What the isolate is told to run; a cell of an earlier session runs with what that one began with."""
-        request: dict[str, object] = {"cell": number, "code": code, "seconds": self.seconds}
+        request: dict[str, object] = {"cell": number, "code": code, "seconds": self.seconds, "cited": cited}
         if number <= self.inherited and (origin := self.cells.origin(number)) is not None:
             request |= {"seed": origin.seed, "query": origin.query}
         return json.dumps(request)
@@ -251,12 +266,14 @@ class DurableRepl:
             running.cancel()
 
 
-def open_repl(task: Task, seconds: float, inherited: int = 0) -> DurableRepl:
-    """The REPL of a task, behind so many inherited cells; raises `BindingMissing` where there is no sandbox."""
+def open_repl(task: Task, seconds: float, inherited: Inherited) -> DurableRepl:
+    """The REPL of a task, behind the cells that it inherits; raises `BindingMissing` where there is no sandbox."""
     ports = task.run.ports
     if ports.sandbox is None or ports.cells is None:
         raise BindingMissing("RLM_LOADER", "strategy repl")
-    return DurableRepl(task, ports.sandbox, ports.cells, seconds, inherited)
+    repl = DurableRepl(task, ports.sandbox, ports.cells, seconds, inherited.cells)
+    repl.begin_with(inherited.cited)
+    return repl
 
 
 def _outcome(task: Task, report: Report, calls: CellCalls, duration_ms: int) -> CellOutcome:
@@ -274,6 +291,22 @@ def _outcome(task: Task, report: Report, calls: CellCalls, duration_ms: int) -> 
         cost_usd=calls.cost_usd,
         duration_ms=duration_ms,
     )
+
+
+def turns_left(task: Task) -> int:
+    """How many turns a task has left, without what is kept for the last words of it and of those above."""
+    ledger = task.run.ledger
+    return max(0, ledger.remaining_iterations() - min(task.depth + 1, ledger.limits.max_iterations - 1))
+
+
+def left(task: Task) -> str:
+    """What a run's limits leave to its next cells."""
+    ledger = task.run.ledger
+    usd, seconds = ledger.remaining_usd(), ledger.remaining_seconds()
+    told = [f"{max(0, ledger.remaining_sub_calls()):,} sub-calls"]
+    told += [] if usd is None else [f"${max(0.0, usd):.4f}"]
+    told += [] if seconds is None else [f"{max(0.0, seconds):.0f} s"]
+    return ", ".join(told)
 
 
 def _lost(reason: str, calls: CellCalls | None = None) -> CellOutcome:

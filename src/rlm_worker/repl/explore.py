@@ -16,6 +16,7 @@ from itertools import count
 from rlm_worker.errors import InputTooLarge, InvocationSpent, RLMError, UsageLimitExceeded
 from rlm_worker.journal.cells import CellOutcome
 from rlm_worker.messages import Message, ModelReply, ModelRequest
+from rlm_worker.ports import Interval
 from rlm_worker.runs.answer import answer, is_affordable
 from rlm_worker.runs.conversation import earlier_turns
 from rlm_worker.runs.formed import MAX_MENDS
@@ -37,6 +38,7 @@ from .prompts import (
     ReplFacts,
     extract_message,
     feedback,
+    progress,
     question_message,
     system_message,
 )
@@ -63,7 +65,7 @@ async def run_repl(run: Run) -> Outcome:
     read = Coverage()
     for start, end in found.read:
         read.add(start, end)
-    cited = await cite_explored(run, text, task.passage, read.intervals())
+    cited = await cite_explored(run, text, task.passage, read.intervals(), found.cited, earlier=found.earlier)
     return Outcome(text, chunks=0, read=read.characters, truncated=found.truncated, cited=cited)
 
 
@@ -92,13 +94,18 @@ class Exploration:
     facts: ReplFacts
     transcript: Transcript
     read: Coverage
-    inherited: int = 0
+    cited: list[Interval]
+    inherited: Inherited
     draft: str = ""
     truncated: bool = False
+    # How many turns there are in all, as far as it is known: child runs have their share of them.
+    turns: int = 0
     rejected: int = 0
 
-    def take(self, outcome: CellOutcome) -> None:
-        """Adds what a cell has read, drafted and run into."""
+    def take(self, number: int, outcome: CellOutcome) -> None:
+        """Adds what a turn's cell has read, cited, drafted and run into."""
+        self.cited += outcome.cited
+        self.turns = self.turns if outcome.turns_left is None else number + outcome.turns_left
         for start, end in outcome.read:
             self.read.add(start, end)
         self.draft = outcome.draft or self.draft
@@ -111,7 +118,8 @@ class Exploration:
         self.task.run.limit_reached(limit)
 
     def found(self, value: object) -> Found:
-        return Found(value, tuple(self.read.intervals()), self.truncated)
+        earlier = sum(map(len, self.inherited.cited.values()))
+        return Found(value, tuple(self.read.intervals()), self.truncated, tuple(self.cited), earlier)
 
     def ended(self, final: object) -> tuple[Found | None, str]:
         """What a final value ends in; nothing where it has to be mended first, and what is wrong with it."""
@@ -145,9 +153,11 @@ async def _begin(task: Task) -> Exploration:
     if preview is not None:
         read.add(*preview)
     seconds = min(config.cell_timeout_seconds, deployment.max_cell_seconds)
-    repl = open_repl(task, seconds, inherited.cells)
+    repl = open_repl(task, seconds, inherited)
     await repl.hold()
-    return Exploration(task, repl, facts, Transcript(opening), read, inherited.cells)
+    turns = max(1, config.max_iterations - 1 - task.depth)
+    cited = [place for places in inherited.cited.values() for place in places]
+    return Exploration(task, repl, facts, Transcript(opening), read, cited, inherited, turns=turns)
 
 
 def _earlier(task: Task, inherited: Inherited) -> tuple[Message, ...]:
@@ -162,9 +172,9 @@ async def _turns(exploration: Exploration) -> Found:
     for number in count(1):
         reply = await _reply(exploration, number)
         code = code_of(reply.text, _ENDS)
-        cell = exploration.inherited + number
+        cell = exploration.inherited.cells + number
         outcome = CellOutcome(NO_CODE) if code is None else await exploration.repl.run(cell, code)
-        exploration.take(outcome)
+        exploration.take(number, outcome)
         _announce(exploration.task, number, code, outcome, reply)
         problem = ""
         if outcome.finished:
@@ -172,6 +182,7 @@ async def _turns(exploration: Exploration) -> Found:
             if found is not None:
                 return found
         said = NO_CODE if code is None else feedback(outcome, problem)
+        said = f"{said}\n\n{progress(number, exploration.turns, outcome.left)}"
         exploration.transcript.add(Turn(reply.text, said, outcome.variables or exploration.transcript.variables))
     raise AssertionError("counting has no end")
 
@@ -185,7 +196,7 @@ async def _reply(exploration: Exploration, number: int) -> ModelReply:
 
 
 async def _asked(exploration: Exploration, number: int, share: float) -> ModelReply:
-    task, run, cell = exploration.task, exploration.task.run, exploration.inherited + number
+    task, run, cell = exploration.task, exploration.task.run, exploration.inherited.cells + number
     hint = (Message("user", LAST_TURN),) if number == run.job.config.max_iterations - 1 > 1 else ()
     messages = exploration.transcript.messages(_fitting(run, share), *hint)
     salt = task.path if run.job.config.temperature else ""
@@ -251,7 +262,8 @@ def _announce(task: Task, number: int, code: str | None, outcome: CellOutcome, r
 
 def _facts(task: Task) -> ReplFacts:
     run = task.run
-    tools = ["llm_query", "llm_query_batched", *(["rlm_query"] if task.may_recurse else []), "budget"]
+    recursing, citing = ["rlm_query"] if task.may_recurse else [], ["cite"] if task.may_cite else []
+    tools = ["llm_query", "llm_query_batched", *recursing, *citing, "budget"]
     return ReplFacts(
         tools=tools,
         output_limit=run.job.config.max_output_characters,

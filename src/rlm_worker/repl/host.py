@@ -19,6 +19,7 @@ from rlm_worker.journal.cells import CellTable
 from rlm_worker.messages import ModelReply, ModelRequest, ModelSpec
 from rlm_worker.ports import Interval
 
+from .cite import unmarked
 from .passages import Coverage, Excerpt, GivenText, Passage
 from .prompts import sub_messages
 from .protocol import (
@@ -53,7 +54,10 @@ Limit = tuple[str, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was answered to one question, and what came with it; `key` names the journalled call that says `text`."""
+    """What was answered to one question, and what came with it; `key` names the journalled call that says `text`.
+
+    `cited` are the places that a child run has cited, as ranges of the asker's own context.
+    """
 
     text: str | None = None
     error: str = ""
@@ -61,16 +65,27 @@ class Answer:
     read: tuple[Interval, ...] = ()
     limits: tuple[Limit, ...] = ()
     cost_usd: float = 0.0
+    cited: tuple[Interval, ...] = ()
 
     def to_wire(self) -> dict[str, str]:
         return {"text": self.text} if self.text is not None else {"error": self.error or "no answer"}
 
     def to_row(self) -> list[object]:
-        return [None if self.key else self.text, self.error, self.key, self.read, self.limits, self.cost_usd]
+        return [
+            None if self.key else self.text,
+            self.error,
+            self.key,
+            self.read,
+            self.limits,
+            self.cost_usd,
+            self.cited,
+        ]
 
     @classmethod
     def from_row(cls, row: list[object]) -> Answer:
-        text, error, key, read, limits, cost = row
+        text, error, key, read, limits, cost, *later = row
+        cited = later[0] if later else []
+        assert isinstance(cited, list)
         assert isinstance(read, list)
         assert isinstance(limits, list)
         return cls(
@@ -80,6 +95,7 @@ class Answer:
             tuple((int(start), int(end)) for start, end in read),
             tuple((str(name), float(allowed), float(used)) for name, allowed, used in limits),
             float(str(cost)),
+            tuple((int(start), int(end)) for start, end in cited),
         )
 
 
@@ -190,7 +206,9 @@ class CellCalls:
         (answer,) = answers
         if answer.text is None:
             return _error(answer.error)
-        return {"value": json.loads(answer.text) if isinstance(asked, BudgetRequest) else answer.text}
+        if isinstance(asked, BudgetRequest):
+            return {"value": json.loads(answer.text)}
+        return {"value": {"text": answer.text, "cited": answer.cited} if answer.cited else answer.text}
 
     def _show_life(self) -> None:
         now = self.task.run.ports.clock.now()
@@ -351,7 +369,18 @@ class CellCalls:
             raise
         except RLMError as error:
             return Answer(error=str(error))
-        return Answer(whole_text(found.as_text()), read=found.read)
+        if found.cited and not isinstance(found.value, str):
+            # Marks are given the asker's numbers in a text; among values nobody tells them from lists of numbers.
+            found = replace(found, value=unmarked(found.value), cited=())
+        return Answer(whole_text(found.as_text()), read=found.read, cited=self._own_places(passage, found.cited))
+
+    def _own_places(self, passage: Passage, cited: Sequence[Interval]) -> tuple[Interval, ...]:
+        """Places of a child's passage as places of the one that it was cut from; a text that code made has none."""
+        if passage is self.task.passage:
+            return tuple(cited)
+        if not isinstance(passage, Excerpt):
+            return ()
+        return tuple((passage.start + start, passage.start + end) for start, end in cited)
 
     async def _explored(self, child: Task, work: Work) -> Found:
         """What a child run has found; one that did not get as far as a turn has not been waited for."""

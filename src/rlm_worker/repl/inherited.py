@@ -7,8 +7,8 @@ the chance and the `query` of the session that wrote them, so that they ask what
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from pydantic import Field
 
@@ -49,11 +49,12 @@ class CellPage(Wire):
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """What a REPL begins with: so many cells before its own, their variables, and what of the context they had read."""
+    """What a REPL begins with: so many cells before its own, their variables, and what they had read and each cited."""
 
     cells: int = 0
     variables: tuple[str, ...] = ()
     read: tuple[Interval, ...] = ()
+    cited: Mapping[int, tuple[Interval, ...]] = field(default_factory=dict)
 
 
 def seed_of(session_id: str, path: str) -> str:
@@ -110,9 +111,12 @@ async def _copied(cells: CellTable, sessions: ObjectStubs, session_id: str, owne
 
 
 def _inherited(cells: CellTable, last: int) -> Inherited:
-    outcomes = [cell.outcome for cell in cells.cells(_OWN_REPL) if cell.number <= last and cell.outcome is not None]
+    known = {cell.number: cell.outcome for cell in cells.cells(_OWN_REPL) if cell.number <= last}
+    by_number = {number: outcome for number, outcome in known.items() if outcome is not None}
+    outcomes = list(by_number.values())
     variables = next((outcome.variables for outcome in reversed(outcomes) if outcome.variables), ())
-    return Inherited(last, variables, tuple(interval for outcome in outcomes for interval in outcome.read))
+    cited = {number: outcome.cited for number, outcome in by_number.items()}
+    return Inherited(last, variables, tuple(interval for outcome in outcomes for interval in outcome.read), cited)
 
 
 def _handed_on(

@@ -14,6 +14,7 @@ from pydantic_core import from_json
 
 from rlm_worker.errors import InvalidRequest, MalformedBody, SandboxLost
 from rlm_worker.json_scan import check_depth
+from rlm_worker.sandbox.cites import MAX_CITES
 
 # The longest that a sandbox may ask for or send at once, in characters.
 MAX_READ_CHARACTERS = 1_000_000
@@ -82,6 +83,7 @@ class Report(_Closed):
     draft: str | None
     variables: Annotated[list[str], Field(max_length=100)]
     shown: Annotated[list[Range], Field(max_length=1_000)]
+    cited: Annotated[list[Range], Field(max_length=MAX_CITES)] = []
 
 
 HostRequest = ReadRequest | LlmQueryRequest | RlmQueryRequest | BudgetRequest

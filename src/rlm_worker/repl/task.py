@@ -16,11 +16,16 @@ from .passages import Passage
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The answer to a task, the ranges of the context that models were given for it, and whether a limit cut it."""
+    """The answer to a task, the ranges of the context that models were given for it, and whether a limit cut it.
+
+    `cited` are the places that its code has cited, in order; the first `earlier` of them for an earlier question.
+    """
 
     value: object
     read: tuple[Interval, ...] = ()
     truncated: bool = False
+    cited: tuple[Interval, ...] = ()
+    earlier: int = 0
 
     def as_text(self) -> str:
         """The answer as the wire has it: text as it is, anything else as JSON."""
@@ -43,6 +48,11 @@ class Task:
     @property
     def may_recurse(self) -> bool:
         return self.depth < self.run.job.config.max_depth
+
+    @property
+    def may_cite(self) -> bool:
+        """Whether its passage is a part of the context; a text that code made has no places there."""
+        return self.passage.place(0, self.passage.characters) is not None
 
     def cell_name(self, number: int) -> str:
         """What the calls of a cell have as their parent."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from rlm_worker.messages import Message
+from rlm_worker.sandbox.output import cut_between_lines
 
 _RECENT = 2
 _SHORT_OUTPUT = 600
@@ -92,7 +93,9 @@ def _cut(turn: Turn, limit: int) -> Turn:
 
 
 def shortened(text: str, limit: int) -> str:
-    """Head and tail of a text of more than `limit` characters."""
+    """Head and tail of a text of more than `limit` characters, in whole lines where it has some."""
     if len(text) <= limit:
         return text
-    return f"{text[: limit // 2]}\n… [{len(text) - limit:,} characters left out] …\n{text[-(limit // 2) :]}"
+    half = limit // 2
+    left_out = len(text) - 2 * half
+    return cut_between_lines(text[:half], text[-half:], left_out, text.count("\n", half, len(text) - half))

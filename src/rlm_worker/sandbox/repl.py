@@ -11,7 +11,9 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from .cites import Cites
 from .guard import CellTimeout, Guard
+from .listing import listed
 from .output import HeadTail
 from .text import DocumentSpan, Origin
 from .tools import FailedAnswer, Finished, QueryError, Tools
@@ -55,7 +57,8 @@ class Repl:
         self._call = call
         self._guard = Guard()
         self._origin = Origin(self._read, setup.spans())
-        self._tools = Tools(self._ask, self._origin)
+        self._cites = Cites(self._origin)
+        self._tools = Tools(self._ask, self._origin, self._cites)
         self._variables: dict[str, object] = {"__name__": "__main__", "__builtins__": __builtins__}
         self._cell = 0
         self._stopped = ""
@@ -64,9 +67,12 @@ class Repl:
     def run(self, request: str) -> str:
         """Runs a cell: `{"cell", "code", "seconds"}` to what it printed, its final value, and the variables.
 
-        A cell that an earlier session wrote has that one's `seed` and `query`.
+        A cell that an earlier session wrote has that one's `seed` and `query`; `cited` are the places that cells before
+        this one have cited, as the session has them.
         """
         asked = json.loads(request)
+        before = [(int(start), int(end)) for start, end in asked.get("cited", ())]
+        self._cites.places = [*before]
         self._cell, self._stopped = asked["cell"], ""
         self._tools.finished, self._tools.final = False, None
         if not self._tool_names:
@@ -76,7 +82,8 @@ class Repl:
         random.seed(f"{asked.get('seed', self._setup.seed)} {self._cell}")
         output = HeadTail(self._setup.output_limit)
         failed = self._guarded(lambda: self._execute(str(asked["code"])), output, float(asked["seconds"]))
-        return _wire({"cell": self._cell, "failed": failed, **self._report(output)})
+        cited = self._cites.places[len(before) :]
+        return _wire({"cell": self._cell, "failed": failed, "cited": cited, **self._report(output)})
 
     def _named(self) -> dict[str, object]:
         tools = self._tools
@@ -85,8 +92,11 @@ class Repl:
             for name in ("llm_query", "llm_query_batched", "rlm_query", "budget")
             if name in self._setup.tools
         }
+        if "cite" in self._setup.tools:
+            functions["cite"] = self._cites.cite
         return functions | {
             "context": self._origin.whole(),
+            "show": self._show,
             "query": self._setup.query,
             "QueryError": QueryError,
             "FailedAnswer": FailedAnswer,
@@ -163,6 +173,10 @@ class Repl:
         return {
             name: value for name, value in self._variables.items() if name not in self._tool_names and name != "answer"
         }
+
+    def _show(self, document: object = 0, first: int = 1, last: int | None = None) -> None:
+        """Prints lines of a document with their numbers."""
+        print(listed(self._origin, document, first, last))  # noqa: T201 - this is what it is for
 
     def _show_variables(self) -> str:
         return "\n".join(summaries(self._user_variables())) or "(no variables yet)"

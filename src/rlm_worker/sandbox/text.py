@@ -6,12 +6,15 @@ handed to a model by reference; what is cut out of it by slicing knows that too.
 
 from __future__ import annotations
 
+import itertools
 import re
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import SupportsIndex, overload
+
+from .places import LineIndex, heading_above, visible
 
 # Texts up to this many characters are held as strings; longer ones are views that read when they are asked.
 EAGER = 1_000_000
@@ -22,11 +25,24 @@ _BLOCKS_KEPT = 32
 _WINDOW = 500_000
 # No match of a search is longer than this where two windows meet.
 _SEAM = 5_000
+# A search that has found what it shows counts on: so far, and so many.
+_COUNT_REACH, _MAX_COUNT = 4_000_000, 10_000
+_INDEXES_KEPT = 500
+# Hits that are shown together.
+_MAX_TOLD = 100
+_MAX_NAME, _MIN_ALIKE = 80, 3
 _NOTES = 300
 _EDGE = 32
 
 Read = Callable[[int, int], str]
 Words = str | re.Pattern[str] | Sequence[str]
+
+
+class NoSuchDocument(KeyError):
+    """There is no such document; says what there is."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # a `KeyError` would show it as Python writes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +62,7 @@ class Origin:
     spans: Sequence[DocumentSpan]
     _blocks: OrderedDict[int, str] = field(default_factory=OrderedDict)
     _notes: deque[Text] = field(default_factory=lambda: deque(maxlen=_NOTES))
+    _indexes: OrderedDict[int, LineIndex] = field(default_factory=OrderedDict)
 
     @property
     def characters(self) -> int:
@@ -81,12 +98,66 @@ class Origin:
         """The documents that begin or go on between two offsets, cut to them."""
         first = max(0, bisect_right(self.spans, start, key=lambda span: span.start) - 1)
         found: list[DocumentSpan] = []
-        for span in self.spans[first:]:
+        for number in range(first, len(self.spans)):
+            span = self.spans[number]
             if span.start >= end and span.start > start:
                 break
             if span.end > start or span.start >= start:
                 found.append(DocumentSpan(span.name, max(start, span.start), min(end, span.end)))
         return found
+
+    def number_at(self, at: int) -> int:
+        """The number, from 0, of the document in which a character stands."""
+        return max(0, bisect_right(self.spans, at, key=lambda span: span.start) - 1)
+
+    def label(self, number: int) -> str:
+        """What a document is called where places are told: its name on one line, else its number."""
+        name = self.spans[number].name
+        if name is not None:
+            return visible(name, _MAX_NAME)
+        return "context" if len(self.spans) == 1 else f"#{number}"
+
+    def number_of(self, document: object) -> int:
+        """The number of a document, by its number, its name or a text out of it; raises `NoSuchDocument`."""
+        if isinstance(document, Readable):
+            number = self.number_at(document.start)
+            if document.end > self.spans[number].end:
+                raise NoSuchDocument("that text holds several documents: take one, by name or number")
+            return number
+        if isinstance(document, int):
+            if not -len(self.spans) <= document < len(self.spans):
+                raise NoSuchDocument(f"documents are numbered from 0 to {len(self.spans) - 1}: there is no {document}")
+            return document % len(self.spans)
+        return self._number_named(str(document))
+
+    def _number_named(self, name: str) -> int:
+        found = next((number for number, span in enumerate(self.spans) if span.name == name), None)
+        if found is not None:
+            return found
+        told = next((number for number in range(len(self.spans)) if self.label(number) == name), None)
+        if told is not None:
+            return told
+        alike = [span.name for span in self.spans if span.name and _are_alike(name, span.name)][:3]
+        hint = f"; did you mean {', '.join(repr(one) for one in alike)}?" if name and alike else ""
+        raise NoSuchDocument(f"no document is named {visible(name, _MAX_NAME)!r}; see context.names{hint}")
+
+    def line_index(self, number: int) -> LineIndex:
+        """Where the lines of a document begin."""
+        span = self.spans[number]
+        index = self._indexes.pop(number, None) or LineIndex(self.read, span.start, span.end)
+        self._indexes[number] = index
+        if len(self._indexes) > _INDEXES_KEPT:
+            self._indexes.popitem(last=False)
+        return index
+
+    def feed(self, start: int, text: str) -> None:
+        """Gives text that was read on the way to the line indexes of the long documents in it."""
+        for number in range(self.number_at(start), len(self.spans)):
+            span = self.spans[number]
+            if span.start >= start + len(text):
+                break
+            if span.end - span.start > _BLOCK:
+                self.line_index(number).feed(max(start, span.start), text[max(0, span.start - start) :])
 
     def note(self, text: Text) -> None:
         """Remembers that a text was written out: it may be on its way to a model."""
@@ -137,22 +208,38 @@ class Readable:
         """Parts of at most `size` characters, cut at the ends of documents, lines or words; a lazy sequence."""
         return Chunks(self, int(size), int(overlap))
 
-    def search(self, words: Words, limit: int | None = 20, around: int = 120) -> list[Hit]:
-        """Matches of a regular expression (case ignored) or of any of several words, each with what stands around."""
-        hits: list[Hit] = []
+    def search(self, words: Words, limit: int | None = 20, around: int = 120) -> Hits:
+        """Matches of a regular expression (case ignored) or of any of several words, each with what stands around.
+
+        The first `limit` are given; the others are counted, as far as that is done soon.
+        """
+        hits = Hits()
+        reach = self.end
         for start, end in _matches(self, _pattern(words)):
-            before, after = max(self.start, start - around), min(self.end, end + around)
-            hits.append(Hit(self.origin, before, self.origin.read(before, after), None, start, end))
-            if limit is not None and len(hits) >= limit:
+            hits.total += 1
+            if limit is None or len(hits) < limit:
+                hits.append(self._hit(start, end, around))
+                reach = start + _COUNT_REACH
+            elif hits.total >= _MAX_COUNT or start >= reach:
+                hits.complete = False
                 break
         return hits
 
+    def _hit(self, start: int, end: int, around: int) -> Hit:
+        span = self.origin.spans[self.origin.number_at(start)]
+        before = max(self.start, span.start, start - around)
+        after = max(end, min(self.end, span.end, end + around))
+        return Hit(self.origin, before, self.origin.read(before, after), span.name, start, end)
+
     def document(self, name: str) -> Text | View:
-        """The document of that name; raises `KeyError`."""
+        """The document of that name; raises `NoSuchDocument`."""
         for span in self.origin.documents(self.start, self.end):
             if span.name == name:
                 return self.origin.part(span.start, span.end, name)
-        raise KeyError(f"no document is named {name!r}; see context.names")
+        span = self.origin.spans[self.origin.number_of(name)]
+        if self.start <= span.start and span.end <= self.end:
+            return self.origin.part(span.start, span.end, span.name)
+        raise NoSuchDocument(f"no document is named {name!r} in this text")
 
 
 class Text(Readable, str):  # noqa: SLOT000 - it carries where it comes from
@@ -220,8 +307,53 @@ class Hit(Text):
     at: int
     match: str
 
+    @property
+    def line(self) -> int:
+        """The line of the match in its document, counted from 1."""
+        return self.origin.line_index(self.origin.number_at(self.at)).line_at(self.at)
+
+    @property
+    def heading(self) -> str:
+        """The heading, or the definition, that the match stands under; or nothing."""
+        span = self.origin.spans[self.origin.number_at(self.at)]
+        return heading_above(self.origin.read, span.start, self.at, span.name)
+
+    @property
+    def place(self) -> str:
+        """The document's name, or its number, and the line."""
+        return f"{self.origin.label(self.origin.number_at(self.at))}:{self.line}"
+
     def __repr__(self) -> str:
-        return f"Hit(at={self.at}, match={self.match!r}, text={super().__repr__()})"
+        return f"Hit({self.place}, at={self.at}, match={self.match!r}, text={super().__repr__()})"
+
+
+class Hits(list[Hit]):
+    """What a search has found: the first matches, and how many there are; `complete` where all were counted."""
+
+    def __init__(self, hits: Iterable[Hit] = (), total: int = 0, *, complete: bool = True) -> None:
+        super().__init__(hits)
+        self.total, self.complete = total, complete
+
+    @overload
+    def __getitem__(self, key: SupportsIndex) -> Hit: ...
+    @overload
+    def __getitem__(self, key: slice) -> Hits: ...
+    def __getitem__(self, key: SupportsIndex | slice) -> Hit | Hits:
+        if isinstance(key, slice):
+            return Hits(super().__getitem__(key), self.total, complete=self.complete)
+        return super().__getitem__(key)
+
+    def __repr__(self) -> str:
+        if not self.total:
+            return "no matches"
+        count = f"{self.total:,}" if self.complete else f"more than {self.total - 1:,}"
+        told = [self._told(hit) for hit in itertools.islice(self, _MAX_TOLD)]
+        return "\n".join([f"{len(told):,} of {count} matches:", *told])
+
+    @staticmethod
+    def _told(hit: Hit) -> str:
+        heading = hit.heading
+        return f"--- {hit.place}{heading and f' ({heading})'} at={hit.at}\n{hit}"
 
 
 class View(Readable):
@@ -296,7 +428,8 @@ class Documents(Sequence["Text | View"]):
         if isinstance(key, slice):
             return [self._read(span) for span in self._spans[key]]
         if isinstance(key, str):
-            return self._read(next(span for span in self._spans if span.name == key))
+            named = next((span for span in self._spans if span.name == key), None)
+            return self._read(named or self._origin.spans[self._origin.number_of(key)])
         return self._read(self._spans[key])
 
     def _read(self, span: DocumentSpan) -> Text | View:
@@ -330,7 +463,16 @@ class Lines:
         return sum(1 for _ in self)
 
     def __getitem__(self, key: int | slice) -> Text | list[Text]:
-        return list(self)[key]
+        if isinstance(key, slice):
+            bounds = (key.start or 0, 0 if key.stop is None else key.stop, 1 if key.step is None else key.step)
+            if min(bounds) < 0 or key.stop is None:
+                return list(self)[key]
+            return list(itertools.islice(self, *bounds))
+        if key < 0:
+            return list(self)[key]
+        for line in itertools.islice(self, key, None):
+            return line
+        raise IndexError("there are fewer lines")
 
 
 class Chunks(Sequence["Text | View"]):
@@ -383,6 +525,11 @@ class Chunks(Sequence["Text | View"]):
         return f"<chunks of {self._size:,} characters>"
 
 
+def _are_alike(one: str, other: str) -> bool:
+    """Whether one of two names is a part of the other that is long enough to mean anything."""
+    return len(min(one, other, key=len)) >= _MIN_ALIKE and (one in other or other in one)
+
+
 def _windows(start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
     return ((at, min(at + size, end)) for at in range(start, end, size))
 
@@ -402,8 +549,9 @@ def _matches(text: Readable, pattern: re.Pattern[str]) -> Iterator[tuple[int, in
     """Start and end of each match that is not empty; windows overlap, so that none is lost where two meet."""
     reached = text.start
     for start, end in _windows(text.start, text.end, _WINDOW):
-        last = min(end + _SEAM, text.end)
-        for match in pattern.finditer(text.origin.read(start, last)):
+        content = text.origin.read(start, min(end + _SEAM, text.end))
+        text.origin.feed(start, content)
+        for match in pattern.finditer(content):
             found = start + match.start(), start + match.end()
             if found[0] >= end:
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from .cites import Cites
 from .text import Chunks, Origin, Readable
 from .values import plain
 
@@ -33,9 +34,10 @@ class FailedAnswer(str):  # noqa: SLOT000 - model-written code may hang notes on
 class Tools:
     """The functions of the REPL, over one way to ask the host."""
 
-    def __init__(self, ask: Ask, origin: Origin) -> None:
+    def __init__(self, ask: Ask, origin: Origin, cites: Cites) -> None:
         self._ask = ask
         self._origin = origin
+        self._cites = cites
         self.final: object = None
         self.finished = False
 
@@ -60,7 +62,10 @@ class Tools:
 
     def rlm_query(self, query: str, context_slice: Slice = None) -> str:
         """Answers a question about a slice by a run of its own, with a REPL of its own. Raises `QueryError`."""
-        return str(self._ask({"op": "rlm", **self._item(query, context_slice, None)}))
+        answer = self._ask({"op": "rlm", **self._item(query, context_slice, None)})
+        if isinstance(answer, Mapping):
+            return self._cites.adopt(str(answer["text"]), answer["cited"])
+        return str(answer)
 
     def budget(self) -> object:
         """What the whole run has used and may use."""

@@ -36,7 +36,7 @@ from .follow_ups import Followed
 from .lives import AskingModel, Lives
 from .record import SessionRecord
 from .results import CachedResult, as_cache_hit, cancelled, failed, metrics_point, result_key, worth_keeping
-from .trajectory import TrajectoryForm, attempt_row, call_rows, query_rows, sandbox_row, written
+from .trajectory import Asked, TrajectoryForm, attempt_row, call_rows, query_rows, sandbox_row, written
 
 RESULT_TTL_SECONDS = 3_600
 WATCH_SECONDS = 20.0
@@ -189,7 +189,8 @@ class Session:
         job = self._record.required_job()
         tables = self._journal.rows()
         question = asked_of_parts(job, self._journal.calls())
-        rows = call_rows(self._journal.calls(), question, self._context.reader(job), tables.state(EXTRACTION))
+        asked = Asked(question, self._journal.cells(self._ports.clock.now), tables.state(EXTRACTION))
+        rows = call_rows(self._journal.calls(), asked, self._context.reader(job))
         attempts = (attempt_row(attempt) for attempt in self._journal.failed_attempts())
         sandboxes = (sandbox_row(sandbox) for sandbox in self._journal.sandboxes())
         async for text in written(

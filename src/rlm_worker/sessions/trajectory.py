@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 from rlm_worker.citations.cited import cited_in_note
 from rlm_worker.citations.passages import Documents, Seen
 from rlm_worker.errors import NotFound
+from rlm_worker.journal.cells import CellTable
 from rlm_worker.journal.tables import QueryRecord
 from rlm_worker.messages import Message
 from rlm_worker.ports import CallRecord, FailedAttempt, SandboxPayment
+from rlm_worker.repl.cite import cited_place
+from rlm_worker.repl.passages import ContextText
 from rlm_worker.strategies.prompts import is_no_evidence, map_messages
 from rlm_worker.strategies.table.extraction import Extraction
 from rlm_worker.text.chunks import Chunk
@@ -91,15 +95,23 @@ def _line(kind: str, row: _Row) -> str:
     return f'{{"type":"{kind}",{row.model_dump_json(by_alias=True)[1:]}\n'
 
 
-async def call_rows(
-    calls: Iterable[CallRecord], query: str, reader: ContextReader, extraction: str | None = None
-) -> AsyncIterator[TrajectoryCall]:
-    """The calls in the order in which they were finished; `extraction` is what readers of rows were asked for."""
-    rows = Extraction.from_json(extraction) if extraction else None
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What prompts and citations are built from again: the question, a REPL's cells, what readers of rows are asked."""
+
+    question: str
+    cells: CellTable
+    extraction: str | None = None
+
+
+async def call_rows(calls: Iterable[CallRecord], asked: Asked, reader: ContextReader) -> AsyncIterator[TrajectoryCall]:
+    """The calls in the order in which they were finished; a turn of a REPL has what its cell has cited."""
+    rows = Extraction.from_json(asked.extraction) if asked.extraction else None
     documents = Documents.of(reader.manifest)
+    context = ContextText(reader)
     for number, call in enumerate(calls, start=1):
         chunk = await _chunk(call, reader)
-        messages = call.messages or (_asked(call, chunk, query, rows) if chunk else ())
+        messages = call.messages or (_asked(call, chunk, asked.question, rows) if chunk else ())
         yield TrajectoryCall(
             id=number,
             parent=call.parent or None,
@@ -109,7 +121,9 @@ async def call_rows(
             chunk=call.span.index if call.span else None,
             prompt=[PromptMessage(role=message.role, content=message.content) for message in messages],
             response=call.text,
-            citations=_cited(call.text, chunk, documents) if chunk and call.kind == "map" else [],
+            citations=_cited(call.text, chunk, documents)
+            if chunk and call.kind == "map"
+            else await _marked(call, asked.cells, context, documents),
             input_tokens=call.usage.input_tokens,
             output_tokens=call.usage.output_tokens,
             estimated=call.usage.estimated,
@@ -172,6 +186,19 @@ async def _chunk(call: CallRecord, reader: ContextReader) -> Chunk | None:
         return await read_chunk(reader, call.span)
     except NotFound:  # a context that was put may go before its sessions: the rest of the row is still worth telling
         return None
+
+
+async def _marked(call: CallRecord, cells: CellTable, context: ContextText, documents: Documents) -> list[Citation]:
+    """The places that the cell of a turn has cited."""
+    if call.kind != "turn" or not call.parent.isdecimal():
+        return []  # child runs cite nothing
+    cell = cells.cell("", int(call.parent))
+    if cell is None or cell.outcome is None:
+        return []
+    try:
+        return [await cited_place(context, documents, place) for place in cell.outcome.cited]
+    except NotFound:
+        return []
 
 
 def _cited(note: str, chunk: Chunk, documents: Documents) -> list[Citation]:

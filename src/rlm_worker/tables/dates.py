@@ -9,6 +9,7 @@ import re
 from calendar import monthrange
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 _ENGLISH = "january february march april may june july august september october november december"
 _GERMAN = "januar februar märz april mai juni juli august september oktober november dezember"
@@ -48,6 +49,10 @@ _FORMS = tuple(
         r"(?<![\d/\w.,$€£-])(?P<year>1[0-9]\d\d|20\d\d)(?![\d/]|-\d|[.,]\d|[^\W\d_])",
     )
 )
+# What a text must have for each of the forms.
+_NEEDED = ("-", "/.", "年", "month", "month", "month", ".", "/-", "-", "")
+_MONTHS_BEGIN = frozenset(name[:3] for name in _MONTHS)
+_MAY_HAVE_YEAR = re.compile(r"[12]\d{3}")
 # A fiscal year is no year of the calendar, and of "the mid-1990s" no year is said.
 _NO_YEAR = re.compile(r"\b(?:FY|fiscal(?: year)?)[\s'-]*$", re.IGNORECASE)
 _PLAIN = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?", re.ASCII)
@@ -66,18 +71,30 @@ class DateMention:
     ways: tuple[str, ...] = ()
 
 
-def date_mentions(text: str, day_first: bool | None) -> Iterator[DateMention]:
+@lru_cache(maxsize=16)
+def date_mentions(text: str, day_first: bool | None) -> tuple[DateMention, ...]:
     """The dates of a text; of what may be read as several, the longest."""
     taken: list[tuple[int, int]] = []
-    for form in _FORMS:
-        for found in form.finditer(text):
-            start, end = found.span()
-            if any(start < last and first < end for first, last in taken):
-                continue
-            if _NO_YEAR.search(text[max(0, start - 12) : start]):
-                continue
-            taken.append((start, end))
-            yield _mention(found, day_first)
+    found: list[DateMention] = []
+    for form in _forms_for(text):
+        for match in form.finditer(text):
+            start, end = match.span()
+            free = not any(start < last and first < end for first, last in taken)
+            if free and not _NO_YEAR.search(text[max(0, start - 12) : start]):
+                taken.append((start, end))
+                found.append(_mention(match, day_first))
+    return tuple(found)
+
+
+def _forms_for(text: str) -> Iterator[re.Pattern[str]]:
+    """The forms that a text may hold, judged by what is found fast."""
+    if not _MAY_HAVE_YEAR.search(text):
+        return
+    small = text.lower()
+    has_month = any(begin in small for begin in _MONTHS_BEGIN)
+    for form, needed in zip(_FORMS, _NEEDED, strict=True):
+        if has_month if needed == "month" else not needed or any(sign in text for sign in needed):
+            yield form
 
 
 def day_first_of(text: str) -> bool | None:

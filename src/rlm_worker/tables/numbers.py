@@ -105,19 +105,32 @@ def _either(words: Mapping[str, object] | frozenset[str]) -> str:
 _SIGN = "[-−+]"
 _GAP = r"[\u0020\u00a0\u202f\u2009]"
 _DIGITS = r"(?:\d{1,3}(?:[,.'’\u00a0\u202f\u2009]\d{3})+(?!\d)|\d{1,2}(?:,\d{2})+,\d{3}(?!\d)|\d+)(?:[.,]\d+)?|[.]\d+"
-_MENTION = re.compile(
+# What may be a number, found fast; then what stands before it, and behind it.
+_SPOT = re.compile(
+    rf"(?P<digits>{_DIGITS})(?![\d'’]|[.,]\d)|(?P<joined>\d[\d.,'’]*)"
+    rf"|\b(?=[efnostz])(?P<word>(?:{_TENS})[-\ ](?:{_ONES})|{_either(_WORDS)})(?!\w)",
+    re.IGNORECASE,
+)
+_BEFORE = re.compile(
     rf"""
-    (?P<sign>(?<![\w.,)\]]){_SIGN}{_GAP}?(?=[\d.$€£¥₹₩₽]|us\$))?
-    (?:(?P<before>(?<![^\W\d_]){_either(_CURRENCIES)}){_GAP}?(?P<inner>{_SIGN})?)?
-    (?:(?<![\w.,/:]) | (?<=[$€£¥₹₩₽元円]) | (?<=usd|eur|gbp|chf|jpy|cny|inr|cad|aud) | (?<=[\u3041-\u9fff]))
-    (?:(?P<digits>{_DIGITS})|(?P<word>(?:{_TENS})[-\ ](?:{_ONES})|{_either(_WORDS)})(?!\w))
-    (?![\d'’]|[.,]\d)
+    (?:(?<![\w.,)\]])(?P<sign>{_SIGN}){_GAP}?)?
+    (?:(?<![^\W\d_])(?P<currency>{_either(_CURRENCIES)}){_GAP}?(?P<inner>{_SIGN})?)?\Z
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_NOTHING_BEFORE = re.compile(r"(?:^|[^\w.,)\]$€£¥₹₩₽元円+−-])[^\W\d_]{4,}\s\Z")
+_BEHIND = re.compile(
+    rf"""
     (?P<scale>{_GAP}?(?:{_either(_SCALES)})\.?(?![^\W\d_]) | {_GAP}?[万萬亿億] | [mbt](?!\w))?
     (?:{_GAP}?-?(?P<behind>%|％|€|£|[$](?!\d)|¥|₹|₩|₽|元|円|(?:{_either(_CURRENCIES)}|{_either(_PERCENT)}
       |{_either(_UNITS)})(?!\w)))?
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+# So far before a number its sign and currency may begin.
+_PREFIX = 12
+# Letters behind which a number may begin: those of East Asia, and of a currency.
+_LETTER_BEFORE = re.compile(r"(?:[\u3041-\u9fff]|[$€£¥₹₩₽])\Z")
 _GLUED = re.compile(r"(?![\u3041-\u9fff])\w|[-–/:](?=\d)|[.,](?=\d)")
 _UNSURE_COMMA = re.compile(r"\d{1,3},\d{3}")
 _UNSURE_POINT = re.compile(r"\d{1,3}\.\d{3}")
@@ -149,32 +162,40 @@ class Unit:
     measure: str = ""
 
 
-def mentions(text: str, decimal_point: bool | None) -> Iterator[Mention]:
+@lru_cache(maxsize=16)
+def mentions(text: str, decimal_point: bool | None) -> tuple[Mention, ...]:
     """The numbers of a text; parts of dates, times, ranges and names are none."""
-    for found in _MENTION.finditer(text):
-        mention = _mention(found, decimal_point)
-        if _stands_alone(text, found, mention):
+    return tuple(_mentions(text, decimal_point))
+
+
+def _mentions(text: str, decimal_point: bool | None) -> Iterator[Mention]:
+    for spot in _SPOT.finditer(text):
+        if not spot["joined"] and (mention := _mention(text, spot, decimal_point)) is not None:
             yield mention
 
 
-def _stands_alone(text: str, found: re.Match[str], mention: Mention) -> bool:
-    start = found.start("digits" if found["digits"] else "word")
-    joined = start and text[start - 1] in "-–−/:" and start > 1 and text[start - 2].isdigit()
-    return not joined and not _GLUED.match(text, mention.end)
-
-
-def _mention(found: re.Match[str], decimal_point: bool | None) -> Mention:
-    scale_word = (found["scale"] or "").strip().strip("\u00a0\u202f\u2009.").lower()
-    behind = (found["behind"] or "").lower()
-    currency = _CURRENCIES.get((found["before"] or "").lower()) or _CURRENCIES.get(behind, "")
+def _mention(text: str, spot: re.Match[str], decimal_point: bool | None) -> Mention | None:
+    """The number with what stands around it; None where it is a part of something else."""
+    start = spot.start()
+    before = _before(text, start)
+    own = before["currency"] if before is not None else None
+    if not own and start and _is_inside(text, start):
+        return None
+    around = _BEHIND.match(text, spot.end())
+    assert around is not None  # it matches nothing, too
+    if _GLUED.match(text, around.end()):
+        return None
+    scale_word = (around["scale"] or "").strip().strip("\u00a0\u202f\u2009.").lower()
+    behind = (around["behind"] or "").lower()
+    currency = _CURRENCIES.get((own or "").lower()) or _CURRENCIES.get(behind, "")
     if decimal_point is None:
         decimal_point = _decimal_point_beside(scale_word, currency)
-    number = _number(found["digits"], decimal_point) if found["digits"] else _worded(found["word"])
-    if number is not None and "-" in (found["sign"] or "").replace("−", "-") + (found["inner"] or "").replace("−", "-"):
+    number = _number(spot["digits"], decimal_point) if spot["digits"] else _worded(spot["word"])
+    if number is not None and before is not None and _is_negative(before):
         number = -number
     return Mention(
-        found.start(),
-        found.end(),
+        before.start() + max(0, start - _PREFIX) if before is not None else start,
+        around.end(),
         number,
         _SCALES.get(scale_word) or _LETTERS.get(scale_word),
         scale_word not in _LETTERS,
@@ -182,6 +203,28 @@ def _mention(found: re.Match[str], decimal_point: bool | None) -> Mention:
         behind in _PERCENT,
         "m" if scale_word == "m" else behind if behind in _UNITS else "",
     )
+
+
+def _before(text: str, start: int) -> re.Match[str] | None:
+    """The sign and the currency before a number; None where there is neither."""
+    prefix = text[max(0, start - _PREFIX) : start]
+    if not prefix or _NOTHING_BEFORE.search(prefix):
+        return None
+    found = _BEFORE.search(prefix)
+    return found if found is not None and (found["sign"] or found["currency"]) else None
+
+
+def _is_inside(text: str, start: int) -> bool:
+    """Whether what stands before a number makes it a part of a word, a date, a time or a range."""
+    before = text[start - 1]
+    if before in "-–−/:.," or before.isalnum() or before == "_":
+        joined = before not in "-–−" or (start > 1 and text[start - 2].isdigit())
+        return joined and not _LETTER_BEFORE.search(text[start - 1 : start])
+    return False
+
+
+def _is_negative(before: re.Match[str]) -> bool:
+    return bool({before["sign"], before["inner"]} & {"-", "−"})
 
 
 def _decimal_point_beside(scale: str, currency: str) -> bool | None:
@@ -217,9 +260,10 @@ def _worded(word: str) -> Decimal:
 def decimal_point_of(text: str) -> bool | None:
     """Whether a text writes 1.5 for one and a half; None where it shows neither or both."""
     shown: set[bool] = set()
-    for found in _MENTION.finditer(text):
-        digits = (found["digits"] or "").translate(_SPACES)
-        if (sign := _surely_decimal(digits)) and _stands_alone(text, found, _mention(found, None)):
+    for spot in _SPOT.finditer(text):
+        digits = (spot["digits"] or "").translate(_SPACES)
+        sign = "" if digits.isdigit() or len(shown) > 1 else _surely_decimal(digits)
+        if sign and _mention(text, spot, None) is not None:
             shown.add(sign == ".")
     return shown.pop() if len(shown) == 1 else None
 

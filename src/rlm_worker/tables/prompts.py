@@ -102,9 +102,10 @@ def plan_messages(
     """
     body: list[str | _Head] = []
     for number, sample in enumerate(samples, 1):
-        body += [partial(_sample_head, number), sample, "\n"]
+        body += [partial(_head, f"sample {number}"), sample, "\n"]
     rules = _PLAN + (f"{_HOW}{_plain(instructions)}" if instructions else "")
-    return _prompt(rules, f"Question: {question}", body, _again((failed,) if failed else (), "The JSON object:"))
+    tried = (failed,) if failed else ()
+    return _prompt(rules, f"Question: {question}", [*body, *_tried(tried)], _again(tried, "The JSON object:"))
 
 
 def reading_messages(extract: str, schema: Schema, chunk: Chunk) -> tuple[Message, ...]:
@@ -128,7 +129,8 @@ def query_messages(task: QueryTask, failed: Sequence[Failed] = ()) -> tuple[Mess
     """Asks the root for `pick` and `compute`: JSON `{"pick": …, "compute": …}`; with what it has tried before."""
     body = [f"{sample}\n" for sample in task.samples]
     told = f"Question: {task.question}\n\n{task.definitions}\n\n{task.counts}\nSome of the rows:"
-    return _prompt(_QUERY, told, body, _again(failed, f"Question, again: {task.question}\nThe JSON object:"))
+    cue = _again(failed, f"Question, again: {task.question}\nThe JSON object:")
+    return _prompt(_QUERY, told, [*body, *_tried(failed)], cue)
 
 
 def prose_messages(question: str, result: str, instructions: str | None = None) -> tuple[Message, ...]:
@@ -139,10 +141,18 @@ def prose_messages(question: str, result: str, instructions: str | None = None) 
     )
 
 
+def _tried(failed: Sequence[Failed]) -> list[str | _Head]:
+    """What was tried and what came of it: data like the rest, since a reply may say what a text has told its model."""
+    body: list[str | _Head] = []
+    for number, one in enumerate(failed, 1):
+        body += [partial(_head, f"earlier reply {number}"), one.reply.strip(), "\n"]
+        body += [partial(_head, f"what was wrong with reply {number}"), one.problem.strip(), "\n"]
+    return body
+
+
 def _again(failed: Sequence[Failed], cue: str) -> str:
-    """What was tried and what came of it, before what is asked for."""
-    tried = [f"You replied:\n{one.reply.strip()}\n\nThat did not do: {one.problem}\n\n" for one in failed]
-    return "".join(tried) + (f"Reply again, mended. {cue}" if tried else cue)
+    wrong = "Your earlier replies stand there last, each with what was wrong with it. Reply again, mended.\n"
+    return wrong + cue if failed else cue
 
 
 def _table_told(table: Table) -> str:
@@ -159,8 +169,8 @@ def _column_told(column: Column) -> str:
     return f"- {column.name} ({'; '.join(note for note in notes if note)})"
 
 
-def _sample_head(number: int, marker: str) -> str:
-    return f"--- sample {number} {marker}\n"
+def _head(name: str, marker: str) -> str:
+    return f"--- {name} {marker}\n"
 
 
 def _pieces(chunk: Chunk) -> _Body:

@@ -20,7 +20,8 @@ class Row:
     """One record: its values by column, as the reader wrote them (`raw`), and what each rests on.
 
     Its evidence is characters `start` to `end` (exclusive) of the document, in code points. `reading` is the number of
-    the chunk that it was read from: two rows of one reading were told apart by their reader.
+    the chunk that it was read from, of a second pass another one: two rows of one reading were told apart by their
+    reader.
     """
 
     table: str

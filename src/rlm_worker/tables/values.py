@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 from rlm_worker.citations.borders import NEGATIONS, is_whole
-from rlm_worker.citations.folding import EAST_ASIAN, fold
+from rlm_worker.citations.folding import EAST_ASIAN, Folded, fold
 
 from .dates import DateMention, agrees, as_date, date_mentions, day_first_of
 from .numbers import Mention, Unit, decimal_point_of, in_unit, mentions, unit_in_name, unit_of, within_digits
@@ -57,6 +57,12 @@ class Followed:
 
 
 _NULL = Followed(None, "null")
+
+
+@lru_cache(maxsize=4)
+def _folded(evidence: str) -> Folded:
+    """The evidence is the same for all columns of a row."""
+    return fold(evidence)
 
 
 def hints_of(text: str) -> Hints:
@@ -127,7 +133,9 @@ def _told(raw: str | float, hints: Hints) -> list[Mention | Decimal | str]:
     """What a reader's number may be: as it is written, and as it is read."""
     if not isinstance(raw, str):
         return [Decimal(repr(raw))] if raw == raw and abs(raw) != float("inf") else []  # noqa: PLR0124 - not a number
-    own = list(mentions(raw.strip(), True if hints.decimal_point is None else hints.decimal_point))
+    if raw.isascii() and raw.isdigit():
+        return [Decimal(raw)]
+    own = mentions(raw.strip(), True if hints.decimal_point is None else hints.decimal_point)
     return [raw.strip(), own[0]] if len(own) == 1 else []
 
 
@@ -193,21 +201,25 @@ def _boolean(raw: object, column: Column, evidence: str) -> Followed:
 
 
 def _label(text: str, column: Column, evidence: str) -> Followed:
-    key = fold(text).text.strip()
-    label = next((label for label in column.enum if fold(label).text.strip() == key), None)
+    label = text if text in column.enum else _labels(column.enum).get(fold(text).text.strip())
     if label is None:
         return _refused(text, f"is none of {column.name}'s labels")
     denied = not _denying().search(label.casefold()) and _is_denied(label, evidence)
     return _NULL if denied else Followed(label, "derived")
 
 
+@lru_cache(maxsize=32)
+def _labels(enum: tuple[str, ...]) -> dict[str, str]:
+    return {fold(label).text.strip(): label for label in enum}
+
+
 def _is_denied(name: str, evidence: str) -> bool:
     """Whether the evidence says of a word only that it is not so."""
     words = [word for word in _WORD.findall(name.replace("_", " ").casefold()) if len(word) >= _STEM]
-    if not words:
+    if not words or words[-1] not in evidence.casefold():
         return False
     stem = re.escape(words[-1])
-    text = fold(evidence).text
+    text = _folded(evidence).text
     denied = len(re.findall(rf"\b{_REACH}{stem}|\b(?:un|in|non-?){stem}", text))
     return bool(denied) and denied >= len(re.findall(stem, text))
 
@@ -223,7 +235,7 @@ def _text(text: str, evidence: str, question: str) -> Followed:
         return _refused(text, f"is longer than {MAX_TEXT:,} characters")
     if _stands(text, evidence):
         return Followed(text, "verbatim")
-    known = set(_WORD.findall(fold(evidence).text))
+    known = set(_WORD.findall(_folded(evidence).text))
     names = {fold(found[0]).text for found in _NAME_OR_NUMBER.finditer(text) if found.start()}
     words = _WORD.findall(fold(text).text)
     if len(words) <= _MAX_NAME_WORDS or any(not known.issuperset(_WORD.findall(name)) for name in names):
@@ -237,7 +249,7 @@ def _stands(text: str, evidence: str) -> bool:
     """Whether whole words of the evidence say the text, in whatever case."""
     if (at := evidence.find(text)) >= 0 and is_whole(evidence, at, at + len(text)):
         return True
-    sought, folded = fold(text).text.strip(), fold(evidence)
+    sought, folded = fold(text).text.strip(), _folded(evidence)
     at = folded.text.find(sought) if sought else -1
     while at >= 0:
         if is_whole(evidence, *folded.source(at, at + len(sought))):
