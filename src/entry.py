@@ -107,7 +107,7 @@ def _api(env: Any) -> Api:
         runner,
         accounts=accounts_of(env, runner.settings),
         limiter=BindingRateLimiter(env),
-        probes=BindingProbes(env, runner.settings.catalog),
+        probes=BindingProbes(env, runner.settings.catalog, runner.settings.providers),
         batches=batches_of(env),
         keys=RegisteredKeys(env),
         admin=AdminRoutes(key_registry(env), accounts(env), runner.settings),

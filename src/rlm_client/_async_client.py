@@ -23,6 +23,7 @@ from ._models import (
     Health,
     ModelInfo,
     RLMResult,
+    RoutingPreview,
     SessionStatus,
     StoredContext,
     Submitted,
@@ -290,6 +291,10 @@ class AsyncRLMClient:
     async def cancel_batch(self, batch_id: str) -> Cancelled:
         """Stop what is left of a batch and delete it."""
         return await self._perform(_requests.cancel_batch(batch_id))
+
+    async def preview_routing(self, query: str, characters: int, config: Config | None = None) -> RoutingPreview:
+        """Return which models would answer about a context of so many characters, and which by each policy."""
+        return await self._perform(_requests.preview_routing(query, characters, config))
 
     async def models(self) -> list[ModelInfo]:
         """Return the models that the deployment knows, with windows and prices."""

@@ -23,6 +23,7 @@ from ._models import (
     Health,
     ModelInfo,
     RLMResult,
+    RoutingPreview,
     SessionStatus,
     StoredContext,
     Submitted,
@@ -290,6 +291,10 @@ class RLMClient:
     def cancel_batch(self, batch_id: str) -> Cancelled:
         """Stop what is left of a batch and delete it."""
         return self._perform(_requests.cancel_batch(batch_id))
+
+    def preview_routing(self, query: str, characters: int, config: Config | None = None) -> RoutingPreview:
+        """Return which models would answer about a context of so many characters, and which by each policy."""
+        return self._perform(_requests.preview_routing(query, characters, config))
 
     def models(self) -> list[ModelInfo]:
         """Return the models that the deployment knows, with windows and prices."""

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, TypeAlias
 from pydantic import Field
 
 from ._errors import APIError, ProtocolError, api_error, failure_of
-from ._models import Name, RLMResult, Value, Wire, parse, read_json
+from ._models import Name, RLMResult, Routing, Value, Wire, parse, read_json
 
 
 class Event(Wire):
@@ -25,6 +25,7 @@ class SessionEvent(Event):
 
     kind: ClassVar[Literal["session"]] = "session"
     session_id: str
+    routing: Routing | None = None
 
 
 class PlanEvent(Event):
@@ -37,10 +38,14 @@ class PlanEvent(Event):
     chunk_size: int = 0
     root_model: str | None = None
     sub_model: str | None = None
+    routing: Routing | None = None
 
 
 class SubcallEvent(Event):
-    """A sub-model has read a chunk; `done` of `chunks` are through. `status` is ok, none, failed or cached."""
+    """A sub-model has read a chunk; `done` of `chunks` are through. `status` is ok, none, failed or cached.
+
+    `passed_over` are the models of its chain that have failed before the one that answered.
+    """
 
     kind: ClassVar[Literal["subcall"]] = "subcall"
     chunk: int = 0
@@ -52,6 +57,7 @@ class SubcallEvent(Event):
     output_tokens: int = 0
     cost_usd: float = 0.0
     duration_ms: float = 0.0
+    passed_over: list[str] = Field(default_factory=list)
 
 
 class IterationEvent(Event):

@@ -27,6 +27,7 @@ class RLMConfig(pydantic.BaseModel):
 
     `chunk_size`, `chunk_overlap` and `max_output_characters` (of a REPL cell) are in characters; `timeout_seconds` and
     `max_cost_usd` bound the whole run, `max_output_tokens` each model call, `cell_timeout_seconds` each REPL cell.
+    `routing` names a policy (`cheapest`, `fastest`, `best`, or the deployment's own), or is a list of rules.
     A misspelt option is refused here, before anything is sent; the Worker checks the values.
     """
 
@@ -48,6 +49,7 @@ class RLMConfig(pydantic.BaseModel):
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     cell_timeout_seconds: float | None = None
     max_output_characters: int | None = None
+    routing: str | list[dict[str, object]] | None = None
 
 
 Config: TypeAlias = RLMConfig | Mapping[str, object]
@@ -168,6 +170,34 @@ class TableReport(Wire):
     rows: list[Row] = Field(default_factory=list)
 
 
+class Routing(Wire):
+    """Which rule has chosen strategy and models of a run, and why.
+
+    `policy` is the one that the caller named, `deployment` (the deployment's own rules), `request` (rules that came
+    with the request) or `default` (none); `rule` the rule's name or its place, `reason` why the context was read so.
+    `fallbacks` answer, in their order, where a model fails.
+    """
+
+    policy: str = "default"
+    rule: str | None = None
+    task: str = "other"
+    task_by: str = "rule"
+    language: str | None = None
+    reason: str = ""
+    strategy: str = ""
+    root_model: str = ""
+    sub_model: str = ""
+    fallbacks: list[str] = Field(default_factory=list)
+    chosen_by: dict[str, str] = Field(default_factory=dict)
+
+
+class RoutingPreview(Wire):
+    """What rules would choose for a question, and what each policy would."""
+
+    routing: Routing
+    alternatives: dict[str, Routing] = Field(default_factory=dict)
+
+
 class RLMResult(Wire):
     """The outcome of one run.
 
@@ -211,6 +241,7 @@ class RLMResult(Wire):
     models: list[ModelUsage] = Field(default_factory=list)
     error: RunError | None = None
     table: TableReport | None = None
+    routing: Routing | None = None
     previous_session_id: str | None = None
 
     def parse_as(self, response_model: type[ValueT]) -> ValueT:
@@ -321,6 +352,7 @@ class Trajectory(Wire):
     failed_attempts: list[TrajectoryAttempt] = Field(default_factory=list)
     sandboxes: list[TrajectorySandbox] = Field(default_factory=list)
     queries: list[TrajectoryQuery] = Field(default_factory=list)
+    routing: Routing | None = None
 
 
 class StoredContext(Wire):
@@ -393,11 +425,18 @@ class ModelInfo(Wire):
     reasoning: str | None = None
     unavailable: str | None = None
 
-    def cost(self, input_tokens: float, output_tokens: float) -> float | None:
-        """Return what so many tokens cost, in dollars; None when the catalogue has no price."""
+    def cost(self, input_tokens: float, output_tokens: float, *, calls: int = 1) -> float | None:
+        """Return what so many tokens in so many calls cost, in dollars; None when the catalogue has no price.
+
+        Longer prompts may have other prices: what counts is the length of each call's.
+        """
         if self.input_price is None or self.output_price is None:
             return None
-        return (input_tokens * self.input_price + output_tokens * self.output_price) / 1_000_000
+        read, written = self.input_price, self.output_price
+        for tier in sorted(self.tiers, key=lambda tier: tier.above):
+            if input_tokens / calls > tier.above:
+                read, written = tier.input_price, tier.output_price
+        return (input_tokens * read + output_tokens * written) / 1_000_000
 
 
 class RunDefaults(Wire):

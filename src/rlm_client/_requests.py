@@ -25,6 +25,7 @@ from ._models import (
     Health,
     ModelInfo,
     RLMResult,
+    RoutingPreview,
     SessionStatus,
     StoredContext,
     Submitted,
@@ -198,6 +199,12 @@ def batch_results(batch_id: str) -> Operation[list[BatchItem]]:
 def cancel_batch(batch_id: str) -> Operation[Cancelled]:
     """`DELETE /rlm/batch/{id}`."""
     return Operation(Call("DELETE", ("rlm", "batch", batch_id)), _cancelled)
+
+
+def preview_routing(query: str, characters: int, config: Config | None) -> Operation[RoutingPreview]:
+    """`POST /rlm/routing`: nothing is asked of a model, and nothing paid."""
+    body = {"query": query, "characters": characters, "config": wire_config(config)}
+    return Operation(_post(("rlm", "routing"), body, None), _expect(RoutingPreview))
 
 
 def models() -> Operation[list[ModelInfo]]:

@@ -325,10 +325,18 @@ class RetryableError(ModelError):
 
 
 class TerminalError(ModelError):
-    """Will fail again in the same way."""
+    """Will fail again in the same way.
+
+    `unavailable`: whatever is asked of this model, because it has no credits, is not allowed, is not there.
+    """
 
     type = "model_refused"
     status = 502
+    unavailable: bool = False
+
+    def __init__(self, message: str, code: int = 0, *, work: Work | None = None, unavailable: bool = False) -> None:
+        self.unavailable = unavailable
+        super().__init__(message, code, work=work)
 
 
 class InputTooLarge(TerminalError):

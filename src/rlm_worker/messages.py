@@ -19,8 +19,8 @@ EFFORTS: tuple[Effort, ...] = get_args(Effort)
 # How a model takes the JSON Schema that holds its answer: as it is, with a name around it, or only in the prompt.
 JsonMode = Literal["none", "bare", "named"]
 TableCall = Literal["schema", "rows", "query", "prose"]
-RunCall = Literal["direct", "map", "reduce", "synthesize", "turn", "llm_query", "extract", "compact", "mend", "rewrite"]
-CallKind = RunCall | TableCall
+RunCall = Literal["direct", "map", "reduce", "synthesize", "turn", "llm_query", "extract", "compact"]
+CallKind = RunCall | TableCall | Literal["mend", "rewrite", "task"]
 
 # Models of a server on this machine, by whatever name it has for them.
 LOCAL_PREFIX = "local/"
@@ -247,7 +247,7 @@ class ModelReply:
     """What a model answered; `model` is the id of the one that really ran, `usage` None where it reported none.
 
     `finish_reason` is OpenAI's (`stop`, `length` …), empty where none was reported. `repeated`: this run has paid for
-    it with an equal call.
+    it with an equal call. `passed_over` are the ids of those that were asked before, or would have been.
     """
 
     text: str
@@ -255,6 +255,7 @@ class ModelReply:
     usage: CallUsage | None = None
     finish_reason: str = ""
     repeated: bool = False
+    passed_over: tuple[str, ...] = ()
 
     @property
     def is_cut(self) -> bool:

@@ -15,6 +15,8 @@ from rlm_worker.models.catalog import Catalog
 from rlm_worker.models.overrides import with_overrides
 from rlm_worker.models.providers import providers_of
 from rlm_worker.pace.rates import VARIABLE, Rates
+from rlm_worker.routing.checks import Surroundings
+from rlm_worker.routing.table import RoutingTable
 from rlm_worker.wire.batches import MAX_BATCH_ITEMS
 from rlm_worker.wire.requests import RunConfig
 from rlm_worker.wire.results import Limits
@@ -61,6 +63,7 @@ class Settings:
     providers: Mapping[str, Provider] = field(default_factory=dict)
     ai_gateway: str = ""
     rates: Rates = field(default_factory=Rates)
+    routing: RoutingTable = field(default_factory=RoutingTable)
 
     @property
     def retention_seconds(self) -> float:
@@ -81,6 +84,7 @@ class Settings:
             providers=providers,
             ai_gateway=gateway,
             rates=Rates.parse(read(VARIABLE) or "", numbers.number("MODEL_RATE_SECONDS", 60.0), catalog.id_of),
+            routing=RoutingTable.parse(read("ROUTING") or "", _surroundings(read, catalog)),
             keys=read("RLM_API_KEYS") or "",
             admin_keys=read("RLM_ADMIN_KEYS") or "",
             local=read("RLM_LOCAL") == "1",
@@ -104,6 +108,13 @@ def _catalog(read: Callable[[str], str | None], providers: Mapping[str, Provider
     if read("RLM_LOCAL_MODELS") == "1":  # set by scripts/dev
         catalog = catalog.on_this_machine()
     return with_overrides(catalog, read("MODEL_OVERRIDES") or "{}")
+
+
+def _surroundings(read: Callable[[str], str | None], catalog: Catalog) -> Surroundings:
+    """What rules may name; where keys can be added at any time, nobody knows all of them."""
+    keys = [entry.partition(":")[0].strip() for entry in (read("RLM_API_KEYS") or "").split(",") if entry.strip()]
+    complete = keys and not read("RLM_ADMIN_KEYS")
+    return Surroundings(catalog, read("RLM_LOADER") is not None, frozenset(keys) if complete else None)
 
 
 def _ai_gateway(name: str) -> str:

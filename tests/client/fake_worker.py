@@ -13,7 +13,17 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-from tests.client.played import FAILED_ATTEMPTS, HEALTHY, MODELS, SANDBOXES, TRAJECTORY, played, retried, run_result
+from tests.client.played import (
+    FAILED_ATTEMPTS,
+    HEALTHY,
+    MODELS,
+    SANDBOXES,
+    TRAJECTORY,
+    played,
+    previewed,
+    retried,
+    run_result,
+)
 
 KEY = "rlm-test-key-0123456789"
 NEVER = 1_000_000
@@ -202,6 +212,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._store(request.body)
             case ["POST", "rlm"]:
                 self._run(request)
+            case ["POST", "rlm", "routing"]:
+                config = request.json().get("config")
+                self._json(previewed(config if isinstance(config, dict) else {}))
             case ["POST", "rlm", "batch"]:
                 self._batch(request)
             case [method, "rlm", "batch", batch_id, *rest] if batch_id in self.worker.batches:

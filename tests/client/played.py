@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 def played(session_id: str, query: str, strategy: object = "map_reduce") -> list[tuple[str, object]]:
     if strategy == "repl":
@@ -56,6 +58,9 @@ CITATIONS = [
 ]
 
 
+CHOSEN = {"task": "lookup", "taskBy": "rule", "language": "en", "reason": "the context is longer than chunkSize"}
+
+
 def run_result(session_id: str, query: str) -> dict[str, object]:
     tokens = {"inputTokens": 48_000, "outputTokens": 400}
     usage = {"model": "@cf/meta/llama-3.1-8b", "calls": 4, **tokens, "costUsd": 0.0004}
@@ -82,6 +87,7 @@ def run_result(session_id: str, query: str) -> dict[str, object]:
         "truncated": False,
         "warnings": [],
         "models": [{**usage, "estimated": False}],
+        "routing": {**CHOSEN, "policy": "cheapest", "rule": "cheapest", "fallbacks": [ROOT]},
     }
 
 
@@ -101,6 +107,17 @@ REPL: list[tuple[str, object]] = [
     ("iteration", {"iteration": 2, "code": "FINAL(42)", "output": "", "costUsd": 0.0003, "durationMs": 900}),
 ]
 HEALTHY = {"status": "ok", "service": "rlm-worker", "version": "1.2.3"}
+
+
+def previewed(config: Mapping[str, object]) -> dict[str, object]:
+    """What a Worker would choose: by `cheapest` its second model alone, else its first and its second."""
+    root, sub = str(MODELS[0]["id"]), str(MODELS[1]["id"])
+    usual = {"policy": "default", "strategy": "auto", "rootModel": root, "subModel": sub}
+    cheap = {**usual, "policy": "cheapest", "rule": "cheapest", "rootModel": sub}
+    chosen = cheap if config.get("routing") == "cheapest" else usual
+    return {"routing": chosen, "alternatives": {"cheapest": cheap, "best": {**usual, "policy": "best", "rule": "best"}}}
+
+
 MODELS = [
     {
         "id": "@cf/meta/llama-3.3-70b-instruct-fp8-fast",

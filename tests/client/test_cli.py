@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,9 @@ class Shell:
 
     def __call__(self, *arguments: str, stdin: str | None = None, width: str = "80") -> Result:
         return self._runner.invoke(rlm, arguments, input=stdin, obj=IMPATIENT, env={"COLUMNS": width})
+
+
+_CHEAPEST = ("--policy", "cheapest")
 
 
 @pytest.fixture
@@ -63,6 +67,13 @@ def test_sources_shown(shell: Shell) -> None:
     assert "  …ts/a very long folder/a.txt @ 1,204  Forty-two, said Deep Thought" in said
     assert "  document 2 @ 7                        six by nine (not word for word)" in said
     assert 'warning: not found in the text: "so long, and thanks for all the fish"' in said
+
+
+def test_rule_shown(shell: Shell) -> None:
+    said = shell("ask", "what?", "docs").stderr
+
+    assert "routing: cheapest, rule cheapest · lookup · the context is longer than chunkSize" in said
+    assert "· behind them llama-3.3-70b-instruct-fp8-fast" in said
 
 
 def test_quiet_says_nothing(shell: Shell) -> None:
@@ -147,7 +158,7 @@ def test_dry_run_asks_nothing(shell: Shell) -> None:
     assert "Estimate about $0.00" in planned.stdout
     assert "map_reduce · 3 chunks · prices of 2026-10-01" in planned.stdout
     assert "--max-cost $0.000001 is below that" in planned.stdout
-    assert shell.worker.paths() == ["GET /v1/models", "GET /health"]
+    assert shell.worker.paths() == ["GET /v1/models", "GET /health", "POST /rlm/routing"]
 
 
 def test_dry_run_knows_the_defaults(shell: Shell) -> None:
@@ -164,6 +175,24 @@ def test_dry_run_as_json(shell: Shell) -> None:
     assert plan["documents"][1] == {"name": "docs/b.txt", "characters": 4}
     assert plan["estimate"]["chunks"] == 3
     assert plan["estimate"]["costUsd"] > 0
+
+
+def test_dry_run_shows_alternatives(shell: Shell) -> None:
+    planned = shell("ask", "q", "docs", "--dry-run").stdout
+
+    assert re.search(r"--policy cheapest  about \$0\.0\d+ · llama-3.1-8b\S* reads · llama-3.1-8b\S* answers", planned)
+    assert re.search(r"--policy best      about \$0\.0\d+ · llama-3.1-8b\S* reads · llama-3.3-70b\S* answers", planned)
+
+
+def test_policy_is_priced(shell: Shell) -> None:
+    """The guess is that of the policy's models, and the policy travels with the question."""
+    plans = [json.loads(shell("ask", "q", "docs", "--dry-run", "--json", *more).stdout) for more in ((), _CHEAPEST)]
+
+    assert plans[1]["estimate"] == plans[0]["policies"]["cheapest"]
+    assert plans[1]["estimate"]["costUsd"] < plans[0]["estimate"]["costUsd"]
+    assert plans[1]["estimate"]["rootModel"] == plans[1]["estimate"]["subModel"]
+    shell("ask", "q", "docs", *_CHEAPEST)
+    assert shell.worker.received[-1].json()["config"] == {"routing": "cheapest"}
 
 
 def test_nothing_to_ask_about(shell: Shell) -> None:

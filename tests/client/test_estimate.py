@@ -40,6 +40,23 @@ def test_small_window_cuts_smaller() -> None:
     assert estimate(60_000, RLMConfig(max_output_tokens=3_000), [ROOT, small]).chunks == 4
 
 
+def test_longer_prompts_have_their_prices() -> None:
+    tiers = [{"above": 100_000, "inputPrice": 5.0, "outputPrice": 10.0}]
+    tiered = ROOT.model_validate({**ROOT.to_json(), "window": 1_000_000, "tiers": tiers})
+    config = RLMConfig(chunk_size=1_000_000)
+
+    below, above = estimate(390_000, config, [tiered, SUB]), estimate(480_000, config, [tiered, SUB])
+    assert below.cost_usd == pytest.approx((97_800 * 1.0 + 500 * 2.0) / 1e6)
+    assert above.cost_usd == pytest.approx((120_300 * 5.0 + 500 * 10.0) / 1e6)
+
+
+def test_each_call_has_its_price() -> None:
+    """Many short prompts are not one long one."""
+    sub = SUB.model_validate({**SUB.to_json(), "tiers": [{"above": 20_000, "inputPrice": 9.0, "outputPrice": 9.0}]})
+
+    assert estimate(1_000_000, RLMConfig(), [ROOT, sub]).cost_usd == estimate(1_000_000, RLMConfig(), MODELS).cost_usd
+
+
 def test_config_goes_before_default() -> None:
     defaults = RunDefaults(strategy="repl", chunk_size=7, max_sub_calls=5)
 

@@ -143,3 +143,9 @@ class Receiver:
 
     async def stream(self, name: str, method: str, *arguments: object) -> object:
         raise AssertionError(method)
+
+
+async def test_bad_policy_is_refused_at_once() -> None:
+    """And not when the item's turn comes."""
+    (entry,) = await entries(json.dumps({**ITEM, "config": {"routing": "dearest"}}).encode())
+    assert "there is no policy 'dearest'" in str(entry.error)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from rlm_worker.errors import ModelError, RetryableError, TerminalError
+from rlm_worker.journal.session import SessionJournal
 from rlm_worker.messages import Message, ModelReply, ModelRequest, ModelSpec
 from rlm_worker.models.calls import FallingBack
 from rlm_worker.models.catalog import Catalog
-from rlm_worker.testing import FunctionModel, reply_of
+from rlm_worker.models.chains import Chains
+from rlm_worker.models.pricing import Pricing
+from rlm_worker.testing import FunctionModel, ManualClock, SqliteDatabase, reply_of
 
 BUSY = RetryableError("busy", 3040, capacity=True, fallback=True)
 
@@ -34,27 +37,32 @@ def failing(error: ModelError, *names: str) -> FunctionModel:
     return FunctionModel(answer)
 
 
+def falling_back(model: FunctionModel) -> FallingBack:
+    chains = Chains(CATALOG, ManualClock(), Pricing())
+    return FallingBack(model, chains, SessionJournal(SqliteDatabase()))
+
+
 def path(model: FunctionModel) -> list[tuple[str, bool]]:
     return [(request.model.id, request.reject_if_busy) for request in model.requests]
 
 
 async def test_fallback_answers() -> None:
     model = failing(BUSY, "first")
-    assert (await FallingBack(model, CATALOG).complete(asked("first"))).model == "second"
+    assert (await falling_back(model).complete(asked("first"))).model == "second"
     assert path(model) == [("first", True), ("second", True)]
 
 
 async def test_last_may_queue() -> None:
     model = failing(BUSY, "first", "second", "third")
     with pytest.raises(RetryableError):
-        await FallingBack(model, CATALOG).complete(asked("first"))
+        await falling_back(model).complete(asked("first"))
     assert path(model) == [("first", True), ("second", True), ("third", False)]
 
 
 async def test_unknown_fallback_is_none() -> None:
     model = failing(BUSY, "lonely")
     with pytest.raises(RetryableError):
-        await FallingBack(model, CATALOG).complete(asked("lonely"))
+        await falling_back(model).complete(asked("lonely"))
     assert path(model) == [("lonely", False)]
 
 
@@ -62,7 +70,7 @@ async def test_unknown_fallback_is_none() -> None:
 async def test_other_errors_stay(error: ModelError) -> None:
     model = failing(error, "first")
     with pytest.raises(type(error)):
-        await FallingBack(model, CATALOG).complete(asked("first"))
+        await falling_back(model).complete(asked("first"))
     assert path(model) == [("first", True)]
 
 
@@ -84,5 +92,5 @@ async def test_fallback_begins_anew() -> None:
             raise RetryableError("no answer", fallback=True, work="unfinished")
         return reply_of(request, "blue")
 
-    await FallingBack(FunctionModel(answer), CATALOG).complete(asked("first"), heard)
+    await falling_back(FunctionModel(answer)).complete(asked("first"), heard)
     assert heard.said == "blue"

@@ -71,6 +71,7 @@ def test_every_answer_is_described(
     provoke_contexts(call, scripted)
     provoke_batches(call)
     provoke_openai(call, scripted)
+    provoke_routing(call)
     provoke_anthropic(call, scripted)
     call("GET", "/openapi.json")
     assert call("GET", "/health", params={"deep": "1"}).json()["bindings"]
@@ -192,6 +193,15 @@ def provoke_openai(call: Calls, scripted: ScriptedModel) -> None:
     call("GET", "/v1/models")
     call("GET", "/v1/models/{id}", part="llama-3.1-70b")
     call("GET", "/v1/models/{id}", part="gpt-9")
+
+
+def provoke_routing(call: Calls) -> None:
+    path, question = "/rlm/routing", {"query": QUERY, "characters": 600_000}
+    call("POST", path, json={**question, "config": {"routing": "cheapest"}})
+    call("POST", path, json={**question, "config": {"routing": "dearest"}})
+    call("POST", path, content=b"{", headers=JSON)
+    call("POST", path, content=b"{}", headers={"content-type": "image/png"})
+    call("POST", path, content=b" " * 300_000, headers=JSON)
 
 
 def provoke_anthropic(call: Calls, scripted: ScriptedModel) -> None:

@@ -48,7 +48,11 @@ class AnthropicServer(ProviderServer):
         told = {"type": trouble.kind or "api_error", "message": trouble.message, **trouble.error}
         return {"type": "error", "error": told, "request_id": f"req_{len(self.calls)}"}
 
-    async def _models(self, _request: web.Request) -> web.Response:
+    async def _models(self, request: web.Request) -> web.Response:
+        try:
+            self.authenticate(request)
+        except Refused as refusal:
+            return self.refused(refusal.trouble)
         listed = [
             {"type": "model", "id": name, "display_name": name, "created_at": "2026-01-01T00:00:00Z"}
             for name in self.models

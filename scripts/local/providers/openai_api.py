@@ -50,7 +50,12 @@ class OpenAIServer(ProviderServer):
         told = {"message": trouble.message, "type": trouble.kind, "param": None, "code": trouble.kind or None}
         return {"error": {**told, **trouble.error}}
 
-    async def _models(self, _request: web.Request) -> web.Response:
+    async def _models(self, request: web.Request) -> web.Response:
+        try:
+            if self._flavour == "openai":  # OpenRouter lists its models to everybody
+                self.authenticate(request)
+        except Refused as refusal:
+            return self.refused(refusal.trouble)
         listed = [{"id": name, "object": "model", "created": _CREATED, "owned_by": "local"} for name in self.models]
         return web.json_response({"object": "list", "data": listed})
 

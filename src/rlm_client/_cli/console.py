@@ -149,8 +149,9 @@ def _print_numbers(result: RLMResult) -> None:
     for warning in result.warnings:
         console.print(Text(f"warning: {warning}", style="yellow"))
     console.print(Text(_numbers(result), style="dim"))
-    if models := _models_line(result):
-        console.print(Text(models, style="dim"))
+    for line in (_models_line(result), _routing_line(result)):
+        if line:
+            console.print(Text(line, style="dim"))
     if result.previous_session_id:
         console.print(Text(f"follows session {result.previous_session_id}", style="dim"))
 
@@ -183,6 +184,15 @@ def _reservations(result: RLMResult) -> list[str]:
         "ended early by a limit" if result.truncated else "",
         "incomplete: ask again for the rest" if result.incomplete else "",
     ]
+
+
+def _routing_line(result: RLMResult) -> str:
+    """Return which rule has chosen, on one line; empty where none has."""
+    routing = result.routing
+    if routing is None or routing.rule is None:
+        return ""
+    behind = f" · behind them {', '.join(map(short, routing.fallbacks))}" if routing.fallbacks else ""
+    return f"routing: {routing.policy}, rule {routing.rule} · {routing.task} · {routing.reason}{behind}"
 
 
 def _models_line(result: RLMResult) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from rlm_client._models import ModelInfo, RLMConfig, RunDefaults
+from rlm_client._models import ModelInfo, RLMConfig, Routing, RunDefaults
 
 # English prose and source code; what the models report afterwards is what is paid.
 CHARACTERS_PER_TOKEN = 4
@@ -42,6 +42,12 @@ def with_defaults(config: RLMConfig, defaults: RunDefaults) -> RLMConfig:
     """Return a run's options, with the deployment's defaults wherever they are silent."""
     silent = {name: getattr(defaults, name) for name in RunDefaults.model_fields if getattr(config, name) is None}
     return config.model_copy(update=silent)
+
+
+def routed(config: RLMConfig, routing: Routing) -> RLMConfig:
+    """Return a run's options with what the Worker's rules have chosen for it."""
+    chosen = {"strategy": routing.strategy, "root_model": routing.root_model, "sub_model": routing.sub_model}
+    return config.model_copy(update={name: value for name, value in chosen.items() if value})
 
 
 def estimate(characters: int, config: RLMConfig, models: Sequence[ModelInfo]) -> Estimate:
@@ -80,6 +86,6 @@ def _cost(strategy: str, tokens: int, chunks: int, root: ModelInfo | None, sub: 
         return None
     if strategy == "direct":
         return root.cost(tokens + PROMPT_TOKENS, ANSWER_TOKENS)
-    read = sub.cost(tokens + chunks * PROMPT_TOKENS, chunks * NOTE_TOKENS) if sub else None
+    read = sub.cost(tokens + chunks * PROMPT_TOKENS, chunks * NOTE_TOKENS, calls=chunks) if sub else None
     merged = root.cost(PROMPT_TOKENS + chunks * NOTE_TOKENS, ANSWER_TOKENS)
     return None if read is None or merged is None else read + merged

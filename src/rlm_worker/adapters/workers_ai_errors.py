@@ -54,6 +54,10 @@ def _lasting(text: str, code: int, _wait: float, *, kind: type[TerminalError], u
     return kind(text, code, work="unfinished" if unfinished else None)
 
 
+def _unavailable(text: str, code: int, _wait: float) -> ModelError:
+    return TerminalError(text, code, unavailable=True)
+
+
 _busy = partial(_passing, capacity=True, fallback=True)
 _too_many = partial(_passing, capacity=True)
 _overloaded = partial(_passing, capacity=True, fallback=True, unfinished=True)
@@ -82,8 +86,8 @@ _BLOCKED = "Workers AI is switched off for this account"
 
 # What words mean comes before what numbers mean.
 TABLE = (
-    Row(_refused, frozenset({3036, 4006}), sentence=_QUOTA),
-    Row(_refused, words="daily free allocation", sentence=_QUOTA),
+    Row(_unavailable, frozenset({3036, 4006}), sentence=_QUOTA),
+    Row(_unavailable, words="daily free allocation", sentence=_QUOTA),
     Row(_too_large, frozenset({3006, 5021})),
     Row(_too_large, words="context window limit|maximum context length"),
     Row(_schema_failed, frozenset({5024})),
@@ -92,9 +96,9 @@ TABLE = (
     Row(_schema_unknown, words=r"doesn't support JSON (?:Schema|Mode)"),
     Row(_too_many, frozenset({2018})),
     Row(_too_many, words="wholesale rate limit"),
-    Row(_refused, words="not available via unified billing", sentence=_OWN_KEY),
-    Row(_refused, words=r"no credits|insufficient (?:balance|credits?)|credit balance", sentence=_NO_CREDITS),
-    Row(_refused, words="spend(?:ing)? limit", sentence=_SPEND_LIMIT),
+    Row(_unavailable, words="not available via unified billing", sentence=_OWN_KEY),
+    Row(_unavailable, words=r"no credits|insufficient (?:balance|credits?)|credit balance", sentence=_NO_CREDITS),
+    Row(_unavailable, words="spend(?:ing)? limit", sentence=_SPEND_LIMIT),
     Row(_withheld, frozenset({2017}), sentence=_ANSWER_BLOCKED),
     Row(_withheld, frozenset({424}), words="response blocked", sentence=_ANSWER_BLOCKED),
     Row(_refused, frozenset({2016, 424}), sentence=_PROMPT_BLOCKED),
@@ -104,12 +108,13 @@ TABLE = (
     Row(_timed_out, frozenset({3007, 2014, 408, 504})),
     Row(_aborted, frozenset({3008})),
     Row(_failed, frozenset({3043, 1031, 5000, 500, 502, 503})),
-    Row(_refused, frozenset({5035}), sentence=_PAID_PLAN),
-    Row(_refused, frozenset({5016}), sentence=_TERMS),
-    Row(_refused, frozenset({5018, 3041}), sentence=_NOT_ALLOWED),
-    Row(_refused, frozenset({3023}), sentence=_BLOCKED),
+    Row(_unavailable, frozenset({5035}), sentence=_PAID_PLAN),
+    Row(_unavailable, frozenset({5016}), sentence=_TERMS),
+    Row(_unavailable, frozenset({5018, 3041}), sentence=_NOT_ALLOWED),
+    Row(_unavailable, frozenset({3023}), sentence=_BLOCKED),
     # No such model, no such input; what LoRA, fine-tunes and old SDKs get; gateway and account.
-    Row(_refused, frozenset({5007, 3042, 5004, 3003, 3010, 3039, 5005, 5019, 2021, 7003})),
+    Row(_unavailable, frozenset({5007, 3042, 2021, 7003})),
+    Row(_refused, frozenset({5004, 3003, 3010, 3039, 5005, 5019})),
     # A number that is not known yet, or none.
     Row(_too_many, words="rate limit|too many requests"),
     Row(_busy, words="capacity (?:temporarily )?exceeded|overloaded"),

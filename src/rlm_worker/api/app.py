@@ -21,6 +21,7 @@ from .auth import Gate
 from .cors import cors_headers, preflight
 from .operations import OPERATIONS, Operation
 from .responses import refusal_response
+from .routing import RoutingRoutes
 from .runs import Probes, RunRoutes
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
@@ -48,6 +49,7 @@ class Api:
         self._log = log or RequestLog()
         self._handlers: Mapping[str, Handler] = {
             **RunRoutes(runner, self._gate, probes).handlers(),
+            **RoutingRoutes(runner.settings).handlers(),
             **BatchRoutes(batches, runner.settings, runner.room).handlers(),
             **OpenAIRoutes(runner).handlers(),
             **AnthropicRoutes(runner).handlers(),

@@ -27,11 +27,12 @@ from rlm_worker.openai.schemas import (
 from rlm_worker.sessions.uploads import DocumentLine
 from rlm_worker.wire.batches import BatchAccepted, BatchBody, BatchLine, BatchState
 from rlm_worker.wire.keys import KEY_NAME, Budget, KeyBudget, KeyEntry, KeyListing, NewKey
-from rlm_worker.wire.requests import RunRequest
+from rlm_worker.wire.requests import RoutingQuestion, RunRequest
 from rlm_worker.wire.results import (
     Accepted,
     ErrorAnswer,
     Health,
+    RoutingPreview,
     RunResult,
     SessionState,
     StoredContext,
@@ -144,6 +145,14 @@ OPERATIONS: tuple[Operation, ...] = (
         {_JSON: (RunRequest,)},
         (_KEY,),
         access="paid",
+    ),
+    Operation(
+        "POST",
+        "/rlm/routing",
+        "previewRouting",
+        "Which models would answer a question, and which by each policy; nothing is asked and nothing paid.",
+        (Reply(200, {_JSON: (RoutingPreview,)}), *_errors((400, 401, 413, 415, 422, 500, 503))),
+        {_JSON: (RoutingQuestion,)},
     ),
     Operation(
         "GET",

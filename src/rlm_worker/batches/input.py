@@ -10,7 +10,7 @@ from rlm_worker.errors import InvalidRequest, MalformedBody, PayloadTooLarge, RL
 from rlm_worker.http import HttpRequest, in_time, read_body
 from rlm_worker.json_scan import LineCutter, array_items, check_depth
 from rlm_worker.memory import MIB
-from rlm_worker.models.catalog import Catalog
+from rlm_worker.routing.decide import Question, Router
 from rlm_worker.settings import Settings
 from rlm_worker.wire.requests import RunRequest, parse_request
 from rlm_worker.wire.results import ErrorAnswer
@@ -77,7 +77,7 @@ def checked(text: bytes, settings: Settings) -> BatchEntry:
         if len(text) > (limit := item_limit(settings)):
             raise PayloadTooLarge(limit, "bytes in a request of a batch", _ADVICE)
         check_depth(text)
-        _check_item(parse_request(text, settings.defaults), settings.catalog)
+        _check_item(parse_request(text, settings.defaults), settings)
         return BatchEntry(body=text.decode())
     except UnicodeDecodeError:
         return BatchEntry(error=error_result(MalformedBody("the request is not UTF-8")))
@@ -90,12 +90,15 @@ def error_result(error: RLMError) -> str:
     return ErrorAnswer.of(error).to_json()
 
 
-def _check_item(request: RunRequest, catalog: Catalog) -> None:
+def _check_item(request: RunRequest, settings: Settings) -> None:
+    catalog = settings.catalog
     if request.previous_session_id is not None:  # the session may be gone, or another one, when the item's turn comes
         raise InvalidRequest.at("previousSessionId", "a follow-up is no item of a batch: ask it on POST /rlm")
     for path, name in (("config.rootModel", request.config.root_model), ("config.subModel", request.config.sub_model)):
         if catalog.find(name) is None:
             raise InvalidRequest.at(path, "unknown model; GET /v1/models lists those that are known")
+    router = Router(settings.routing, catalog, has_sandbox=settings.has_sandbox)
+    router.decide(request.config, Question(request.query or "", 0))  # a policy or a rule that cannot be is told now
 
 
 async def _items(request: HttpRequest, settings: Settings) -> AsyncIterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,26 +10,33 @@ from typing import Any
 
 from rlm_worker.adapters.bindings import binding, first_line
 from rlm_worker.adapters.providers.ai_binding import AIBinding
+from rlm_worker.adapters.providers.direct import DirectModel
 from rlm_worker.adapters.r2 import R2Store
 from rlm_worker.adapters.workers_ai import WorkersAI
+from rlm_worker.errors import ModelError
 from rlm_worker.keys.registry import REGISTRY
 from rlm_worker.messages import Message, ModelRequest
 from rlm_worker.models.catalog import Catalog
-from rlm_worker.ports import Rate, pieces
+from rlm_worker.ports import Provider, Rate, pieces
 
 from .account_object import AccountStubs
 from .pace_object import PaceStubs
 from .rpc import key_registry, sessions
 
+_PROVIDER_SECONDS = 10.0
 _PROBE_MODEL = "llama-3.1-8b"
 
 
 class BindingProbes:
-    """The `Probes` port: writes, reads and deletes a value of its own in each store, and asks the model for a word."""
+    """The `Probes` port: writes, reads and deletes a value of its own in each store, and asks the model for a word.
 
-    def __init__(self, env: Any, catalog: Catalog) -> None:
+    Direct providers are asked for what costs nothing; they are named as in `PROVIDERS.anthropic`.
+    """
+
+    def __init__(self, env: Any, catalog: Catalog, providers: Mapping[str, Provider] | None = None) -> None:
         self._env = env
         self._catalog = catalog
+        self._providers = providers or {}
 
     async def check(self) -> Mapping[str, str | None]:
         """What is wrong with each binding, None where nothing is."""
@@ -42,7 +50,23 @@ class BindingProbes:
             "RLM_KEYS": self._keys,
             "RLM_PACE": self._pace,
         }
-        return {name: await self._problem(name, check) for name, check in checks.items()}
+        found = {name: await self._problem(name, check) for name, check in checks.items()}
+        names = [f"PROVIDERS.{name}" for name in self._providers]
+        problems = await asyncio.gather(*map(self._provider_problem, self._providers.values()))
+        return {**found, **dict(zip(names, problems, strict=True))}
+
+    async def _provider_problem(self, provider: Provider) -> str | None:
+        if provider.missing_secrets:
+            return f"the secret {provider.missing_secrets[0]} is not set"
+        secrets = {name for one in self._providers.values() for name in (one.key, one.gateway_key) if name}
+        try:
+            async with asyncio.timeout(_PROVIDER_SECONDS):
+                await DirectModel(self._env, provider, secrets).check()
+        except TimeoutError:
+            return f"no answer in {_PROVIDER_SECONDS:g} s"
+        except ModelError as error:
+            return str(error)
+        return None
 
     async def _problem(self, name: str, check: Callable[[], Awaitable[None]]) -> str | None:
         if binding(self._env, name) is None:

@@ -131,7 +131,7 @@ class SessionJournal:
         )
 
     def failed_attempts(self) -> list[FailedAttempt]:
-        """Every attempt that was billed and brought no answer, in their order."""
+        """Every attempt that was billed, or passed on to another model, and brought no answer; in their order."""
         rows = self._read(f"SELECT {_ATTEMPT_COLUMNS} FROM attempts ORDER BY number")  # noqa: S608 - a constant
         found: list[FailedAttempt] = []
         for call, role, model, tokens_in, tokens_out, estimated, cached, reasoning, cost, at_most, reason in rows:
@@ -144,7 +144,8 @@ class SessionJournal:
         """Every attempt that was billed, answered or not."""
         columns = f"role, model, at_most_usd, {_USAGE_COLUMNS}"
         rows = self._read(f"SELECT key, {columns} FROM calls")  # noqa: S608 - a constant
-        rows += self._read(f"SELECT call, {columns} FROM attempts")  # noqa: S608 - a constant
+        billed = "input_tokens > 0 OR output_tokens > 0"  # others were refused, and another model has answered
+        rows += self._read(f"SELECT call, {columns} FROM attempts WHERE {billed}")  # noqa: S608 - constants
         for row in rows:
             call, role, model, at_most, *used = row
             yield Payment(str(call), _role(role), str(model), _usage(*used), float(at_most or 0))

@@ -7,12 +7,19 @@ import random
 from dataclasses import dataclass, field, replace
 
 from rlm_worker.budget.ledger import Ledger
-from rlm_worker.errors import ModelError, RetryableError, SchemaRefused, UsageLimitExceeded
-from rlm_worker.messages import ModelReply, ModelRequest, ModelSpec, OutputExhausted
-from rlm_worker.ports import Clock, DeltaSink, Deployment, Journal, Model
+from rlm_worker.errors import (
+    InputTooLarge,
+    ModelError,
+    RetryableError,
+    SchemaRefused,
+    TerminalError,
+    UsageLimitExceeded,
+)
+from rlm_worker.messages import CallUsage, ModelReply, ModelRequest, OutputExhausted, UnusableReply
+from rlm_worker.ports import Clock, DeltaSink, Deployment, FailedAttempt, Journal, Model
 from rlm_worker.timers import SharedTimer
 
-from .catalog import Catalog
+from .chains import Chains, Failed, Link, chain_error
 from .concurrency import MAX_RETRY_AFTER, BackoffSignal, CapacityLimiter
 from .pricing import Pricing, max_prompt_tokens
 
@@ -230,32 +237,65 @@ class _Failures:
 
 @dataclass(frozen=True, slots=True)
 class FallingBack:
-    """Asks a model's named fallback when the model itself has no room, or lets itself be waited for in vain.
+    """Asks the next model of a chain where one fails for reasons of its own; ends at the first that answers.
 
-    Where there is a fallback, a busy model is to say so at once; the last one may let the request wait.
+    Where another one stands behind it, a busy model is to say so at once; the last one may let the request wait. What
+    a rule has put behind a model is asked for more than want of room, and then what was refused, and cost nothing, is
+    written down too: a trajectory shows each hop.
     """
 
     model: Model
-    catalog: Catalog
+    chains: Chains
+    journal: Journal
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
-        *before, last = self._chain(request.model)
-        for model in before:
+        chain = self.chains.of(request.model)
+        if len(chain) == 1:
+            return await self.model.complete(request, deltas)
+        able, failed = self.chains.left(chain)
+        for link in able:
+            if (misfit := self.chains.misfit(link, request)) is not None:
+                failed.append(Failed(link.model, misfit))
+                continue
+            last = link == able[-1]
             try:
-                return await self.model.complete(replace(request, model=model, reject_if_busy=True), deltas)
-            except RetryableError as error:
-                if not error.fallback:
+                reply = await self.model.complete(self.chains.asked_of(link, request, last=last), deltas)
+            except ModelError as error:
+                self._note(link, request, error)
+                moves_on = link.passes_on(error) or (bool(failed) and isinstance(error, InputTooLarge))
+                if not moves_on and not (failed and _ends_chain(error)):
                     raise
-            if deltas is not None:
-                deltas.restart()
-        return await self.model.complete(replace(request, model=last) if before else request, deltas)
+                failed.append(Failed(link.model, error))
+                if not moves_on:
+                    break
+                if deltas is not None and not last:
+                    deltas.restart()
+            else:
+                return replace(reply, passed_over=_passed_over(failed, chain[: chain.index(link)]))
+        raise chain_error(_in_order(failed, chain))
 
-    def _chain(self, model: ModelSpec) -> list[ModelSpec]:
-        """The model and those that stand in for it, in their order, each once."""
-        chain = [model]
-        while (fallback := self.catalog.fallback_of(chain[-1])) is not None and fallback not in chain:
-            chain.append(fallback)
-        return chain
+    def _note(self, link: Link, request: ModelRequest, error: ModelError) -> None:
+        self.chains.learn(link, error)
+        if link.willing and error.work == "none" and link.passes_on(error):
+            nothing = CallUsage(0, 0)
+            self.journal.book(FailedAttempt(request.call, request.role, link.model.id, nothing, 0.0, 0.0, str(error)))
+
+
+def _passed_over(failed: list[Failed], before: list[Link]) -> tuple[str, ...]:
+    models = {one.model for one in failed}
+    return tuple(link.model.id for link in before if link.model in models)
+
+
+def _in_order(failed: list[Failed], chain: list[Link]) -> list[Failed]:
+    places = [link.model for link in chain]
+    return sorted(failed, key=lambda one: places.index(one.model))
+
+
+def _ends_chain(error: ModelError) -> bool:
+    """Whether a failure is told together with what the models before have said."""
+    if isinstance(error, RetryableError):
+        return not isinstance(error, UnusableReply)
+    return isinstance(error, TerminalError) and error.unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +311,8 @@ class Throttled:
             reply = await self.model.complete(request, deltas)
         except RetryableError as error:
             if error.capacity:
-                self.limiter.refused(slot, error.retry_after)
+                # Where another one is asked at once, nobody waits for this one to have room again.
+                self.limiter.refused(slot, 0.0 if request.reject_if_busy else error.retry_after)
             raise
         else:
             self.limiter.succeeded()

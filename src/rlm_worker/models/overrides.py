@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from rlm_worker.errors import NotConfigured
 from rlm_worker.messages import Effort, JsonMode, ModelSpec, Prices, Reasoning
+from rlm_worker.variables import parsed_var
 
 from .catalog import Catalog
-from .variables import parsed_var
 
 _VAR = "MODEL_OVERRIDES"
 _Price = Annotated[float, Field(ge=0)]

@@ -14,8 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator,
 from pydantic.alias_generators import to_camel
 
 from rlm_worker.ports import Provider
-
-from .variables import parsed_var
+from rlm_worker.variables import parsed_var
 
 _VAR = "PROVIDERS"
 _DEFAULT_URLS = {"anthropic": "https://api.anthropic.com", "openai": "https://api.openai.com/v1"}

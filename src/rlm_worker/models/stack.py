@@ -13,6 +13,7 @@ from rlm_worker.ports import Clock, Deployment, Journal, Model
 
 from .calls import Coalesced, FallingBack, Journalled, Lengthened, Limited, Retrying, SchemaOptional, Throttled, Timed
 from .catalog import Catalog
+from .chains import Chains
 from .concurrency import BackoffSignal, CapacityLimiter
 from .latency import Latency
 from .metered import Metered
@@ -34,7 +35,7 @@ class ModelStack:
     From here on each attempt is made anew:
 
     6. `Retrying`: again after a passing failure.
-    7. `FallingBack`: another model where this one has no room or no answer in time.
+    7. `FallingBack`: the next model of the chain where this one has no room, no answer in time, or a rule says so.
     8. `Throttled`: as many at once as the platform takes.
     9. `Funded`: the key's account covers the attempt.
     10. `Paced`: the account's rate has a place for it.
@@ -55,12 +56,14 @@ class ModelStack:
     pricing: Pricing = field(default_factory=Pricing)
     latency: Latency = field(default_factory=Latency)
     backoff: BackoffSignal = field(default_factory=BackoffSignal)
+    chains: Chains | None = None
 
     def build(self, funds: Funds) -> Model:
         """The model as a run's strategy sees it, spending those funds."""
         attempt = self._attempt(funds)
         patience = math.inf if self.ledger.limits.deadline is not None else self.deployment.patience_seconds
-        falling_back = FallingBack(attempt, self.catalog)
+        chains = self.chains or Chains(self.catalog, self.clock, self.pricing)
+        falling_back = FallingBack(attempt, chains, self.journal)
         retrying = Retrying(falling_back, self.clock, self.deployment, patience, self.backoff)
         lengthened = Lengthened(SchemaOptional(retrying), self.ledger, self.pricing)
         limited = Limited(lengthened, self.ledger)

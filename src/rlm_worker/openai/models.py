@@ -8,7 +8,8 @@ from datetime import UTC, date, datetime, time
 from rlm_worker.errors import NotFound
 from rlm_worker.messages import ModelSpec, direct_provider
 from rlm_worker.models.catalog import CATALOG_DATE, Catalog
-from rlm_worker.wire.requests import RunConfig, StrategyName
+from rlm_worker.wire.requests import RunConfig
+from rlm_worker.wire.strategies import StrategyName
 
 from .schemas import ModelEntry, ModelList, PriceTier
 

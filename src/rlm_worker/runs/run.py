@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rlm_worker.budget.funding import Funds, Grant, Unlimited
@@ -14,6 +14,7 @@ from rlm_worker.journal.cells import CellTable
 from rlm_worker.journal.tables import RowTable
 from rlm_worker.messages import CallKind, Message, ModelRequest, ModelSpec, Role, Span
 from rlm_worker.models.catalog import Catalog
+from rlm_worker.models.chains import Chains
 from rlm_worker.models.concurrency import BackoffSignal, Item, Result, fan_out
 from rlm_worker.models.latency import Latency
 from rlm_worker.models.pricing import Pricing
@@ -36,9 +37,10 @@ from rlm_worker.structured.form import Form
 from rlm_worker.structured.words import form_rule
 from rlm_worker.text.context import ContextReader
 from rlm_worker.wire.events import Event, PlanEvent
+from rlm_worker.wire.routing import Routing
 from rlm_worker.wire.tables import TableReport
 
-from .job import Job
+from .job import Job, TaskChoice
 
 ROOT_OUTPUT_TOKENS = 1024
 SUB_OUTPUT_TOKENS = 512
@@ -97,10 +99,12 @@ class Run:
     model: Model
     pace: RunPace
     funds: Funds
+    chains: Chains
     latency: Latency = field(default_factory=Latency)
     backoff: BackoffSignal = field(default_factory=BackoffSignal)
     warnings: list[str] = field(default_factory=list)
     incomplete: bool = False
+    routing: Routing = field(default_factory=Routing)
     question: str = ""
     form: Form | None = None
     unfit: str = ""
@@ -167,8 +171,18 @@ class Run:
                 chunk_size=chunk_size,
                 root_model=self.root.id,
                 sub_model=self.sub.id,
+                routing=self.routing,
             )
         )
+
+    def route(self, choice: TaskChoice) -> None:
+        """Goes on with what rules choose for a task that has just been told."""
+        names = ("strategy", "root_model", "sub_model")
+        config = self.job.config.model_copy(update={name: getattr(choice, name) for name in names})
+        self.job = self.job.model_copy(update={"config": config, "routing": choice.routing, "chains": choice.chains})
+        self.root, self.sub = (_found(self.ports.catalog, name) for name in (choice.root_model, choice.sub_model))
+        self.chains.use(_fallbacks(choice.chains, self.ports.catalog))
+        self.routing = choice.routing
 
     def warn(self, warning: str) -> None:
         if warning not in self.warnings:
@@ -209,7 +223,19 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
     for sandbox in ports.journal.sandboxes():
         ledger.pay_sandbox(sandbox.cost_usd)
     pace = RunPace(Party(ports.pace, ports.rates, ports.clock, job.owner, job.session_id))
-    stack = ModelStack(ports.model, ports.journal, ports.clock, ports.catalog, ports.deployment, ledger, pace)
+    pricing = Pricing()
+    chains = _chains(job, ports, pricing)
+    stack = ModelStack(
+        ports.model,
+        ports.journal,
+        ports.clock,
+        ports.catalog,
+        ports.deployment,
+        ledger,
+        pace,
+        pricing=pricing,
+        chains=chains,
+    )
     earlier_usd = ports.journal.cut_off_usd()
     grant = Grant(ports.accounts, job.owner, job.run_id, job.granted_usd, earlier_usd, job.started_at)
     funds = Funds(ledger, grant, ports.clock.now)
@@ -220,15 +246,36 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
         root=_found(ports.catalog, job.config.root_model),
         sub=_found(ports.catalog, job.config.sub_model),
         ledger=ledger,
-        pricing=stack.pricing,
+        pricing=pricing,
         model=stack.build(funds),
         pace=pace,
         funds=funds,
+        chains=chains,
         latency=stack.latency,
         backoff=stack.backoff,
+        routing=_routing(job),
         form=Form.of(job.response_schema),
         question=job.query,
     )
+
+
+def _chains(job: Job, ports: RunPorts, pricing: Pricing) -> Chains:
+    """Who stands in for whom; a model that the deployment has lost since the job was made is left out."""
+    found = _fallbacks(job.chains, ports.catalog)
+    return Chains(ports.catalog, ports.clock, pricing, found, output_is_set=job.config.max_output_tokens is not None)
+
+
+def _fallbacks(chains: Mapping[str, Sequence[str]], catalog: Catalog) -> dict[str, list[ModelSpec]]:
+    return {
+        model: [found for name in names if (found := catalog.find(name)) and not catalog.obstacle(found)]
+        for model, names in chains.items()
+    }
+
+
+def _routing(job: Job) -> Routing:
+    """What has chosen the models of a job; nothing is known of it where an earlier version has made the job."""
+    models = {"root_model": job.config.root_model, "sub_model": job.config.sub_model}
+    return (job.routing or Routing()).model_copy(update=models)
 
 
 def _limits(job: Job) -> UsageLimits:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from rlm_worker.errors import InvalidRequest, NotFound
 from rlm_worker.memory import MIB
@@ -48,8 +48,14 @@ class StoredParts:
 Parts: TypeAlias = Iterable[bytes] | StoredParts
 
 
+_CHOICES = ("strategy", "root_model", "sub_model")
+
+
 class Followed(Wire):
-    """A session that has ended, as one that follows it needs it."""
+    """A session that has ended, as one that follows it needs it.
+
+    `chosen` is what of its config no caller has named: rules, or the deployment's defaults, choose it anew.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
@@ -59,6 +65,16 @@ class Followed(Wire):
     context_text: str | None = None
     context_key: str | None = None
     context_owned: bool = True
+    chosen: list[str] = Field(default_factory=list)
+
+    @property
+    def named(self) -> frozenset[str]:
+        """What of strategy and models a caller has named."""
+        return frozenset(_CHOICES) - frozenset(self.chosen)
+
+    def config_for(self, defaults: RunConfig) -> RunConfig:
+        """The config of one that follows, as far as that names nothing itself."""
+        return self.config.model_copy(update={name: getattr(defaults, name) for name in self.chosen})
 
     @classmethod
     def of(cls, job: Job, result: RunResult, *, has_repl: bool) -> Followed:
@@ -71,7 +87,14 @@ class Followed(Wire):
             context_text=job.context_text,
             context_key=job.context_key,
             context_owned=job.context_owned,
+            chosen=_chosen(job),
         )
+
+
+def _chosen(job: Job) -> list[str]:
+    """What no caller has named; of a job of an earlier version nobody knows."""
+    by = job.routing.chosen_by if job.routing is not None else None
+    return [] if by is None else [name for name in _CHOICES if getattr(by, name) != "request"]
 
 
 async def followed_session(sessions: ObjectStubs, session_id: str, owner: str) -> Followed:

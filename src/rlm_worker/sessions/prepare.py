@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import get_args
 
 from rlm_worker.errors import BindingMissing, FieldProblem, InvalidRequest, NotFound, PayloadTooLarge
 from rlm_worker.ports import ContextStore
 from rlm_worker.repl.prompts import REPL_PROMPT_VERSION
+from rlm_worker.routing.decide import Decision, Question, Router
 from rlm_worker.runs.conversation import CONVERSATION_VERSION, Conversation
-from rlm_worker.runs.job import Job
+from rlm_worker.runs.job import Job, TaskChoice
 from rlm_worker.settings import Settings
 from rlm_worker.strategies.prompts import PROMPT_VERSION
 from rlm_worker.strategies.table.options import check_table
@@ -20,6 +22,7 @@ from rlm_worker.structured.words import FORM_VERSION
 from rlm_worker.tables.prompts import TABLE_PROMPT_VERSION
 from rlm_worker.text.context import ContextManifest, MeasuredDocuments, gather_documents
 from rlm_worker.wire.requests import Document, RunConfig, RunRequest, with_defaults
+from rlm_worker.wire.routing import Task
 
 from .bodies import SentTexts
 from .contexts import check_names, oldest_kept, session_prefix, stored_context_key, stored_manifest
@@ -30,8 +33,12 @@ INLINE_CHARACTERS = 100_000
 _MAX_KEY_CHARACTERS = 255
 _MAX_SCHEMA_CHARACTERS = 32_000
 # What does not change the answer does not change the session's name.
-_IRRELEVANT = frozenset({"use_cache"})
+_IRRELEVANT = frozenset({"use_cache", "routing"})
 _CAME_LATER = ("reasoning_effort",)
+
+
+# What a job has just as its request has it.
+_AS_ASKED = ("response_schema", "instructions", "stream", "cancel_on_disconnect", "table")
 
 
 async def prepare_job(
@@ -52,7 +59,6 @@ async def prepare_job(
     `now` is in seconds since the epoch: a context that was put too long before is not there any more.
     Raises `InvalidRequest` for what only the deployment can judge: models, sizes, strategies.
     """
-    config = _resolved(with_defaults(request.config, followed.config if followed else None), settings)
     check_idempotency_key(idempotency_key)
     _check_forms(request)
     if followed is not None or request.context_id is not None:
@@ -60,7 +66,9 @@ async def prepare_job(
         manifest, content, stored_key = await _known(request, owner, store, followed, kept_since=kept_since)
     else:
         manifest, content, stored_key = _sent(_texts(request) if texts is None else texts, settings)
-    digest = _digest(request, config, manifest, owner, followed.conversation if followed else None)
+    routed = _routed(request, Question(request.query or "", manifest.characters, owner), settings, followed)
+    config = routed.decision.config
+    digest = _digest(request, routed, manifest, owner, followed.conversation if followed else None)
     session_id = digest[:32] if idempotency_key is None else _sha256(["key", owner, idempotency_key])[:32]
     inline = None if stored_key is not None else _inline(content, manifest)
     # The digest tells two bodies apart that come under one Idempotency-Key at once.
@@ -76,14 +84,50 @@ async def prepare_job(
         context_text=inline,
         context_key=stored_key or own_key,
         context_owned=stored_key is None,
-        response_schema=request.response_schema,
-        instructions=request.instructions,
-        stream=request.stream,
-        cancel_on_disconnect=request.cancel_on_disconnect,
-        table=request.table,
         conversation=followed.conversation if followed else None,
+        **{name: getattr(request, name) for name in _AS_ASKED},
     )
-    return job, (content if inline is None else [])
+    return routed.told_to(job, settings.routing.task_model), (content if inline is None else [])
+
+
+@dataclass(frozen=True, slots=True)
+class _Routed:
+    """What rules have chosen, and what they choose for each task where a model is to tell it."""
+
+    decision: Decision
+    by_task: Mapping[Task, Decision]
+
+    def told_to(self, job: Job, task_model: str | None) -> Job:
+        """The job, knowing what was chosen."""
+        by_task = {task: _choice(decision) for task, decision in self.by_task.items()}
+        told = {"routing": self.decision.routing, "chains": self.decision.lists()}
+        return job.model_copy(update={**told, "task_model": task_model or "", "by_task": by_task})
+
+
+def _routed(request: RunRequest, question: Question, settings: Settings, followed: Followed | None) -> _Routed:
+    """What rules choose, each model by its id; what a session has named holds for those that follow it."""
+    router = Router(settings.routing, settings.catalog, has_sandbox=settings.has_sandbox)
+    config, named = request.config, frozenset(request.config.model_fields_set)
+    if followed is not None:
+        config, named = with_defaults(config, followed.config_for(settings.defaults)), named | followed.named
+
+    def decided(task: Task | None = None) -> Decision:
+        decision = router.decide(config, question, task, named=named)
+        return replace(decision, config=_resolved(decision.config, settings))
+
+    told = get_args(Task) if router.wants_task(config, question) else ()
+    return _Routed(decided(), {task: decided(task) for task in told})
+
+
+def _choice(decision: Decision) -> TaskChoice:
+    config = decision.config
+    return TaskChoice(
+        strategy=config.strategy,
+        root_model=config.root_model,
+        sub_model=config.sub_model,
+        routing=decision.routing,
+        chains=decision.lists(),
+    )
 
 
 def _inline(content: Parts, manifest: ContextManifest) -> str | None:
@@ -94,8 +138,9 @@ def _inline(content: Parts, manifest: ContextManifest) -> str | None:
 
 
 def _digest(
-    request: RunRequest, config: RunConfig, manifest: ContextManifest, owner: str, conversation: Conversation | None
+    request: RunRequest, routed: _Routed, manifest: ContextManifest, owner: str, conversation: Conversation | None
 ) -> str:
+    config = routed.decision.config
     decides = config.model_dump(exclude=set(_IRRELEVANT))
     for name in _CAME_LATER:  # a request that does not use them has the name that it had before there were any
         if decides[name] is None:
@@ -115,6 +160,10 @@ def _digest(
         asked.append({CONVERSATION_VERSION: conversation.model_dump()})
     if request.table is not None:
         asked.append({"table": [request.table.model_dump(exclude_none=True), TABLE_PROMPT_VERSION]})
+    if routed.decision.identity is not None:
+        asked.append({"routing": routed.decision.identity})
+    if routed.by_task:
+        asked.append({task: _choice(decision).to_wire() for task, decision in routed.by_task.items()})
     return _sha256(asked)
 
 

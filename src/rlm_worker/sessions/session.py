@@ -193,9 +193,9 @@ class Session:
         rows = call_rows(self._journal.calls(), asked, self._context.reader(job))
         attempts = (attempt_row(attempt) for attempt in self._journal.failed_attempts())
         sandboxes = (sandbox_row(sandbox) for sandbox in self._journal.sandboxes())
-        async for text in written(
-            form, job.session_id, rows, attempts, sandboxes, queries=query_rows(tables.queries())
-        ):
+        result = self._record.result()
+        queries, routing = query_rows(tables.queries()), (result and result.routing) or job.routing
+        async for text in written(form, job.session_id, rows, attempts, sandboxes, queries=queries, routing=routing):
             yield text
 
     async def follow(self, after: int) -> AsyncIterator[tuple[int, str, str]]:
@@ -249,7 +249,8 @@ class Session:
         if key := self._journal.rows().state(CACHE_KEY):
             await forget_memory(self._ports.cache, key)
         question = asked_of_parts(job, self._journal.calls())
-        await NoteCache.delete(self._ports.cache, NoteCache.key_of(job.owner, question, job.config.sub_model))
+        for reader in {job.config.sub_model, *(choice.sub_model for choice in job.by_task.values())}:
+            await NoteCache.delete(self._ports.cache, NoteCache.key_of(job.owner, question, reader))
         await self._eraser.erase()
         self._journal.forget_all()
 
@@ -326,7 +327,7 @@ class Session:
         job = job.model_copy(update={"started_at": now, "deadline": deadline, "run_id": run_id, "granted_usd": granted})
         self._record.note_asker(job.batch_id)
         self._record.begin(job)
-        self._journal.begin_events("session", SessionEvent(session_id=job.session_id).to_wire())
+        self._journal.begin_events("session", _begun(job).to_wire())
         self._resume()
 
     def _is_whole(self) -> bool:
@@ -499,3 +500,8 @@ class Session:
 
     def _now(self) -> float:
         return self._ports.clock.now()
+
+
+def _begun(job: Job) -> SessionEvent:
+    session = SessionEvent(session_id=job.session_id)
+    return session if job.routing is None else SessionEvent(session_id=job.session_id, routing=job.routing)

@@ -29,6 +29,7 @@ from rlm_worker.wire.results import (
     TrajectoryQuery,
     TrajectorySandbox,
 )
+from rlm_worker.wire.routing import Routing
 
 # One object with everything in it, or a line for each row.
 TrajectoryForm = Literal["json", "lines"]
@@ -43,6 +44,7 @@ async def written(
     sandboxes: Iterable[TrajectorySandbox],
     *,
     queries: Iterable[TrajectoryQuery] = (),
+    routing: Routing | None,
 ) -> AsyncIterator[str]:
     """A trajectory as text, in pieces of a row each: a `Trajectory`, or lines that say of which `type` they are."""
     whole = form == "json"
@@ -53,6 +55,8 @@ async def written(
     )
     async for text in pieces:
         yield text
+    if whole:
+        yield f', "routing": {routing.to_json()}}}' if routing is not None else "}"
 
 
 async def _object(
@@ -68,7 +72,7 @@ async def _object(
         yield comma + call.model_dump_json(by_alias=True)
         comma = ", "
     yield f'], "failedAttempts": [{_joined(attempts)}], "sandboxes": [{_joined(sandboxes)}]'
-    yield f', "queries": [{_joined(queries)}]}}'
+    yield f', "queries": [{_joined(queries)}]'
 
 
 def _joined(rows: Iterable[_Row]) -> str:

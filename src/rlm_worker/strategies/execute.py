@@ -14,10 +14,12 @@ from rlm_worker.errors import (
 from rlm_worker.repl.explore import run_repl
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import Outcome, Run, RunPorts, start_run
+from rlm_worker.runs.task import take_task
 from rlm_worker.text.context import ContextReader
 from rlm_worker.wire.results import ErrorBody, ModelUsage, RunResult
 
-from .direct import fits, is_payable, run_direct
+from .choose import choose_strategy
+from .direct import run_direct
 from .map_reduce import run_map_reduce
 from .table.run import run_table
 
@@ -35,17 +37,17 @@ async def execute(job: Job, reader: ContextReader, ports: RunPorts) -> RunResult
 
 
 async def _ended(run: Run) -> RunResult:
-    strategy = await _strategy(run)
+    await take_task(run)
+    choice = await choose_strategy(run)
+    strategy = choice.strategy
+    run.routing = run.routing.reading_by(strategy, choice.reason)
     try:
-        if strategy == "table":
-            strategy, outcome = await _table(run)
-        else:
-            outcome = await _outcome(run, strategy)
+        outcome = await _outcome(run, strategy)
     except InvocationSpent:
         raise
     except RLMError as error:
         return _failed(_result(run, strategy, None), error)
-    result = _result(run, strategy, outcome)
+    result = _result(run, run.routing.strategy or strategy, outcome)
     return _failed(result, AnswerInvalid(f"the answer does not fit the schema: {run.unfit}")) if run.unfit else result
 
 
@@ -61,30 +63,23 @@ def failed_run(job: Job, reader: ContextReader, ports: RunPorts, error: RLMError
     return _result(run, strategy, None).model_copy(update={"error": ErrorBody.of(error)})
 
 
-async def _strategy(run: Run) -> str:
-    asked = "table" if run.job.table is not None else run.job.config.strategy
-    if asked != "auto":
-        return asked
-    short = run.reader.manifest.characters <= run.job.config.chunk_size
-    if not short or not await fits(run):
-        return "map_reduce"
-    return "direct" if await is_payable(run) else "map_reduce"
-
-
-async def _table(run: Run) -> tuple[str, Outcome]:
-    """Which strategy has answered: where no table comes about, notes are read instead, if the caller lets them."""
+async def _table(run: Run) -> Outcome:
+    """What a table brings; notes where none comes about, if the caller lets them."""
     try:
-        return "table", await run_table(run)
+        return await run_table(run)
     except NoTable as nothing:
         if not run.job.query or (run.job.table is not None and not run.job.table.fallback):
             raise
         run.warn(f"no table: {nothing}; notes were read instead (map_reduce)")
-    return "map_reduce", await run_map_reduce(run)
+        run.routing = run.routing.reading_by("map_reduce", f"no table came about: {nothing}")
+    return await run_map_reduce(run)
 
 
 async def _outcome(run: Run, strategy: str) -> Outcome:
     if strategy == "repl":
         return await run_repl(run)
+    if strategy == "table":
+        return await _table(run)
     if strategy == "map_reduce":
         return await run_map_reduce(run)
     try:
@@ -143,5 +138,6 @@ def _result(run: Run, strategy: str, outcome: Outcome | None) -> RunResult:
         incomplete=outcome is not None and run.incomplete,
         warnings=run.warnings,
         table=outcome.table if outcome else None,
+        routing=run.routing,
         previous_session_id=run.job.previous_session_id,
     )

@@ -119,7 +119,9 @@ class _ChunkReader:
             return await self._split(span, chunk, error), None, False
         except ModelError as error:
             return Reading(span, error=error), None, False
-        if self.cache is not None and not reply.is_cut:
+        # Who stood in by a rule may be no match for the model that the note would be kept for.
+        stood_in = bool(reply.passed_over and self.run.job.chains)
+        if self.cache is not None and not reply.is_cut and not stood_in:
             self.cache.remember(request, reply.text)
         cut = cut_at(reply, request) if reply.is_cut else 0
         note = self._evidence(reply.text, chunk)
@@ -156,6 +158,7 @@ class _ChunkReader:
                 output_tokens=usage.output_tokens if usage else 0,
                 cost_usd=cost,
                 duration_ms=round((self.run.ports.clock.now() - started) * 1000),
+                passed_over=list(reply.passed_over) or None if reply else None,
             )
         )
 

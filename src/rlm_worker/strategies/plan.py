@@ -116,8 +116,8 @@ def _dollars(run: Run) -> float:
 
 
 def _prices(run: Run) -> tuple[float, float]:
-    """The most that a token read and a token written by the sub-model or its fallback may cost, in dollars."""
-    models = [model for model in (run.sub, run.ports.catalog.fallback_of(run.sub)) if model]
+    """The most that a token read and a token written by the sub-model or its fallbacks may cost, in dollars."""
+    models = [link.model for link in run.chains.of(run.sub)]
     read = max(model.input_price for model in models) * RESERVE_MARGIN / 1_000_000
     return read, max(model.output_price for model in models) / 1_000_000
 

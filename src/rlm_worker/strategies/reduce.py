@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from rlm_worker.errors import UsageLimitExceeded
+from rlm_worker.errors import InputTooLarge, UsageLimitExceeded
 from rlm_worker.messages import Message
 from rlm_worker.runs.answer import answer, cut_at
 from rlm_worker.runs.conversation import earlier_turns
@@ -21,6 +21,16 @@ _NO_NOTES = "No part of the text that was read holds anything that helps to answ
 
 async def synthesize(run: Run, notes: Sequence[Note], coverage: float) -> tuple[str, bool]:
     """The answer from all notes, and whether a limit left it poorer than it could be."""
+    asked = run.chains.acting(run.root)
+    try:
+        return await _synthesized(run, notes, coverage)
+    except InputTooLarge:
+        if run.chains.acting(run.root) == asked:
+            raise
+        return await _synthesized(run, notes, coverage)  # the model is gone: in the window of who stands in for it
+
+
+async def _synthesized(run: Run, notes: Sequence[Note], coverage: float) -> tuple[str, bool]:
     shortened = False
     try:
         notes = await _reduced(run, notes)
@@ -80,7 +90,8 @@ def _groups(run: Run, notes: Sequence[Note]) -> list[list[Note]]:
 def _room(run: Run) -> int:
     estimator = run.pricing.estimator(run.root)
     words = sum(estimator.estimate(message.content) for message in _messages(run, [], 0.5))
-    return max(64, int((run.root.window - run.root_output - words) * _WINDOW_SHARE))
+    window = min(run.root.window, run.chains.acting(run.root).window)  # of who really answers, as far as is known
+    return max(64, int((window - min(run.root_output, window // 2) - words) * _WINDOW_SHARE))
 
 
 def _messages(run: Run, notes: Sequence[Note], coverage: float) -> tuple[Message, ...]:

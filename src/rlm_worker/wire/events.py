@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import PlainSerializer
 
 from .base import Answer
+from .routing import Routing
 from .tables import ReadChunks, RejectedRows, TableDefinition, Value
+
+# Whole: what is usual in it says something too.
+_Routing = Annotated[Routing, PlainSerializer(Routing.to_wire, return_type=dict[str, object])]
 
 Kind = Literal["session", "plan", "subcall", "iteration", "answer", "mend", "schema", "rows", "query"]
 
@@ -21,11 +27,12 @@ class Event(Answer):
 
 
 class SessionEvent(Event):
-    """The run has a session."""
+    """The run has a session, and `routing` its models."""
 
     kind = "session"
 
     session_id: str
+    routing: _Routing | None = None
 
 
 class PlanEvent(Event):
@@ -39,10 +46,14 @@ class PlanEvent(Event):
     chunk_size: int
     root_model: str
     sub_model: str
+    routing: _Routing | None = None
 
 
 class SubcallEvent(Event):
-    """A sub-model has read a chunk; `done` of `chunks` are through."""
+    """A sub-model has read a chunk; `done` of `chunks` are through.
+
+    `passedOver` are the models of its chain that were asked before the one that answered, or have failed for good.
+    """
 
     kind = "subcall"
 
@@ -55,6 +66,7 @@ class SubcallEvent(Event):
     output_tokens: int
     cost_usd: float
     duration_ms: int
+    passed_over: list[str] | None = None
 
 
 class IterationEvent(Event):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Discriminator, Field, Tag, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -11,9 +11,9 @@ from rlm_worker.errors import FieldProblem, InvalidRequest, MalformedBody
 from rlm_worker.messages import Effort
 
 from .base import Wire
+from .routing import TAGS, RoutingChoice
+from .strategies import StrategyName
 from .tables import TableOptions
-
-StrategyName = Literal["auto", "direct", "map_reduce", "repl", "table"]
 
 # No chunk has more characters than this: 256,000 tokens at four a token. Beyond, models lose what stands in between.
 MAX_CHUNK_SIZE = 1_024_000
@@ -22,7 +22,7 @@ MAX_NAME_CHARACTERS = 1_024
 MAX_OUTPUT_TOKENS = 32_000
 
 # Tags of unions show up in pydantic's error paths; callers never wrote them.
-_UNION_TAGS = frozenset({"<text>", "<list>", "<document>"})
+_UNION_TAGS = frozenset({"<text>", "<list>", "<document>"}) | TAGS
 
 
 class Document(Wire):
@@ -75,6 +75,7 @@ class RunConfig(Wire):
     reasoning_effort: Effort | None = None
     cell_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
     max_output_characters: Annotated[int, Field(ge=200, le=200_000)] = 8_000
+    routing: RoutingChoice | None = None
 
 
 class RunRequest(Wire):
@@ -119,6 +120,14 @@ class RunRequest(Wire):
         if self.table is not None and self.config.strategy not in ("auto", "table"):
             raise ValueError("table needs config.strategy table, or auto, which then is table")
         return self
+
+
+class RoutingQuestion(Wire):
+    """The body of `POST /rlm/routing`: a query, the length of its context in characters, and how it would be run."""
+
+    query: Annotated[str, Field(min_length=1, max_length=MAX_QUERY_CHARACTERS)]
+    characters: Annotated[int, Field(ge=0, le=10_000_000_000)]
+    config: RunConfig = Field(default_factory=RunConfig)
 
 
 def parse_request(body: bytes | bytearray | str, defaults: RunConfig | None = None) -> RunRequest:

@@ -13,6 +13,7 @@ from rlm_worker.errors import FieldProblem, InvalidRequest, Overloaded, RateLimi
 
 from .base import Answer, Wire
 from .requests import RunConfig
+from .routing import Routing
 from .tables import TableReport, Value
 
 SessionStatus = Literal["running", "completed", "failed", "cancelled"]
@@ -132,6 +133,7 @@ class RunResult(Wire):
     warnings: list[str] = Field(default_factory=list)
     error: ErrorBody | None = None
     table: TableReport | None = None
+    routing: Routing | None = None
     previous_session_id: str | None = None
 
 
@@ -162,6 +164,13 @@ class StoredContext(Wire):
     characters: int
     bytes: int
     sha256: str
+
+
+class RoutingPreview(Answer):
+    """What would be chosen, and what by each policy that may be named; `strategy` `auto` is left to the run."""
+
+    routing: Routing
+    alternatives: dict[str, Routing]
 
 
 class ErrorAnswer(Answer):
@@ -315,3 +324,4 @@ class Trajectory(Answer):
     failed_attempts: list[TrajectoryAttempt] = Field(default_factory=list)
     sandboxes: list[TrajectorySandbox] = Field(default_factory=list)
     queries: list[TrajectoryQuery] = Field(default_factory=list)
+    routing: Routing | None = None

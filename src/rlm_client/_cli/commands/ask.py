@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.text import Text
 
-from rlm_client._cli.console import count, money, notes, output, print_json, print_result, roughly
+from rlm_client._cli.console import count, money, notes, output, print_json, print_result, roughly, short
 from rlm_client._cli.errors import exit_unless, reports_errors
-from rlm_client._cli.estimate import Estimate, estimate, with_defaults
+from rlm_client._cli.estimate import Estimate, estimate, routed, with_defaults
 from rlm_client._cli.files import STDIN, Collected, Selection, collect
 from rlm_client._cli.interrupt import RunningSession, cancelled_on_interrupt
 from rlm_client._cli.last_session import remember_session
@@ -31,7 +31,7 @@ from rlm_client._cli.progress import follow as follow_stream
 from rlm_client._cli.tables import read_schema, rows_option, table_option, write_rows
 from rlm_client._client import RLMClient
 from rlm_client._context import Context, PreviousSession
-from rlm_client._errors import APIError, ProtocolError
+from rlm_client._errors import APIError, NotFoundError, ProtocolError
 from rlm_client._models import RLMConfig, RLMResult, RunDefaults
 from rlm_client._stream import EventStream
 
@@ -41,6 +41,14 @@ from .report import report_option, write_report
 POSITIVE = click.FloatRange(0, min_open=True)
 MAX_LISTED = 20
 """Documents that a dry run names one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guesses:
+    """What a question will cost, and what it would by each policy."""
+
+    chosen: Estimate
+    by_policy: dict[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +68,20 @@ class Question:
         """What it is about."""
         return self.previous or self.collected.documents
 
-    def estimate(self, client: RLMClient) -> Estimate:
-        """Guess the cost from the deployment's own prices and defaults."""
+    def estimate(self, client: RLMClient, *, by_policy: bool = False) -> Guesses:
+        """Guess the cost from the deployment's own prices, defaults and rules; with `by_policy` for each policy too."""
         models, limits = client.models(), client.health().limits
         config = with_defaults(self.config, limits.defaults if limits else RunDefaults())
-        return estimate(self.collected.characters, config, models)
+        characters = self.collected.characters
+        if not by_policy and self.config.routing is None:
+            return Guesses(estimate(characters, config, models))
+        try:
+            preview = client.preview_routing(self.query, characters, self.config)
+        except NotFoundError:  # a Worker of an earlier version has no rules
+            return Guesses(estimate(characters, config, models))
+        chosen = estimate(characters, routed(config, preview.routing), models)
+        others = {name: estimate(characters, routed(config, it), models) for name, it in preview.alternatives.items()}
+        return Guesses(chosen, others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +114,7 @@ class Written:
 @click.option("--strategy", type=click.Choice(["auto", "direct", "map_reduce", "table", "repl"]), help="How to read.")
 @click.option("--root-model", metavar="MODEL", help="The model that plans and answers.")
 @click.option("--sub-model", metavar="MODEL", help="The model that reads the chunks.")
+@click.option("--policy", "routing", metavar="NAME", help="Choose models by cheapest, fastest, best, or your own.")
 @click.option("--max-cost", "max_cost_usd", type=POSITIVE, metavar="USD", help="Spend no more than this.")
 @click.option("--max-iterations", type=int, metavar="N", help="Turns of the root model at most.")
 @click.option("--max-sub-calls", type=int, metavar="N", help="Calls to sub-models at most.")
@@ -225,14 +243,15 @@ def _start(client: RLMClient, question: Question, *, as_json: bool) -> None:
 
 
 def _dry_run(client: RLMClient, question: Question, *, as_json: bool) -> None:
-    guess = question.estimate(client)
+    guesses = question.estimate(client, by_policy=True)
     if as_json:
-        print_json(_plan(question, guess))
+        print_json(_plan(question, guesses))
         return
     console = output()
     _show_sending(console, question)
     _show_documents(console, question.collected)
-    _show_cost(console, guess, question.config)
+    _show_cost(console, guesses.chosen, question.config)
+    _show_policies(console, guesses.by_policy)
     console.print(Text("Dry run: nothing was sent.", style="dim"))
 
 
@@ -241,24 +260,31 @@ def _estimated(client: RLMClient, question: Question) -> Estimate | None:
     if question.previous is not None:
         return None
     try:
-        return question.estimate(client)
+        return question.estimate(client).chosen
     except (APIError, ProtocolError):
         return None
 
 
-def _plan(question: Question, guess: Estimate) -> dict[str, object]:
+def _plan(question: Question, guesses: Guesses) -> dict[str, object]:
     documents = [{"name": item.name, "characters": len(item.text)} for item in question.collected.documents]
     return {
         "documents": documents,
         "skipped": dict(question.collected.skipped),
         "characters": question.collected.characters,
-        "estimate": {
-            "strategy": guess.strategy,
-            "tokens": guess.tokens,
-            "chunks": guess.chunks,
-            "costUsd": guess.cost_usd,
-            "pricesOf": guess.dated,
-        },
+        "estimate": _figures(guesses.chosen),
+        "policies": {name: _figures(guess) for name, guess in guesses.by_policy.items()},
+    }
+
+
+def _figures(guess: Estimate) -> dict[str, object]:
+    return {
+        "strategy": guess.strategy,
+        "tokens": guess.tokens,
+        "chunks": guess.chunks,
+        "costUsd": guess.cost_usd,
+        "pricesOf": guess.dated,
+        "rootModel": guess.root.id if guess.root else None,
+        "subModel": guess.sub.id if guess.sub else None,
     }
 
 
@@ -294,6 +320,15 @@ def _show_cost(console: Console, guess: Estimate | None, config: RLMConfig) -> N
     if limit is not None and guess.cost_usd is not None and guess.cost_usd > limit:
         warning = f"warning: --max-cost {money(limit)} is below that; only the most relevant chunks will be read"
         console.print(Text(warning, style="yellow"), soft_wrap=True)
+
+
+def _show_policies(console: Console, guesses: Mapping[str, Estimate]) -> None:
+    width = max(map(len, guesses), default=0)
+    for name, guess in guesses.items():
+        cost = "unknown" if guess.cost_usd is None else f"about {money(guess.cost_usd)}"
+        reads = f" · {short(guess.sub.id)} reads" if guess.sub and guess.chunks else ""
+        answers = f" · {short(guess.root.id)} answers" if guess.root else ""
+        console.print(Text(f"  --policy {name:<{width}}  {cost}{reads}{answers}", style="dim"), soft_wrap=True)
 
 
 def _guess(guess: Estimate) -> str:

@@ -24,7 +24,7 @@ class AIBinding:
         """The binding's answer, as JavaScript has it; it is given up when `signal` says so."""
         found = binding(self._env, "AI")
         if found is None:
-            raise TerminalError("the binding AI is missing")
+            raise TerminalError("the binding AI is missing", unavailable=True)
         # The plain binding: the SDK's wrapper looks at every argument and result several times, across the border.
         plain = getattr(found, "_binding", found)
         given = to_js(dict(options or {}), dict_converter=js.Object.fromEntries)

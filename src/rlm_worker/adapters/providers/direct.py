@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import js
 from pyodide.ffi import JsException, to_js
@@ -22,6 +23,8 @@ from .messages_shape import MessagesShape
 from .secrets import redacted
 from .streams import event_object, read_stream
 
+Answered = TypeVar("Answered")
+_OPENROUTER = "openrouter.ai"
 _ANTHROPIC_VERSION = "2023-06-01"
 _READ_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry", "content-type")
 
@@ -39,10 +42,18 @@ class DirectModel:
         self._shape = _shape(provider)
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
+        return await self._guarded(lambda secrets, signal: self._asked(request, deltas, secrets, signal))
+
+    async def check(self) -> None:
+        """Raises `ModelError` where the provider cannot be reached or refuses the key; nothing is paid for that."""
+        await self._guarded(self._listed)
+
+    async def _guarded(self, ask: Callable[[Mapping[str, str], Any], Awaitable[Answered]]) -> Answered:
+        """What a question brings, given up where nobody waits for it; no secret is in what is raised."""
         secrets = {name: variable(self._env, name) or "" for name in self._secret_names}
         abort = js.AbortController.new()
         try:
-            return await self._asked(request, deltas, secrets, abort.signal)
+            return await ask(secrets, abort.signal)
         except ModelError as error:
             error.args = tuple(redacted(str(argument), secrets.values()) for argument in error.args)
             raise
@@ -68,6 +79,19 @@ class DirectModel:
             return await read_stream(response.body, self._shape, answer)
         return self._whole(event_object(str(await response.text())), answer)
 
+    async def _listed(self, secrets: Mapping[str, str], signal: Any) -> None:
+        options = self._options(None, secrets, signal)
+        response = await js.fetch(f"{self._provider.url}{self._free_path()}", options)
+        text = redacted(str(await response.text()), secrets.values())
+        if int(response.status) != 200:
+            raise http_failure(self._provider.name, int(response.status), _headers(response), text)
+
+    def _free_path(self) -> str:
+        """What costs nothing and needs the key; OpenRouter lists its models to everybody."""
+        if self._provider.type == "anthropic":
+            return "/v1/models"
+        return "/key" if urlsplit(self._provider.url).hostname == _OPENROUTER else "/models"
+
     def _whole(self, body: Mapping[str, object], answer: Answer) -> ModelReply:
         if (error := self._shape.error(body)) is not None:
             raise error
@@ -80,11 +104,12 @@ class DirectModel:
         path = "/v1/messages" if self._provider.type == "anthropic" else "/chat/completions"
         return f"{self._provider.url}{path}"
 
-    def _options(self, body: str, secrets: Mapping[str, str], signal: Any) -> Any:
+    def _options(self, body: str | None, secrets: Mapping[str, str], signal: Any) -> Any:
         options = js.Object.new()
-        options.method = "POST"
+        options.method = "GET" if body is None else "POST"
         options.headers = to_js(self._request_headers(secrets), dict_converter=js.Object.fromEntries)
-        options.body = body
+        if body is not None:
+            options.body = body
         options.signal = signal
         options.redirect = "manual"  # a key goes where ops have sent it, and nowhere else
         return options
@@ -105,7 +130,7 @@ class DirectModel:
 def _present(name: str, secrets: Mapping[str, str]) -> str:
     """A secret, which may have been taken away since the run was begun."""
     if not secrets[name]:
-        raise TerminalError(f"the secret {name} is not set: wrangler secret put {name}")
+        raise TerminalError(f"the secret {name} is not set: wrangler secret put {name}", unavailable=True)
     return secrets[name].strip()
 
 

@@ -33,5 +33,5 @@ class AnyModel:
         if not name:
             return self._gateway if model.vendor_needs_gateway else self._workers_ai
         if name not in self._direct:
-            raise TerminalError(f"the var PROVIDERS has no provider {name!r}")
+            raise TerminalError(f"the var PROVIDERS has no provider {name!r}", unavailable=True)
         return self._direct[name]

@@ -29,6 +29,9 @@ _TOO_LARGE = re.compile(
 _SCHEMA = re.compile(r"response_format|json_schema|output_config|output_format|structured output", re.IGNORECASE)
 # Of a refusal for too many calls: what no waiting mends.
 _MONEY = re.compile(r"insufficient_quota|quota_exceeded|spend|billing|credit", re.IGNORECASE)
+# Whatever is asked: a key that is no good, no credits, not allowed, no such model. But a prompt may be refused so too.
+_UNAVAILABLE = frozenset({401, 402, 403, 404, 429})
+_OF_THE_PROMPT = re.compile(r"moderation|flagged|content[ _]polic", re.IGNORECASE)
 _IN_FLIGHT = "openrouter_in_flight_budget"
 _MAX_CHARACTERS = 300
 
@@ -69,7 +72,8 @@ def failure(who: str, status: int, refusal: Refusal, wait: float = 0.0, advice: 
     if status in (400, 422) and _SCHEMA.search(f"{refusal.kind} {refusal.message}"):
         return SchemaRefused(message)
     if not _is_passing(status, refusal, advice):
-        return TerminalError(message)
+        of_the_prompt = _OF_THE_PROMPT.search(f"{refusal.kind} {refusal.message}")
+        return TerminalError(message, unavailable=status in _UNAVAILABLE and not of_the_prompt)
     if status in _TIMED_OUT:
         return RetryableError(message, 0, wait, work="unfinished")
     capacity = status in _NO_ROOM

@@ -30,7 +30,7 @@ class GatewayModel:
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
         if not self._gateway:
-            raise TerminalError(f"{request.model.id} needs an AI Gateway: set the var AI_GATEWAY")
+            raise TerminalError(f"{request.model.id} needs an AI Gateway: set the var AI_GATEWAY", unavailable=True)
         shape = _shape(request)
         inputs = js.JSON.parse(json.dumps(shape.body(request, stream=deltas is not None)))
         abort = js.AbortController.new()

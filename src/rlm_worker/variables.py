@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from rlm_worker.errors import NotConfigured
+from .errors import NotConfigured
 
 Parsed = TypeVar("Parsed")
 
@@ -22,5 +22,6 @@ def parsed_var(name: str, adapter: TypeAdapter[Parsed], text: str) -> Parsed:
 def var_problem(name: str, error: ValidationError) -> str:
     """What is wrong with a var, in one sentence: the first of what pydantic refused."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    path = ".".join(str(part) for part in first["loc"])
+    # Tags of unions stand in angle brackets.
+    path = ".".join(str(part) for part in first["loc"] if not str(part).startswith("<"))
     return f"the var {name}{', ' + path if path else ''}: {first['msg'].removeprefix('Value error, ')}"
