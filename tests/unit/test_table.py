@@ -413,3 +413,36 @@ async def test_foreign_number_is_replaced(said: str, answer: str | None) -> None
 
     result = await run(ports_of(answered), visits(30), instructions="In a sentence.")
     assert result.answer == (answer or said)
+
+
+@pytest.mark.parametrize(
+    ("query", "config", "chosen"),
+    [
+        ("How many glad visits are there?", {}, "table"),
+        ("List all users who were cross.", {}, "table"),
+        ("Who was the first visitor?", {}, "map_reduce"),
+        ("How many glad visits are there?", {"maxSubCalls": 10}, "map_reduce"),
+        ("How many glad visits are there?", {"maxCostUsd": 0.001}, "map_reduce"),
+        ("How many glad visits are there?", {"rootModel": "@cf/meta/llama-3.2-3b-instruct"}, "map_reduce"),
+        ("How many glad visits are there?", {"chunkSize": 1_000_000}, "table"),
+    ],
+)
+async def test_auto_counts_by_table(query: str, config: dict[str, object], chosen: str) -> None:
+    result = await run(ports_of(Reader()), visits(1_500), query, config={"strategy": "auto", **config})
+    assert result.strategy == chosen, result.warnings
+    assert result.routing is not None
+    assert (result.routing.strategy, bool(result.routing.reason)) == (chosen, True)
+
+
+async def test_auto_answers_at_once() -> None:
+    """What fits the window is asked in one call, whatever is asked."""
+    result = await run(ports_of(Reader()), visits(30), config={"strategy": "auto"})
+    assert result.strategy == "direct"
+
+
+async def test_fallback_is_routed() -> None:
+    ports = ports_of(Reader(plan="I would rather not"))
+    result = await run(ports, visits(90))
+    assert result.strategy == "map_reduce"
+    assert result.routing is not None
+    assert "no schema holds" in result.routing.reason

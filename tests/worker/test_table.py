@@ -136,6 +136,19 @@ def test_second_question_is_a_query(http: httpx.Client, scripted: ScriptedModel)
     assert float(str(second["costUsd"])) < float(str(first["costUsd"])) / 10
 
 
+def test_deleted_session_leaves_no_rows(http: httpx.Client, scripted: ScriptedModel) -> None:
+    """What a table has left in the cache goes with its session."""
+    script = Script(counting("place"))
+    scripted.rules = [script]
+    text = text_of(records(70, seed=20))
+    session = asked(http, text, "How many, and then none?")["sessionId"]
+    assert http.delete(f"/session/{session}").status_code == 204
+    script.asked.clear()
+    asked(http, text, "How many, anew?")
+    assert script.asked["plan"] == 1
+    assert script.asked["rows"] > 0
+
+
 def test_extraction_needs_no_question(http: httpx.Client, scripted: ScriptedModel) -> None:
     lines = records(80, seed=21)
     scripted.rules = [Script()]

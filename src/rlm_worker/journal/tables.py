@@ -26,8 +26,8 @@ TEXTS = (_STATE, _LINES, _OUTCOME)
 # What holds for one run only, also where the next one reads just what is missing.
 COLLECTED, GIVEN_UP = "collected", "given_up"
 _BEGUN = "begun"
-# What readers are asked, and where in the cache their replies lie.
-EXTRACTION, CACHE_KEY = "extraction", "cache"
+# What readers are asked, where in the cache their replies lie, and what the next question about the text is told.
+EXTRACTION, CACHE_KEY, KNOWN_KEY = "extraction", "cache", "known"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from rlm_worker.budget.funding import RunAccount
 from rlm_worker.errors import Cancelled, Conflict, InvocationSpent, NotFound, RLMError, RunAbandoned, StorageUnavailable
 from rlm_worker.journal.session import SessionJournal
-from rlm_worker.journal.tables import CACHE_KEY, EXTRACTION
+from rlm_worker.journal.tables import EXTRACTION
 from rlm_worker.log import log_failure
 from rlm_worker.pace.client import WatchedPace
 from rlm_worker.ports import Alarm, ContextStore, Eraser, Metrics
@@ -246,8 +246,7 @@ class Session:
         await self._let_go(job)
         await self._context.delete_all(job)
         await self._ports.cache.delete(result_key(job.session_id))
-        if key := self._journal.rows().state(CACHE_KEY):
-            await forget_memory(self._ports.cache, key)
+        await forget_memory(self._ports.cache, self._journal.rows())
         question = asked_of_parts(job, self._journal.calls())
         for reader in {job.config.sub_model, *(choice.sub_model for choice in job.by_task.values())}:
             await NoteCache.delete(self._ports.cache, NoteCache.key_of(job.owner, question, reader))

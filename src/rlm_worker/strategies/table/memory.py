@@ -10,6 +10,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from rlm_worker.journal.tables import CACHE_KEY, KNOWN_KEY, RowTable
 from rlm_worker.messages import ModelRequest
 from rlm_worker.ports import ResultCache
 from rlm_worker.runs.run import Run
@@ -91,8 +92,10 @@ async def known_tables(run: Run) -> Known | None:
 
 async def keep_tables(run: Run, known: Known) -> None:
     """Remembers the tables of a text, for the next question about it."""
-    if run.job.config.use_cache:
-        await _put_once(run.ports.cache, await _beginning_key(run), known.to_json())
+    if run.job.config.use_cache and run.ports.rows is not None:
+        key = await _beginning_key(run)
+        run.ports.rows.set_state(KNOWN_KEY, key)
+        await _put_once(run.ports.cache, key, known.to_json())
 
 
 async def _put_once(cache: ResultCache, key: str, value: str) -> None:
@@ -101,10 +104,13 @@ async def _put_once(cache: ResultCache, key: str, value: str) -> None:
         await cache.put(key, value)
 
 
-async def forget_memory(cache: ResultCache, key: str) -> None:
-    """Deletes what was remembered under a key."""
-    await NoteCache.delete(cache, key)
-    await cache.delete(f"{key}:size")
+async def forget_memory(cache: ResultCache, rows: RowTable) -> None:
+    """Deletes what a session's tables have left in the cache."""
+    if key := rows.state(CACHE_KEY):
+        await NoteCache.delete(cache, key)
+        await cache.delete(f"{key}:size")
+    if known := rows.state(KNOWN_KEY):
+        await cache.delete(known)
 
 
 async def _beginning_key(run: Run) -> str:
