@@ -446,3 +446,13 @@ async def test_fallback_is_routed() -> None:
     assert result.strategy == "map_reduce"
     assert result.routing is not None
     assert "no schema holds" in result.routing.reason
+
+
+async def test_limit_leaves_the_table() -> None:
+    """Where no turn is left for the query, what was read is the answer."""
+    result = await run(ports_of(Reader()), visits(90), config={"maxIterations": 1})
+    assert result.success
+    assert result.truncated
+    assert result.answer == "Rows: 90 in visits."
+    assert result.table is not None
+    assert len(result.table.rows) == 90

@@ -63,14 +63,14 @@ async def _answered(run: Run) -> Outcome:
     collected = known_table(run) or await _read(run, extraction)
     _tell(run, collected)
     _check(collected)
-    computed = await _computed(run, opening, collected)
+    computed, limited = await _within_limits(run, opening, collected)
     answered = await _words(run, collected, computed, schema)
     assert run.ports.rows is not None
     rows = shown_rows(run.ports.rows, computed, max(options.rows_in_result, 0))
     chunks = sum(collected.chunks[fate] for fate in ("read", "cut", "failed"))
     cited = cited_rows(rows) if computed is not None else cited_rows([])
     told = report(schema, collected, computed, rows)
-    return Outcome(answered.text, chunks, collected.read, collected.stopped, cited=cited, table=told)
+    return Outcome(answered.text, chunks, collected.read, collected.stopped or limited, cited=cited, table=told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +184,16 @@ def _tell(run: Run, collected: Collected) -> None:
 def _check(collected: Collected) -> None:
     if collected.rows < collected.told * _LEAST_VERIFIED:
         raise NoTable(f"of {collected.told:,} rows that were read, only {collected.rows:,} stand in the text")
+
+
+async def _within_limits(run: Run, opening: _Opening, collected: Collected) -> tuple[Computed | None, bool]:
+    """What the query gives; where a limit leaves none, the table itself is what there is."""
+    try:
+        return await _computed(run, opening, collected), False
+    except UsageLimitExceeded as limit:
+        run.limit_reached(limit)
+        run.warn("the answer is the table as it was read: no call was left to compute on it")
+        return None, True
 
 
 async def _computed(run: Run, opening: _Opening, collected: Collected) -> Computed | None:
