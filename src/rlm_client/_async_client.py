@@ -32,7 +32,7 @@ from ._models import (
 from ._requests import ONE_FORM, Operation, RunRequest, T
 from ._settings import RetryPolicy, settings
 from ._stream import AsyncEventStream
-from ._structured import ModelT, ParsedResult, parsed_result
+from ._structured import ModelT, ParsedResult, Rows, parsed_result
 
 
 class AsyncRLMClient:
@@ -80,11 +80,12 @@ class AsyncRLMClient:
     async def run(
         self,
         context: Context,
-        query: str,
+        query: str | None,
         config: Config | None = None,
         *,
         response_schema: Mapping[str, object] | None = None,
         instructions: str | None = None,
+        table: Mapping[str, object] | None = None,
         idempotency_key: str | None = None,
         on_upload: OnProgress | None = None,
     ) -> RLMResult: ...
@@ -93,11 +94,12 @@ class AsyncRLMClient:
     async def run(
         self,
         context: Context,
-        query: str,
+        query: str | None,
         config: Config | None = None,
         *,
         response_model: type[ModelT],
         instructions: str | None = None,
+        table: Mapping[str, object] | None = None,
         idempotency_key: str | None = None,
         on_upload: OnProgress | None = None,
     ) -> ParsedResult[ModelT]: ...
@@ -105,12 +107,13 @@ class AsyncRLMClient:
     async def run(
         self,
         context: Context,
-        query: str,
+        query: str | None,
         config: Config | None = None,
         *,
         response_schema: Mapping[str, object] | None = None,
         response_model: type[ModelT] | None = None,
         instructions: str | None = None,
+        table: Mapping[str, object] | None = None,
         idempotency_key: str | None = None,
         on_upload: OnProgress | None = None,
     ) -> RLMResult | ParsedResult[ModelT]:
@@ -118,9 +121,10 @@ class AsyncRLMClient:
 
         `instructions` say how to answer. With a `response_schema` the answer is JSON that fits it; with a
         `response_model`, a pydantic class, it is a value of that class too: `result.parsed`.
-        The same request, or the same `idempotency_key`, leads back to the same run and is paid once.
+        The same request, or the same `idempotency_key`, leads back to the same run and is paid once. `table` are the
+        options of strategy table: with a `schema` in it the query may be None, and `rows` brings what was read.
         """
-        request = RunRequest(context, query, config, response_schema, False, response_model, instructions)
+        request = RunRequest(context, query, config, response_schema, False, response_model, instructions, table)
         result = await self._drive(_flows.run(request, idempotency_key, self._settings, on_upload))
         return result if response_model is None else parsed_result(result, response_model)
 
@@ -151,12 +155,13 @@ class AsyncRLMClient:
     def stream(
         self,
         context: Context,
-        query: str,
+        query: str | None,
         config: Config | None = None,
         *,
         response_schema: Mapping[str, object] | None = None,
         response_model: type[object] | None = None,
         instructions: str | None = None,
+        table: Mapping[str, object] | None = None,
         idempotency_key: str | None = None,
         cancel_on_disconnect: bool = False,
         on_upload: OnProgress | None = None,
@@ -168,7 +173,7 @@ class AsyncRLMClient:
         `stream.result.parse_as(response_model)` is the answer as a value.
         """
         cursor, request = Cursor(), RunRequest(context, query, config, response_schema, cancel_on_disconnect)
-        request = replace(request, response_model=response_model, instructions=instructions)
+        request = replace(request, response_model=response_model, instructions=instructions, table=table)
         return self._follow(_flows.follow_run(request, idempotency_key, self._settings, cursor, on_upload), cursor)
 
     def events(self, session_id: str, *, after: str | None = None) -> AsyncEventStream:
@@ -179,12 +184,13 @@ class AsyncRLMClient:
     async def submit(
         self,
         context: Context,
-        query: str,
+        query: str | None,
         config: Config | None = None,
         *,
         response_schema: Mapping[str, object] | None = None,
         response_model: type[object] | None = None,
         instructions: str | None = None,
+        table: Mapping[str, object] | None = None,
         idempotency_key: str | None = None,
         on_upload: OnProgress | None = None,
     ) -> Submitted:
@@ -192,7 +198,7 @@ class AsyncRLMClient:
 
         The same `response_model` is for `wait`, which gives the answer as a value.
         """
-        request = RunRequest(context, query, config, response_schema, False, response_model, instructions)
+        request = RunRequest(context, query, config, response_schema, False, response_model, instructions, table)
         return await self._drive(_flows.submit(request, idempotency_key, self._settings, on_upload))
 
     async def status(self, session_id: str) -> SessionStatus:
@@ -245,6 +251,14 @@ class AsyncRLMClient:
     async def report(self, session_id: str) -> str | None:
         """Return a run as a page of HTML: answer and sources side by side; None while the run goes on."""
         return await self._perform(_requests.report(session_id))
+
+    async def rows(self, run: RLMResult | str, *, table: str | None = None) -> Rows:
+        """Return the rows of a run's tables, or of one of them; waits for a run that goes on, by its session id."""
+        return await self._drive(_flows.rows(run, table, self._settings))
+
+    async def rows_csv(self, run: RLMResult | str, *, table: str | None = None) -> str:
+        """Return the rows of a table as CSV (RFC 4180); a text that a spreadsheet would run has a quote before it."""
+        return await self._drive(_flows.rows_csv(run, table, self._settings))
 
     async def upload(self, source: Source, *, on_progress: OnProgress | None = None) -> StoredContext:
         """Store a text for later questions: a string, UTF-8 bytes, a path, or an open binary file, read as it goes."""

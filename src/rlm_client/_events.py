@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, TypeAlias
 from pydantic import Field
 
 from ._errors import APIError, ProtocolError, api_error, failure_of
-from ._models import Name, RLMResult, Routing, Wire, parse, read_json
+from ._models import Name, RLMResult, Routing, Value, Wire, parse, read_json
 
 
 class Event(Wire):
@@ -94,6 +94,36 @@ class AnswerEvent(Event):
     restart: bool = False
 
 
+class SchemaEvent(Event):
+    """The tables that will be read, as in a result's `table.schema`."""
+
+    kind: ClassVar[Literal["schema"]] = "schema"
+    tables: list[dict[str, object]] = Field(default_factory=list)
+
+
+class RowsEvent(Event):
+    """All chunks were read: so many rows are in the tables; `reading` counts the passes."""
+
+    kind: ClassVar[Literal["rows"]] = "rows"
+    reading: int = 1
+    row_count: int = 0
+    complete: bool = False
+    rejected: dict[str, int] = Field(default_factory=dict)
+    chunks: dict[str, int] = Field(default_factory=dict)
+
+
+class QueryEvent(Event):
+    """A query was tried on the rows: what it gave, or why it could not be run."""
+
+    kind: ClassVar[Literal["query"]] = "query"
+    attempt: int = 1
+    pick: str | None = None
+    compute: str = ""
+    columns: list[str] = Field(default_factory=list)
+    rows: list[list[Value]] = Field(default_factory=list)
+    error: str | None = None
+
+
 class MendEvent(Event):
     """The answer did not fit the schema that was asked for: the model is told the `problem` and asked once more."""
 
@@ -124,19 +154,25 @@ RunEvent: TypeAlias = (
     | IterationEvent
     | AnswerEvent
     | MendEvent
+    | SchemaEvent
+    | RowsEvent
+    | QueryEvent
     | ResultEvent
     | UnknownEvent
 )
+_OfRuns: TypeAlias = SessionEvent | JudgeEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent | MendEvent
+_OfTables: TypeAlias = SchemaEvent | RowsEvent | QueryEvent
 
-_KINDS: Mapping[
-    str, type[SessionEvent | JudgeEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent | MendEvent]
-] = {
+_KINDS: Mapping[str, type[_OfRuns | _OfTables]] = {
     "session": SessionEvent,
     "judge": JudgeEvent,
     "plan": PlanEvent,
     "subcall": SubcallEvent,
     "iteration": IterationEvent,
     "answer": AnswerEvent,
+    "schema": SchemaEvent,
+    "rows": RowsEvent,
+    "query": QueryEvent,
     "mend": MendEvent,
 }
 

@@ -14,6 +14,7 @@ from . import _requests
 from ._context import Context, OnProgress, UploadBody, inline_size, upload_source
 from ._errors import (
     ProtocolError,
+    RequestError,
     ResponseTimeoutError,
     StreamBrokenError,
     TooLargeError,
@@ -24,6 +25,7 @@ from ._events import ResultEvent, RunEvent, SessionEvent, SSEDecoder, run_event
 from ._models import BatchStatus, BatchSubmitted, RLMResult, SessionStatus, Submitted
 from ._requests import Call, Operation, RunRequest, T, check
 from ._settings import Settings
+from ._structured import Rows
 
 FIRST_POLL, MAX_POLL = 0.25, 5.0
 """Seconds between two looks at a run: the first pause, and the longest."""
@@ -133,6 +135,26 @@ def wait_for_session(
         # The status is written a moment before the result.
         yield Sleep(timer.pause())
     return result
+
+
+def rows(run: RLMResult | str, table: str | None, settings: Settings) -> Flow[Rows]:
+    """The rows of a run, when it has ended; raises `RequestError` for a result that names no session."""
+    return (yield from _when_ended(run, lambda session_id: _requests.rows(session_id, table), settings))
+
+
+def rows_csv(run: RLMResult | str, table: str | None, settings: Settings) -> Flow[str]:
+    """The same as CSV."""
+    return (yield from _when_ended(run, lambda session_id: _requests.rows_csv(session_id, table), settings))
+
+
+def _when_ended(run: RLMResult | str, ask: Callable[[str], Operation[T | None]], settings: Settings) -> Flow[T]:
+    session_id = run if isinstance(run, str) else run.session_id
+    if session_id is None:
+        raise RequestError("The result names no session whose rows could be fetched.")
+    timer = _PollTimer(f"Session {session_id}", None)
+    while (found := (yield from perform(ask(session_id), settings))) is None:
+        yield Sleep(timer.pause())
+    return found
 
 
 def wait_for_batch(

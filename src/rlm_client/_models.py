@@ -19,6 +19,7 @@ FINISHED = frozenset({"completed", "failed", "cancelled"})
 ValueT = TypeVar("ValueT")
 WireT = TypeVar("WireT", bound="Wire")
 Name = Annotated[str, Field(coerce_numbers_to_str=True)]
+Value: TypeAlias = str | int | float | bool | None
 
 
 class RLMConfig(pydantic.BaseModel):
@@ -32,7 +33,7 @@ class RLMConfig(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
 
-    strategy: Literal["auto", "direct", "map_reduce", "repl"] | None = None
+    strategy: Literal["auto", "direct", "map_reduce", "repl", "table"] | None = None
     root_model: str | None = None
     sub_model: str | None = None
     max_iterations: int | None = None
@@ -91,7 +92,8 @@ class Citation(Wire):
 
     Indices count Unicode code points, as Python's strings do: `document[start_char_index:end_char_index]` is
     `cited_text`. `verified` tells that what was quoted stands there word for word, not that it supports the answer;
-    `answer[answer_start:answer_end]` is the part of the answer that it is cited for.
+    `answer[answer_start:answer_end]` is the part of the answer that it is cited for, `row_id` names the row of a table
+    that was read there.
     """
 
     cited_text: str
@@ -103,6 +105,7 @@ class Citation(Wire):
     match: str | None = None
     answer_start: int | None = None
     answer_end: int | None = None
+    row_id: str | None = None
 
 
 class Unlocated(Wire):
@@ -110,6 +113,62 @@ class Unlocated(Wire):
 
     quote: str
     reason: str
+
+
+class RowCitation(Wire):
+    """Where a row stands: `document[start_char_index:end_char_index]` is `cited_text`."""
+
+    cited_text: str
+    document_index: int
+    document_title: str | None = None
+    start_char_index: int
+    end_char_index: int
+    verified: bool = True
+
+
+class Row(Wire):
+    """One row: its normalised values by column, what the model wrote where that differs, and each value's basis.
+
+    A value's basis is `verbatim` where it follows from what stands there, `derived` where the model has judged it, and
+    `null` where there is none.
+    """
+
+    id: str
+    table: str
+    values: dict[str, Value]
+    raw: dict[str, Value] = Field(default_factory=dict)
+    basis: dict[str, str] = Field(default_factory=dict)
+    citation: RowCitation | None = None
+
+
+class TableQuery(Wire):
+    """What was computed on the rows, and what that gave; `truncated` where there were more."""
+
+    pick: str | None = None
+    compute: str = ""
+    columns: list[str] = Field(default_factory=list)
+    rows: list[list[Value]] = Field(default_factory=list)
+    truncated: bool = False
+    attempts: int = 0
+
+    def dicts(self) -> list[dict[str, Value]]:
+        """Return the result's rows, each as a mapping from column to value."""
+        return [dict(zip(self.columns, row, strict=False)) for row in self.rows]
+
+
+class TableReport(Wire):
+    """The table that an answer was computed from; `rows` are some of its rows, `RLMClient.rows` brings all.
+
+    `complete` tells that every chunk was read to its end and that no row had to be left out.
+    """
+
+    definition: dict[str, object] = Field(default_factory=dict, alias="schema")
+    row_count: int = 0
+    complete: bool = False
+    rejected: dict[str, int] = Field(default_factory=dict)
+    chunks: dict[str, int] = Field(default_factory=dict)
+    query: TableQuery | None = None
+    rows: list[Row] = Field(default_factory=list)
 
 
 class Routing(Wire):
@@ -191,6 +250,7 @@ class RLMResult(Wire):
     warnings: list[str] = Field(default_factory=list)
     models: list[ModelUsage] = Field(default_factory=list)
     error: RunError | None = None
+    table: TableReport | None = None
     routing: Routing | None = None
     previous_session_id: str | None = None
 
@@ -282,13 +342,26 @@ class TrajectorySandbox(Wire):
     cost_usd: float = 0.0
 
 
+class TrajectoryQuery(Wire):
+    """A query on the rows of a table: how often it was begun, what it gave, or why it gave nothing."""
+
+    pick: str = ""
+    compute: str = ""
+    starts: int = 1
+    columns: list[str] = Field(default_factory=list)
+    rows: list[list[Value]] = Field(default_factory=list)
+    picked: int = 0
+    error: str | None = None
+
+
 class Trajectory(Wire):
-    """Every model call of a session, in the order in which they began, what was paid in vain, and its sandboxes."""
+    """A session's model calls in the order in which they began, what was paid in vain, its sandboxes, its queries."""
 
     session_id: str
     calls: list[TrajectoryCall] = Field(default_factory=list)
     failed_attempts: list[TrajectoryAttempt] = Field(default_factory=list)
     sandboxes: list[TrajectorySandbox] = Field(default_factory=list)
+    queries: list[TrajectoryQuery] = Field(default_factory=list)
     routing: Routing | None = None
 
 

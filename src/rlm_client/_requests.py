@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Generic, TypeVar
+from urllib.parse import urlencode
 
 import httpx
 import pydantic
@@ -36,7 +37,7 @@ from ._models import (
     read_json,
     wire_config,
 )
-from ._structured import schema_of
+from ._structured import Rows, rows_of, schema_of
 
 READ_TIMEOUT = 60.0
 STREAM_READ_TIMEOUT = 60.0
@@ -53,16 +54,18 @@ class RunRequest:
 
     `response_schema` is a JSON Schema that the answer is to fit, `response_model` a pydantic class in its place;
     `instructions` say how to answer and are no part of what is read. `cancel_on_disconnect` stops a streamed run when
-    whoever follows it leaves, and says nothing to a run that is not streamed.
+    whoever follows it leaves, and says nothing to a run that is not streamed. `table` holds the options of strategy
+    table; only where it has a `schema` may there be no query.
     """
 
     context: Context
-    query: str
+    query: str | None
     config: Config | None = None
     response_schema: Mapping[str, object] | None = None
     cancel_on_disconnect: bool = False
     response_model: type[object] | None = None
     instructions: str | None = None
+    table: Mapping[str, object] | None = None
 
     def wire(self) -> dict[str, object]:
         """Return the request as it travels; raises `RequestError` for a schema and a model at once."""
@@ -71,9 +74,11 @@ class RunRequest:
             "responseSchema": self._schema(),
             "instructions": self.instructions or None,
             "cancelOnDisconnect": self.cancel_on_disconnect or None,
+            "query": self.query,
+            "table": self.table,
         }
         given = {name: value for name, value in options.items() if value is not None}
-        return {**wire_context(self.context), "query": self.query, **given}
+        return {**wire_context(self.context), **given}
 
     def _schema(self) -> Mapping[str, object] | None:
         if self.response_model is None:
@@ -150,6 +155,16 @@ def report(session_id: str) -> Operation[str | None]:
     """`GET /session/{id}/report`: HTML; None while the run goes on."""
     call = Call("GET", ("session", session_id, "report"))
     return Operation(call, lambda response: None if response.status_code == 202 else response.text)
+
+
+def rows(session_id: str, table: str | None) -> Operation[Rows | None]:
+    """`GET /session/{id}/rows`: None while the run goes on."""
+    return Operation(_rows_call(session_id, table, "ndjson"), lambda response: _unless_running(response, rows_of))
+
+
+def rows_csv(session_id: str, table: str | None) -> Operation[str | None]:
+    """The same as CSV."""
+    return Operation(_rows_call(session_id, table, "csv"), lambda response: _unless_running(response, str))
 
 
 def cancel(session_id: str) -> Operation[Cancelled]:
@@ -276,6 +291,15 @@ def _expect(model: type[WireT]) -> Callable[[httpx.Response], WireT]:
 
 def _result_or_none(response: httpx.Response) -> RLMResult | None:
     return None if response.status_code == httpx.codes.ACCEPTED else parse(RLMResult, response.content)
+
+
+def _rows_call(session_id: str, table: str | None, form: str) -> Call:
+    query = urlencode({"format": form, **({} if table is None else {"table": table})}).encode()
+    return Call("GET", ("session", session_id, "rows"), query=query)
+
+
+def _unless_running(response: httpx.Response, read: Callable[[str], T]) -> T | None:
+    return None if response.status_code == httpx.codes.ACCEPTED else read(response.text)
 
 
 def _cancelled(response: httpx.Response) -> Cancelled:

@@ -23,6 +23,7 @@ RLMError
 ├── SandboxLost                 the isolate of a REPL is gone
 │   └── SandboxForgot           … and another one, that knows nothing, has taken its place
 ├── NothingRead                 no chunk could be read
+├── NoTable                     what was asked cannot be read into a table, or not computed from it
 ├── AnswerInvalid               the answer does not fit the request's schema, mended or not
 ├── RunAbandoned                it ended its host again and again
 ├── Cancelled                   the session was deleted while it ran
@@ -260,6 +261,13 @@ class Cancelled(RLMError):
 
     type = "cancelled"
     status = 409
+
+
+class NoTable(RLMError):
+    """No schema holds, too few rows stand in the text, or no query works; the message says which."""
+
+    type = "no_table"
+    status = 422
 
 
 class RunAbandoned(RLMError):

@@ -21,20 +21,9 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 # How a model takes the JSON Schema that holds its answer: as it is, with a name around it, or only in the prompt.
 JsonMode = Literal["none", "bare", "named"]
-CallKind = Literal[
-    "direct",
-    "map",
-    "reduce",
-    "synthesize",
-    "turn",
-    "llm_query",
-    "extract",
-    "compact",
-    "mend",
-    "rewrite",
-    "task",
-    "judge",
-]
+TableCall = Literal["schema", "rows", "query", "prose"]
+RunCall = Literal["direct", "map", "reduce", "synthesize", "turn", "llm_query", "extract", "compact"]
+CallKind = RunCall | TableCall | Literal["mend", "rewrite", "task", "judge"]
 
 # Models of a server on this machine, by whatever name it has for them.
 LOCAL_PREFIX = "local/"

@@ -8,7 +8,8 @@ from typing import Literal, Protocol, get_args
 
 from .messages import CallKind, CallUsage, Message, ModelReply, ModelRequest, Role, Span
 
-EventKind = Literal["session", "judge", "plan", "subcall", "iteration", "answer", "mend", "result", "error"]
+RunEventKind = Literal["session", "judge", "plan", "subcall", "iteration", "answer", "mend", "result", "error"]
+EventKind = RunEventKind | Literal["schema", "rows", "query"]
 # Who judges which chunks are worth reading: by the query's words, or a model of that kind.
 JudgeName = Literal["bm25", "reranker", "embeddings", "decision"]
 JUDGES: tuple[JudgeName, ...] = get_args(JudgeName)
@@ -259,6 +260,8 @@ class Journal(Protocol):
     def ranking(self) -> str: ...
 
     def keep_ranking(self, ranking: str) -> None: ...
+
+    def forget_spans(self) -> None: ...
 
     def cut_off_usd(self) -> float: ...
 

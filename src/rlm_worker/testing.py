@@ -249,14 +249,16 @@ def unpaced(clock: Clock) -> RunPace:
 
 def memory_ports(model: Model, *, deployment: Deployment | None = None, catalog: Catalog | None = None) -> RunPorts:
     """The ports of a run, all in memory; back-off takes no time."""
+    journal = SessionJournal(SqliteDatabase())
     return RunPorts(
         model=model,
-        journal=SessionJournal(SqliteDatabase()),
+        journal=journal,
         events=MemoryEvents(),
         cache=MemoryCache(),
         clock=ManualClock(),
         catalog=catalog or Catalog.standard(),
         deployment=deployment or replace(Deployment(), call_timeout_seconds=5.0),
+        rows=journal.rows(),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -61,6 +62,8 @@ class Contract:
                 self.validator(*place, "x-line").validate(json.loads(line))
         elif place[-1] == "text/html":
             assert text.startswith("<!doctype html>")
+        elif place[-1] == "text/csv":
+            assert len({len(row) for row in csv.reader(text.splitlines())}) == 1
         else:
             self.validator(*place, "schema").validate(json.loads(text))
 

@@ -15,6 +15,7 @@ from scripts.local.scripted.faults import Fault
 from scripts.local.scripted.model import ScriptedModel
 from tests.worker.conftest import StartWorker
 from tests.worker.contract import Contract
+from tests.worker.table_world import SCHEMA, Script, counting, records, text_of
 from tests.worker.texts import haystack, needle
 
 pytestmark = pytest.mark.worker
@@ -97,9 +98,22 @@ def provoke_sessions(call: Calls, scripted: ScriptedModel) -> None:
     call("POST", "/rlm", content=b" " * 17_000_000, headers=JSON)
     call("POST", "/rlm", json=BODY, headers={"idempotency-key": "one"})
     call("POST", "/rlm", json={**BODY, "query": "other?"}, headers={"idempotency-key": "one"})
+    provoke_tables(call, scripted, session)
     provoke_failures(call, scripted)
     call("DELETE", "/session/{id}", part=session)
     call("DELETE", "/session/{id}", part=session)
+
+
+def provoke_tables(call: Calls, scripted: ScriptedModel, session: str) -> None:
+    usual, scripted.rules = scripted.rules, [Script(counting("place"))]
+    body = {"context": text_of(records(30)), "query": "How many?", "table": {"schema": SCHEMA, **counting("place")}}
+    assert "event: rows" in call("POST", "/rlm", json={**body, "stream": True}).text
+    asked = call("POST", "/rlm", json={**body, "query": "How many, again?"}).json()["sessionId"]
+    for params, part in (({}, asked), ({"format": "csv"}, asked), ({"format": "x"}, asked), ({}, session)):
+        call("GET", "/session/{id}/rows", part=part, params=params)
+    call("GET", "/session/{id}/rows", part=NOWHERE)
+    call("GET", "/session/{id}/trajectory", part=asked, headers={"accept": "application/x-ndjson"})
+    scripted.rules = usual
 
 
 def provoke_failures(call: Calls, scripted: ScriptedModel) -> None:
@@ -113,7 +127,7 @@ def provoke_failures(call: Calls, scripted: ScriptedModel) -> None:
         call("GET", "/session/{id}/result", part=failed.json()["sessionId"])
     scripted.faults = [Fault("hang")]
     running = call("POST", "/rlm", json={**BODY, "query": "running?", "background": True}).json()["sessionId"]
-    for part in ("result", "report"):
+    for part in ("result", "report", "rows"):
         assert call("GET", f"/session/{{id}}/{part}", part=running).status_code == 202
     call("DELETE", "/session/{id}", part=running)
     provoke_cancelled(call)
@@ -126,6 +140,7 @@ def provoke_cancelled(call: Calls) -> None:
         session = next(line for line in stream.iter_lines() if "sessionId" in line).partition('"sessionId": "')[2][:32]
     while call("GET", "/session/{id}/result", part=session).status_code == 202:
         time.sleep(0.1)
+    assert call("GET", "/session/{id}/rows", part=session).status_code == 409
 
 
 def provoke_contexts(call: Calls, scripted: ScriptedModel) -> None:

@@ -8,6 +8,7 @@ from rlm_client._settings import client_version
 
 from .commands.ask import ask
 from .commands.batch import batch
+from .commands.extract import extract
 from .commands.report import report
 from .commands.sessions import cancel, result, status, trajectory
 from .commands.worker import health, models, serve
@@ -28,5 +29,5 @@ def rlm() -> None:
     """  # noqa: D301 - the backspace is click's mark for text to leave as it is
 
 
-for command in (ask, status, result, cancel, trajectory, report, batch, models, health, serve):
+for command in (ask, extract, status, result, cancel, trajectory, report, batch, models, health, serve):
     rlm.add_command(command)

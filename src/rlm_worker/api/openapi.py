@@ -128,6 +128,7 @@ def _schemas(operations: list[Operation]) -> dict[str, dict[str, object]]:
     schemas: dict[str, dict[str, object]] = definitions["$defs"]
     # What a model's own code checks is not in its generated schema.
     schemas["RunRequest"]["oneOf"] = [{"required": [name]} for name in ("context", "contextId", "previousSessionId")]
+    schemas["RunRequest"]["anyOf"] = [{"required": [name]} for name in ("query", "table")]
     return schemas
 
 

@@ -39,11 +39,12 @@ from rlm_worker.wire.results import (
     Trajectory,
     TrajectoryLine,
 )
+from rlm_worker.wire.tables import RowLine
 
 Content = Mapping[str, tuple[type[BaseModel], ...]]
 
 _JSON, _EVENTS, _LINES = "application/json", "text/event-stream", "application/x-ndjson"
-_HTML = "text/html"
+_HTML, _CSV = "text/html", "text/csv"
 _SENTENCES: Mapping[int, str] = {
     200: "done",
     201: "stored",
@@ -200,6 +201,22 @@ OPERATIONS: tuple[Operation, ...] = (
             *_errors(_PLAIN_ERRORS),
         ),
         parameters=(_SESSION,),
+    ),
+    Operation(
+        "GET",
+        "/session/{id}/rows",
+        "sessionRows",
+        "The rows of a run with strategy table: a line of JSON each, or CSV; 202 while it goes on.",
+        (
+            Reply(200, {_LINES: (RowLine,), _CSV: ()}),
+            Reply(202, {_JSON: (Accepted,)}, ("Location",)),
+            *_errors((*_PLAIN_ERRORS, 409, 422)),
+        ),
+        parameters=(
+            _SESSION,
+            Parameter("query", "table", "the table's name, where the run has several"),
+            Parameter("query", "format", "ndjson, or csv"),
+        ),
     ),
     Operation(
         "DELETE",

@@ -22,6 +22,7 @@ from rlm_worker.http import (
     read_json,
     require_text,
 )
+from rlm_worker.report.rows import FORMS
 from rlm_worker.report.style import report_headers
 from rlm_worker.sessions.bodies import needed_bytes, read_run
 from rlm_worker.sessions.contexts import checked_name, delete_context, oldest_kept, stored_context_key
@@ -62,6 +63,7 @@ class RunRoutes:
             "sessionEvents": self.events,
             "sessionTrajectory": self.trajectory,
             "sessionReport": self.report,
+            "sessionRows": self.rows,
             "deleteSession": self.delete_session,
             "storeContext": self.store_context,
             "deleteContext": self.delete_context,
@@ -119,6 +121,16 @@ class RunRoutes:
         session_id = call.record.session_id = call.parameters["id"]
         stream = await self.runner.sessions.stream(session_id, "report", call.owner)
         return accepted_response(session_id) if stream is None else HttpResponse(200, stream, report_headers())
+
+    async def rows(self, call: Call) -> HttpResponse:
+        session_id = call.record.session_id = call.parameters["id"]
+        form = call.request.query.get("format", FORMS[0])
+        if form not in FORMS:
+            raise InvalidRequest.at("format", f"must be one of {', '.join(FORMS)}")
+        table = call.request.query.get("table", "")
+        stream = await self.runner.sessions.stream(session_id, "rows", call.owner, table, form)
+        kind = f"{NDJSON}; charset=utf-8" if form == "ndjson" else "text/csv; charset=utf-8; header=present"
+        return accepted_response(session_id) if stream is None else HttpResponse(200, stream, {"content-type": kind})
 
     async def delete_session(self, call: Call) -> HttpResponse:
         await self._ask_session(call, "remove")

@@ -21,6 +21,7 @@ from rlm_worker.http import HEARTBEAT, encode_event
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.models.refusals import LoggedRefusals
 from rlm_worker.openai.stream import ChatHead, ChatStream
+from rlm_worker.report.rows import RowsForm
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.sessions.session import Session
@@ -55,6 +56,7 @@ def open_session(context: Any, env: Any, sandbox: DynamicWorkers) -> Session:
             rates=settings.rates,
             sandbox=sandbox if sandbox.available else None,
             cells=journal.cells(SystemClock().now),
+            rows=journal.rows(),
             sessions=sessions(env),
         )
 
@@ -194,6 +196,22 @@ class SessionMethods(Streaming):
     async def _write_report(self, writer: Any) -> None:
         with self._slot.use() as session:
             await write_all(writer, session.report())
+
+    async def rows(self, owner: str, table: str, form: RowsForm) -> Any:
+        """A stream of rows; or an envelope: with what is wrong, or with nothing while the run goes on."""
+
+        async def there(session: Session) -> object:
+            await session.revive()
+            return session.check_rows(table, form)
+
+        answer = await self._answered(there, owner)
+        if json.loads(answer).get("value") is not True:
+            return answer if "error" in json.loads(answer) else json.dumps({"value": None})
+        return self._streamed(lambda writer: self._write_rows(writer, table, form))
+
+    async def _write_rows(self, writer: Any, table: str, form: RowsForm) -> None:
+        with self._slot.use() as session:
+            await write_all(writer, session.rows(table, form))
 
     async def remove(self, owner: str) -> str:
         return await self._answered(lambda session: session.delete(), owner)

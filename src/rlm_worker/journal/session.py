@@ -21,6 +21,7 @@ from rlm_worker.ports import (
 
 from . import cells as repl_journal
 from . import facts as fact_journal
+from . import tables as table_journal
 
 # Each index is one more row that is written and billed, for every row of its table: what tells calls and events apart
 # is held in memory instead, and read once in a life. Tables of earlier versions keep their indexes.
@@ -45,6 +46,7 @@ _SCHEMA = (
         cost_usd REAL NOT NULL, at_most_usd REAL NOT NULL, reason TEXT NOT NULL,
         cached_tokens INTEGER NOT NULL DEFAULT 0, reasoning_tokens INTEGER NOT NULL DEFAULT 0)""",
     *repl_journal.SCHEMA,
+    *table_journal.SCHEMA,
 )
 _TOKEN_DETAILS = ("cached_tokens", "reasoning_tokens")
 # What earlier versions' tables lack: a session that they wrote goes on.
@@ -80,7 +82,7 @@ class SessionJournal:
         self._created = "facts" in tables
         if self._created and any(column not in tables.get(table, "") for table, column, _ in _ADDED_COLUMNS):
             self._extend(tables)
-        elif self._created and "sandboxes" not in tables:
+        elif self._created and not {"sandboxes", *table_journal.TABLES} <= tables.keys():
             self._create()
 
     # Facts: small named values, such as the job and the result.
@@ -197,6 +199,10 @@ class SessionJournal:
             *_span_row(span),
         )
 
+    def forget_spans(self) -> None:
+        """The context is to be cut anew."""
+        self._write("DELETE FROM spans")
+
     def ranking(self) -> str:
         return self.fact(_RANKING) or ""
 
@@ -206,6 +212,10 @@ class SessionJournal:
     def cells(self, now: Callable[[], float]) -> repl_journal.CellTable:
         """The cells of the session's REPLs."""
         return repl_journal.CellTable(self._read, self._write, self._facts, now)
+
+    def rows(self) -> table_journal.RowTable:
+        """The rows and queries of the session's tables."""
+        return table_journal.RowTable(self._read, self._write, self._facts)
 
     # Events: the `EventSink` port, and reading them back.
 
@@ -286,14 +296,15 @@ class SessionJournal:
 
     def progress(self) -> int:
         """A number that grows with every call that was paid and every cell that was begun or has ended."""
-        rows = self._read("SELECT (SELECT COUNT(*) FROM calls), (SELECT TOTAL(starts) FROM cells)")
+        begun = "(SELECT TOTAL(starts) FROM cells) + (SELECT TOTAL(starts) FROM queries)"
+        rows = self._read(f"SELECT (SELECT COUNT(*) FROM calls), {begun}")  # noqa: S608 - a constant
         return sum(_int(count) for count in rows[0]) if rows else 0
 
     def forget_run(self) -> None:
         """Empties everything but facts and events, for a run from the beginning."""
-        for table in ("calls", "attempts", "spans", *repl_journal.TABLES):
+        for table in ("calls", "attempts", "spans", *repl_journal.TABLES, *table_journal.TABLES):
             self._write(f"DELETE FROM {table}")  # noqa: S608 - the names stand right above
-        for texts in (_PROMPTS, _REPLIES, f"{_RANKING}.", *repl_journal.TEXTS):
+        for texts in (_PROMPTS, _REPLIES, f"{_RANKING}.", *repl_journal.TEXTS, *table_journal.TEXTS):
             self._facts.forget(texts)
         self._numbers = None
 
@@ -391,7 +402,10 @@ def _identity(kind: EventKind, data: Mapping[str, object]) -> str | None:
         return f"subcall {data.get('chunk')} {data.get('parent', '')}"
     if kind == "iteration":
         return f"iteration {data.get('iteration')} {data.get('parent', '')}"
-    return f"{kind} {data.get('parent', '')}" if kind in ("session", "judge", "plan", "result") else None
+    if kind in ("rows", "query"):
+        return f"{kind} {data.get('reading', data.get('attempt'))}"
+    once = ("session", "judge", "plan", "schema", "result")
+    return f"{kind} {data.get('parent', '')}" if kind in once else None
 
 
 def _role(value: Cell) -> Role:

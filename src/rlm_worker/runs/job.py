@@ -9,6 +9,7 @@ from rlm_worker.wire.base import Wire
 from rlm_worker.wire.requests import RunConfig
 from rlm_worker.wire.routing import Routing, Task
 from rlm_worker.wire.strategies import StrategyName
+from rlm_worker.wire.tables import TableOptions
 
 from .conversation import Conversation
 
@@ -52,6 +53,7 @@ class Job(Wire):
     started_at: float = 0.0
     run_id: str = ""
     granted_usd: float = UNLIMITED_USD
+    table: TableOptions | None = None
     routing: Routing | None = None
     chains: dict[str, list[str]] = Field(default_factory=dict)
     task_model: str = ""

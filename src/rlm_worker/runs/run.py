@@ -13,6 +13,7 @@ from rlm_worker.citations.cited import Cited
 from rlm_worker.citations.said import Said, said_in
 from rlm_worker.errors import ModelError, NotConfigured, RetryableError, UsageLimitExceeded
 from rlm_worker.journal.cells import CellTable
+from rlm_worker.journal.tables import RowTable
 from rlm_worker.messages import CallKind, Message, ModelRequest, ModelSpec, Role, Span
 from rlm_worker.models.catalog import Catalog
 from rlm_worker.models.chains import Chains
@@ -40,6 +41,7 @@ from rlm_worker.structured.words import form_rule
 from rlm_worker.text.context import ContextReader
 from rlm_worker.wire.events import Event, PlanEvent
 from rlm_worker.wire.routing import Routing
+from rlm_worker.wire.tables import TableReport
 
 from .job import Job, TaskChoice
 
@@ -65,6 +67,7 @@ class RunPorts:
     rates: Rates = field(default_factory=Rates)
     sandbox: Sandbox | None = None
     cells: CellTable | None = None
+    rows: RowTable | None = None
     sessions: ObjectStubs | None = None
 
 
@@ -79,6 +82,7 @@ class Outcome:
     chunk_order: tuple[int, ...] | None = None
     judge: JudgeName | None = None
     cited: Cited = field(default_factory=Cited)
+    table: TableReport | None = None
 
 
 @dataclass(slots=True)

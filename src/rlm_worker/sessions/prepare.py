@@ -16,8 +16,10 @@ from rlm_worker.runs.conversation import CONVERSATION_VERSION, Conversation
 from rlm_worker.runs.job import Job, TaskChoice
 from rlm_worker.settings import Settings
 from rlm_worker.strategies.prompts import PROMPT_VERSION
+from rlm_worker.strategies.table.options import check_table
 from rlm_worker.structured.form import check_schema
 from rlm_worker.structured.words import FORM_VERSION
+from rlm_worker.tables.prompts import TABLE_PROMPT_VERSION
 from rlm_worker.text.context import ContextManifest, MeasuredDocuments, gather_documents
 from rlm_worker.wire.requests import Document, RunConfig, RunRequest, with_defaults
 from rlm_worker.wire.routing import Task
@@ -33,6 +35,10 @@ _MAX_SCHEMA_CHARACTERS = 32_000
 # What does not change the answer does not change the session's name.
 _IRRELEVANT = frozenset({"use_cache", "routing"})
 _CAME_LATER = ("reasoning_effort", "relevance")
+
+
+# What a job has just as its request has it.
+_AS_ASKED = ("response_schema", "instructions", "stream", "cancel_on_disconnect", "table")
 
 
 async def prepare_job(
@@ -54,13 +60,13 @@ async def prepare_job(
     Raises `InvalidRequest` for what only the deployment can judge: models, sizes, strategies.
     """
     check_idempotency_key(idempotency_key)
-    _check_schema(request.response_schema)
+    _check_forms(request)
     if followed is not None or request.context_id is not None:
         kept_since = oldest_kept(settings, now)
         manifest, content, stored_key = await _known(request, owner, store, followed, kept_since=kept_since)
     else:
         manifest, content, stored_key = _sent(_texts(request) if texts is None else texts, settings)
-    routed = _routed(request, Question(request.query, manifest.characters, owner), settings, followed)
+    routed = _routed(request, Question(request.query or "", manifest.characters, owner), settings, followed)
     config = routed.decision.config
     digest = _digest(request, routed, manifest, owner, followed.conversation if followed else None)
     session_id = digest[:32] if idempotency_key is None else _sha256(["key", owner, idempotency_key])[:32]
@@ -72,17 +78,14 @@ async def prepare_job(
         owner=owner,
         digest=digest,
         named_by_key=idempotency_key is not None,
-        query=request.query,
+        query=request.query or "",
         config=config,
         manifest=manifest.packed(),
         context_text=inline,
         context_key=stored_key or own_key,
         context_owned=stored_key is None,
-        response_schema=request.response_schema,
-        instructions=request.instructions,
-        stream=request.stream,
-        cancel_on_disconnect=request.cancel_on_disconnect,
         conversation=followed.conversation if followed else None,
+        **{name: getattr(request, name) for name in _AS_ASKED},
     )
     return routed.told_to(job, settings.routing.task_model), (content if inline is None else [])
 
@@ -155,6 +158,8 @@ def _digest(
         asked.append(request.instructions)
     if conversation is not None:  # a dictionary: nothing else at this place is one
         asked.append({CONVERSATION_VERSION: conversation.model_dump()})
+    if request.table is not None:
+        asked.append({"table": [request.table.model_dump(exclude_none=True), TABLE_PROMPT_VERSION]})
     if routed.decision.identity is not None:
         asked.append({"routing": routed.decision.identity})
     if routed.by_task:
@@ -163,7 +168,8 @@ def _digest(
 
 
 def _prompt_version(config: RunConfig) -> str:
-    return f"{PROMPT_VERSION} {REPL_PROMPT_VERSION}" if config.strategy == "repl" else PROMPT_VERSION
+    more = {"repl": f" {REPL_PROMPT_VERSION}", "table": f" {TABLE_PROMPT_VERSION}"}
+    return PROMPT_VERSION + more.get(config.strategy, "")
 
 
 def _form_version(request: RunRequest, config: RunConfig) -> list[object]:
@@ -200,6 +206,12 @@ def check_idempotency_key(idempotency_key: str | None) -> None:
     """Raises `InvalidRequest` for a key that is empty or too long."""
     if idempotency_key is not None and not 1 <= len(idempotency_key) <= _MAX_KEY_CHARACTERS:
         raise InvalidRequest.at("Idempotency-Key", f"must have 1 to {_MAX_KEY_CHARACTERS} characters")
+
+
+def _check_forms(request: RunRequest) -> None:
+    """Raises `InvalidRequest` for the form of an answer, or of a table, that cannot be."""
+    _check_schema(request.response_schema)
+    check_table(request.table)
 
 
 def _check_schema(schema: dict[str, object] | None) -> None:

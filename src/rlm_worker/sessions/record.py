@@ -110,7 +110,7 @@ class SessionRecord:
     def _phase(self, plan: dict[str, object], last: dict[str, object]) -> str:
         if not self.running:
             return self.status()
-        if plan.get("strategy") != "map_reduce":
+        if plan.get("strategy") not in ("map_reduce", "table"):
             return "answering" if plan else "starting"
         return "answering" if last and last.get("done") == last.get("chunks") else "reading"
 

@@ -15,16 +15,19 @@ from dataclasses import replace
 from rlm_worker.budget.funding import RunAccount
 from rlm_worker.errors import Cancelled, Conflict, InvocationSpent, NotFound, RLMError, RunAbandoned, StorageUnavailable
 from rlm_worker.journal.session import SessionJournal
+from rlm_worker.journal.tables import EXTRACTION
 from rlm_worker.log import log_failure
 from rlm_worker.pace.client import WatchedPace
 from rlm_worker.ports import Alarm, ContextStore, Eraser, Metrics
 from rlm_worker.repl.inherited import CellPage, page_of
 from rlm_worker.report.build import report
+from rlm_worker.report.rows import RowsForm, wanted_table, written_rows
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.strategies.execute import execute, failed_run
 from rlm_worker.strategies.note_cache import NoteCache
 from rlm_worker.strategies.standalone import asked_of_parts
+from rlm_worker.strategies.table.memory import forget_memory
 from rlm_worker.wire.events import AnswerEvent, SessionEvent
 from rlm_worker.wire.results import ErrorAnswer, RunResult, SessionState
 
@@ -33,7 +36,7 @@ from .follow_ups import Followed
 from .lives import AskingModel, Lives
 from .record import SessionRecord
 from .results import CachedResult, as_cache_hit, cancelled, failed, metrics_point, result_key, worth_keeping
-from .trajectory import TrajectoryForm, attempt_row, call_rows, sandbox_row, written
+from .trajectory import Asked, TrajectoryForm, attempt_row, call_rows, query_rows, sandbox_row, written
 
 RESULT_TTL_SECONDS = 3_600
 WATCH_SECONDS = 20.0
@@ -184,14 +187,15 @@ class Session:
     async def trajectory(self, form: TrajectoryForm) -> AsyncIterator[str]:
         """Every paid call, prompts included, and every attempt that was paid in vain; written row by row."""
         job = self._record.required_job()
+        tables = self._journal.rows()
         question = asked_of_parts(job, self._journal.calls())
-        cells = self._journal.cells(self._ports.clock.now)
-        rows = call_rows(self._journal.calls(), question, self._context.reader(job), cells, owner=job.owner)
+        asked = Asked(question, self._journal.cells(self._ports.clock.now), job.owner, tables.state(EXTRACTION))
+        rows = call_rows(self._journal.calls(), asked, self._context.reader(job))
         attempts = (attempt_row(attempt) for attempt in self._journal.failed_attempts())
         sandboxes = (sandbox_row(sandbox) for sandbox in self._journal.sandboxes())
         result = self._record.result()
-        routing = (result and result.routing) or job.routing
-        async for text in written(form, job.session_id, rows, attempts, sandboxes, routing=routing):
+        queries, routing = query_rows(tables.queries()), (result and result.routing) or job.routing
+        async for text in written(form, job.session_id, rows, attempts, sandboxes, queries=queries, routing=routing):
             yield text
 
     async def follow(self, after: int) -> AsyncIterator[tuple[int, str, str]]:
@@ -242,11 +246,31 @@ class Session:
         await self._let_go(job)
         await self._context.delete_all(job)
         await self._ports.cache.delete(result_key(job.session_id))
+        await forget_memory(self._ports.cache, self._journal.rows())
         question = asked_of_parts(job, self._journal.calls())
         for reader in {job.config.sub_model, *(choice.sub_model for choice in job.by_task.values())}:
             await NoteCache.delete(self._ports.cache, NoteCache.key_of(job.owner, question, reader))
         await self._eraser.erase()
         self._journal.forget_all()
+
+    async def rows(self, table: str, form: RowsForm) -> AsyncIterator[str]:
+        """The rows of the run's tables, of one of them where it is named; raises as `wanted_table` does."""
+        wanted = wanted_table(self._ended(), table, form)
+        for text in written_rows(self._journal.rows().lines(), wanted, form):
+            yield text
+
+    def check_rows(self, table: str, form: RowsForm) -> bool:
+        """Whether the rows are there; False while the run goes on. Raises as `rows` does, and the run's own error."""
+        if self.result() is None:
+            return False
+        wanted_table(self._ended(), table, form)
+        return True
+
+    def _ended(self) -> RunResult:
+        result = self.result() or cancelled(None)
+        if result.error is not None and result.table is None and result.error.type == Cancelled.type:
+            raise result.error.to_error()
+        return result
 
     async def report(self) -> AsyncIterator[str]:
         """A run that has ended as a page; raises `NotFound` where there is none or it goes on."""

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 from rlm_worker.citations.cited import cited_in_note
 from rlm_worker.citations.passages import Documents, Seen
 from rlm_worker.errors import NotFound
 from rlm_worker.journal.cells import CellTable
+from rlm_worker.journal.tables import QueryRecord
+from rlm_worker.messages import Message
 from rlm_worker.ports import CallRecord, FailedAttempt, SandboxPayment
 from rlm_worker.repl.cite import cited_place
 from rlm_worker.repl.passages import ContextText
 from rlm_worker.strategies.prompts import is_no_evidence, map_messages
+from rlm_worker.strategies.table.extraction import Extraction
 from rlm_worker.text.chunks import Chunk
 from rlm_worker.text.context import ContextReader, read_chunk
 from rlm_worker.wire.base import timestamp
-from rlm_worker.wire.results import Citation, PromptMessage, TrajectoryAttempt, TrajectoryCall, TrajectorySandbox
+from rlm_worker.wire.results import (
+    Citation,
+    PromptMessage,
+    TrajectoryAttempt,
+    TrajectoryCall,
+    TrajectoryQuery,
+    TrajectorySandbox,
+)
 from rlm_worker.wire.routing import Routing
 
 # One object with everything in it, or a line for each row.
 TrajectoryForm = Literal["json", "lines"]
-_Row = TrajectoryCall | TrajectoryAttempt | TrajectorySandbox
+_Row = TrajectoryCall | TrajectoryAttempt | TrajectorySandbox | TrajectoryQuery
 
 
 async def written(
@@ -32,11 +43,16 @@ async def written(
     attempts: Iterable[TrajectoryAttempt],
     sandboxes: Iterable[TrajectorySandbox],
     *,
+    queries: Iterable[TrajectoryQuery] = (),
     routing: Routing | None,
 ) -> AsyncIterator[str]:
     """A trajectory as text, in pieces of a row each: a `Trajectory`, or lines that say of which `type` they are."""
     whole = form == "json"
-    pieces = _object(session_id, calls, attempts, sandboxes) if whole else _lines(calls, attempts, sandboxes)
+    pieces = (
+        _object(session_id, calls, attempts, sandboxes, queries)
+        if whole
+        else _lines(calls, attempts, sandboxes, queries)
+    )
     async for text in pieces:
         yield text
     if whole:
@@ -48,6 +64,7 @@ async def _object(
     calls: AsyncIterator[TrajectoryCall],
     attempts: Iterable[TrajectoryAttempt],
     sandboxes: Iterable[TrajectorySandbox],
+    queries: Iterable[TrajectoryQuery],
 ) -> AsyncIterator[str]:
     yield f'{{"sessionId": {json.dumps(session_id)}, "calls": ['
     comma = ""
@@ -55,6 +72,7 @@ async def _object(
         yield comma + call.model_dump_json(by_alias=True)
         comma = ", "
     yield f'], "failedAttempts": [{_joined(attempts)}], "sandboxes": [{_joined(sandboxes)}]'
+    yield f', "queries": [{_joined(queries)}]'
 
 
 def _joined(rows: Iterable[_Row]) -> str:
@@ -65,6 +83,7 @@ async def _lines(
     calls: AsyncIterator[TrajectoryCall],
     attempts: Iterable[TrajectoryAttempt],
     sandboxes: Iterable[TrajectorySandbox],
+    queries: Iterable[TrajectoryQuery],
 ) -> AsyncIterator[str]:
     async for call in calls:
         yield _line("call", call)
@@ -72,21 +91,32 @@ async def _lines(
         yield _line("failedAttempt", attempt)
     for sandbox in sandboxes:
         yield _line("sandbox", sandbox)
+    for query in queries:
+        yield _line("query", query)
 
 
 def _line(kind: str, row: _Row) -> str:
     return f'{{"type":"{kind}",{row.model_dump_json(by_alias=True)[1:]}\n'
 
 
-async def call_rows(
-    calls: Iterable[CallRecord], query: str, reader: ContextReader, cells: CellTable, *, owner: str
-) -> AsyncIterator[TrajectoryCall]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What prompts and citations are built from again: the question, a REPL's cells, what readers of rows are asked."""
+
+    question: str
+    cells: CellTable
+    owner: str
+    extraction: str | None = None
+
+
+async def call_rows(calls: Iterable[CallRecord], asked: Asked, reader: ContextReader) -> AsyncIterator[TrajectoryCall]:
     """The calls in the order in which they were finished; a turn of a REPL has what its cell has cited."""
+    rows = Extraction.from_json(asked.extraction) if asked.extraction else None
     documents = Documents.of(reader.manifest)
     context = ContextText(reader)
     for number, call in enumerate(calls, start=1):
         chunk = await _chunk(call, reader)
-        messages = call.messages or (map_messages(query, chunk, owner=owner) if chunk else ())
+        messages = call.messages or (_asked(call, chunk, asked, rows) if chunk else ())
         yield TrajectoryCall(
             id=number,
             parent=call.parent or None,
@@ -96,7 +126,9 @@ async def call_rows(
             chunk=call.span.index if call.span else None,
             prompt=[PromptMessage(role=message.role, content=message.content) for message in messages],
             response=call.text,
-            citations=_cited(call.text, chunk, documents) if chunk else await _marked(call, cells, context, documents),
+            citations=_cited(call.text, chunk, documents)
+            if chunk and call.kind == "map"
+            else await _marked(call, asked.cells, context, documents),
             input_tokens=call.usage.input_tokens,
             output_tokens=call.usage.output_tokens,
             estimated=call.usage.estimated,
@@ -105,6 +137,29 @@ async def call_rows(
             started_at=timestamp(call.started_at),
             cached_input_tokens=call.usage.cached_tokens,
             reasoning_tokens=call.usage.reasoning_tokens,
+        )
+
+
+def _asked(call: CallRecord, chunk: Chunk, asked: Asked, rows: Extraction | None) -> tuple[Message, ...]:
+    """The prompt about a chunk, built again."""
+    if call.kind == "rows":
+        return rows.messages(chunk) if rows is not None else ()
+    return map_messages(asked.question, chunk, owner=asked.owner)
+
+
+def query_rows(queries: Iterable[QueryRecord]) -> Iterator[TrajectoryQuery]:
+    """The queries that were run on the rows, with what came of them."""
+    for query in queries:
+        pick, compute = json.loads(query.statements)
+        outcome = json.loads(query.outcome) if query.outcome else {}
+        yield TrajectoryQuery(
+            pick=pick,
+            compute=compute,
+            starts=query.starts,
+            columns=outcome.get("columns", []),
+            rows=outcome.get("rows", []),
+            picked=outcome.get("picks", 0),
+            error=outcome.get("message"),
         )
 
 

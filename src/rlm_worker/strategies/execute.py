@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from rlm_worker.errors import AnswerInvalid, ContextTooLarge, InputTooLarge, InvocationSpent, RateLimited, RLMError
+from rlm_worker.errors import (
+    AnswerInvalid,
+    ContextTooLarge,
+    InputTooLarge,
+    InvocationSpent,
+    NoTable,
+    RateLimited,
+    RLMError,
+)
 from rlm_worker.repl.explore import run_repl
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import Outcome, Run, RunPorts, start_run
@@ -13,6 +21,7 @@ from rlm_worker.wire.results import ErrorBody, ModelUsage, Relevance, RunResult
 from .choose import choose_strategy
 from .direct import run_direct
 from .map_reduce import run_map_reduce
+from .table.run import run_table
 
 
 async def execute(job: Job, reader: ContextReader, ports: RunPorts) -> RunResult:
@@ -38,7 +47,7 @@ async def _ended(run: Run) -> RunResult:
         raise
     except RLMError as error:
         return _failed(_result(run, strategy, None), error)
-    result = _result(run, strategy, outcome)
+    result = _result(run, run.routing.strategy or strategy, outcome)
     return _failed(result, AnswerInvalid(f"the answer does not fit the schema: {run.unfit}")) if run.unfit else result
 
 
@@ -54,9 +63,23 @@ def failed_run(job: Job, reader: ContextReader, ports: RunPorts, error: RLMError
     return _result(run, strategy, None).model_copy(update={"error": ErrorBody.of(error)})
 
 
+async def _table(run: Run) -> Outcome:
+    """What a table brings; notes where none comes about, if the caller lets them."""
+    try:
+        return await run_table(run)
+    except NoTable as nothing:
+        if not run.job.query or (run.job.table is not None and not run.job.table.fallback):
+            raise
+        run.warn(f"no table: {nothing}; notes were read instead (map_reduce)")
+        run.routing = run.routing.reading_by("map_reduce", f"no table came about: {nothing}")
+    return await run_map_reduce(run)
+
+
 async def _outcome(run: Run, strategy: str) -> Outcome:
     if strategy == "repl":
         return await run_repl(run)
+    if strategy == "table":
+        return await _table(run)
     if strategy == "map_reduce":
         return await run_map_reduce(run)
     try:
@@ -121,6 +144,7 @@ def _result(run: Run, strategy: str, outcome: Outcome | None) -> RunResult:
         truncated=outcome.truncated if outcome else False,
         incomplete=outcome is not None and run.incomplete,
         warnings=run.warnings,
+        table=outcome.table if outcome else None,
         routing=run.routing,
         previous_session_id=run.job.previous_session_id,
     )

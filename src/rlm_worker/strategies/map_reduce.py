@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -12,7 +11,8 @@ from rlm_worker.errors import InputTooLarge, ModelError, NothingRead, RLMError, 
 from rlm_worker.messages import ModelReply, Span
 from rlm_worker.runs.answer import cut_at
 from rlm_worker.runs.run import Outcome, Run
-from rlm_worker.text.chunker import Chunker
+from rlm_worker.text.boundaries import find_cut
+from rlm_worker.text.chunker import Chunker, Cutter
 from rlm_worker.text.chunks import Chunk, ChunkBudget
 from rlm_worker.text.tokens import byte_length
 from rlm_worker.wire.events import SubcallEvent
@@ -22,12 +22,10 @@ from .note_cache import NoteCache
 from .notes import Note, Parts, Quote, quotes_in
 from .plan import MapPlan, chosen_chunks, plan_map
 from .prompts import is_no_evidence, map_messages
-from .reading_time import ReadingTime
+from .reading_time import Pace, read_within_time
 from .reduce import synthesize
 from .standalone import standalone_question
 
-# The share of the time that is left after which reading ends although nothing was read yet.
-_MAX_READING_SHARE = 0.95
 _MIN_CHARACTERS_TO_SPLIT = 200
 
 
@@ -47,19 +45,16 @@ class Reading:
 
 
 @dataclass(slots=True)
-class _Progress:
-    """Readings so far, the chunks that there are at least, the limit that ended reading, and the time for it."""
+class _Progress(Pace):
+    """Readings so far, and the chunks that there are at least."""
 
     readings: list[Reading] = field(default_factory=list)
     chunks: int = 0
-    stopped: UsageLimitExceeded | None = None
-    time: ReadingTime | None = None
 
     def add(self, reading: Reading) -> None:
         self.readings.append(reading)
         self.chunks = max(self.chunks, reading.span.index + 1)
-        if self.time is not None:
-            self.time.correct()
+        self.one_read()
 
 
 async def run_map_reduce(run: Run) -> Outcome:
@@ -69,7 +64,7 @@ async def run_map_reduce(run: Run) -> Outcome:
     run.announce_plan("map_reduce", chunks=plan.expected, chunk_size=plan.budget.characters)
     cache = _note_cache(run)
     progress = _Progress()
-    await _read_within_time(run, plan, cache, progress)
+    await _read(run, plan, cache, progress)
     if cache is not None:
         await cache.save()
     readings = sorted(progress.readings, key=lambda reading: reading.span.index)
@@ -91,33 +86,8 @@ def _note_cache(run: Run) -> NoteCache | None:
     return NoteCache(run.ports.cache, key)
 
 
-async def _read_within_time(run: Run, plan: MapPlan, cache: NoteCache | None, progress: _Progress) -> None:
-    whole = run.ledger.remaining_seconds()
-    if whole is None:
-        await _read_all(run, plan, cache, progress)
-        return
-    try:
-        async with asyncio.timeout(max(0.0, whole * _MAX_READING_SHARE)) as timeout:
-            progress.time = ReadingTime(run, whole, timeout)
-            await _read_all(run, plan, cache, progress)
-    except TimeoutError:
-        progress.stopped = progress.stopped or run.out_of_time()
-
-
-async def _read_all(run: Run, plan: MapPlan, cache: NoteCache | None, progress: _Progress) -> None:
-    reader = _ChunkReader(run, cache, plan, progress)
-    await run.fan_out(_until_stopped(run, chosen_chunks(run, plan), progress), reader.read)
-
-
-async def _until_stopped(
-    run: Run, chunks: AsyncIterator[tuple[Span, Chunk]], progress: _Progress
-) -> AsyncIterator[tuple[Span, Chunk]]:
-    async for placed in chunks:
-        if progress.stopped is None and progress.time is not None and not progress.time.allows_another():
-            progress.stopped = run.out_of_time()
-        if progress.stopped is not None:
-            return
-        yield placed
+async def _read(run: Run, plan: MapPlan, cache: NoteCache | None, progress: _Progress) -> None:
+    await read_within_time(run, chosen_chunks(run, plan), _ChunkReader(run, cache, plan, progress).read, progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +105,7 @@ class _ChunkReader:
         try:
             reading, reply, cached = await self._ask(span, chunk)
         except UsageLimitExceeded as limit:
-            self.progress.stopped = self.progress.stopped or limit
+            self.progress.stop(limit)
             return
         self.progress.add(reading)
         self._announce(reading, reply, cached, started)
@@ -173,7 +143,7 @@ class _ChunkReader:
         """Reads a chunk in halves that turned out larger than the model's window."""
         if span.end - span.start < _MIN_CHARACTERS_TO_SPLIT:
             return Reading(span, error=error)
-        halves = [(await self._ask(part, half))[0] for part, half in _halves(span, chunk)]
+        halves = [(await self._ask(part, half))[0] for part, half in halves_of(span, chunk)]
         telling = [half for half in halves if not is_no_evidence(half.text)]
         failed = next((half.error for half in halves if half.error), None)
         cut = max(half.cut_at for half in halves)
@@ -209,18 +179,17 @@ def _status(reading: Reading, cached: bool) -> Literal["ok", "none", "failed", "
     return "none" if is_no_evidence(reading.text) else "ok"
 
 
-def _halves(span: Span, chunk: Chunk) -> Iterator[tuple[Span, Chunk]]:
+def halves_of(span: Span, chunk: Chunk, cut: Cutter = find_cut) -> Iterator[tuple[Span, Chunk]]:
     """The two parts of a chunk that was too large, and their places; what it repeated is left out."""
     byte = span.byte_start
-    for half in _halved(chunk):
+    for half in _halved(chunk, cut):
         first, byte = byte, byte + byte_length(half.text)
         yield Span(span.index, half.start, half.end, first, byte), half
 
 
-def _halved(chunk: Chunk) -> list[Chunk]:
-    chunker = Chunker(
-        ChunkBudget(max(1, -(-(chunk.end - chunk.start) * 5 // 8))), first_index=chunk.index, offset=chunk.start
-    )
+def _halved(chunk: Chunk, cut: Cutter) -> list[Chunk]:
+    budget = ChunkBudget(max(1, -(-(chunk.end - chunk.start) * 5 // 8)))
+    chunker = Chunker(budget, first_index=chunk.index, offset=chunk.start, cut=cut)
     halves: list[Chunk] = []
     for piece in chunk.pieces:
         halves += [*chunker.begin_document(piece.name, index=piece.document), *chunker.feed(piece.text)]

@@ -21,6 +21,9 @@ _LARGE = 16_000
 # Weak boundaries are plentiful; these many characters before the limit hold enough of them to choose from.
 _PARAGRAPH_REACH, _SENTENCE_REACH, _LINE_REACH = 3000, 1500, 600
 
+# Of the lines of a list of records hardly any begins with a small letter.
+_WRAPPED_SHARE = 0.25
+
 # Two paragraphs are parted by a blank line, or by a closing bracket at the margin with the next line at the margin too.
 _GAP = r"\n(?:(?:[\ \t\r]*+\n)++|[\])}]{1,3};?[\ \t\r]*\n(?=[^\s\])}]))"
 # The usual gap between paragraphs. Two literals to begin with let the engine skip all other lines, three times as fast
@@ -101,6 +104,20 @@ def find_cut(window: str, high: int, span: int) -> int:
         or _word_cut(window, half, high)
         or last_boundary(window, 1, high)
     )
+
+
+def find_row_cut(window: str, high: int, span: int) -> int:
+    """As `find_cut`, for texts that are lists of records: between two of them, never within a line that is one.
+
+    Records are parted by blank lines, or each has its line. Lines of which many begin with a small letter are prose
+    that was broken to fit a page.
+    """
+    half = max(1, high - span // 2)
+    if cut := _block_cut(_ALL_BLOCKS, window, half, high):
+        return cut
+    begins = [window[found.end()] for found in _LINE.finditer(window, half - 1, high) if found.end() < len(window)]
+    wrapped = sum(begin.islower() for begin in begins) > len(begins) * _WRAPPED_SHARE
+    return (not wrapped and _place(_LINE, window, half, high)) or find_cut(window, high, span)
 
 
 def forced_cut(window: str, high: int, *, complete: bool) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from .boundaries import LOOKAHEAD, MAX_CLUSTER, find_cut, forced_cut, repeated_tail
 from .chunks import Chunk, ChunkBudget, Piece, further_head
@@ -14,6 +14,8 @@ _WORTHWHILE = 1 / 16
 # The share of a chunk that may repeat the one before.
 MAX_OVERLAP = 1 / 4
 _NOTHING = Cost()
+# Where to cut a window at most so many characters in; the last is the size of the whole chunk. 0 where it cannot be.
+Cutter = Callable[[str, int, int], int]
 
 
 class ArrivingText:
@@ -57,6 +59,8 @@ class Chunker:
     several equal places is taken depends on the text there and not on its offset: soon behind an edit, chunks are the
     same as without it. Documents without text have no piece. `overlap` is in characters, at most a quarter of a chunk.
 
+    `cut` is `find_cut`, or `find_row_cut` for lists of records.
+
     To go on behind a chunk that is already known, give its index + 1 and its `end`, begin the document which the text
     from there belongs to, by its index, and feed from there.
     """
@@ -69,8 +73,10 @@ class Chunker:
         overlap: int = 0,
         first_index: int = 0,
         offset: int = 0,
+        cut: Cutter = find_cut,
     ) -> None:
         self._budget = budget
+        self._find_cut = cut
         self._estimator = estimator or TokenEstimator()
         self._reach = min(overlap, int(budget.characters * MAX_OVERLAP))
         self._index = first_index
@@ -146,7 +152,7 @@ class Chunker:
             return None
         if self._shelf.waiting:
             return self._mixed_chunk(window, high)
-        if cut := find_cut(window, high, high):
+        if cut := self._find_cut(window, high, high):
             return self._cut(window[:cut])
         return self._forced_chunk(high, ended=ended)
 
@@ -154,7 +160,7 @@ class Chunker:
         """A chunk of documents that wait, to which `high` characters of the open one may be added."""
         if count := self._count_to_close(high):
             return self._close(count)
-        if cut := find_cut(window, high, self._shelf.cost.characters + high):
+        if cut := self._find_cut(window, high, self._shelf.cost.characters + high):
             return self._cut(window[:cut])
         return self._close(len(self._shelf.waiting))
 

@@ -10,7 +10,7 @@ import json
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, overload
 
@@ -19,7 +19,8 @@ from rlm_worker.json_scan import Bytes, item_ranges, member_ranges
 from rlm_worker.messages import Span
 from rlm_worker.ports import ContextStore
 
-from .chunker import Chunker
+from .boundaries import find_cut
+from .chunker import Chunker, Cutter
 from .chunks import Chunk, ChunkBudget, Piece
 from .tokens import TokenEstimator, byte_length
 
@@ -369,13 +370,16 @@ class ChunkStream:
     estimator: TokenEstimator | None = None
     overlap: int = 0
     after: Span | None = None
+    cut: Cutter = find_cut
     _byte: int = field(default=0, init=False)
 
-    async def chunks(self) -> AsyncIterator[tuple[Span, Chunk]]:
+    async def chunks(self) -> AsyncGenerator[tuple[Span, Chunk], None]:
         first = self.after.index + 1 if self.after else 0
         offset = self.after.end if self.after else 0
         self._byte = self.after.byte_end if self.after else 0
-        chunker = Chunker(self.budget, self.estimator, overlap=self.overlap, first_index=first, offset=offset)
+        chunker = Chunker(
+            self.budget, self.estimator, overlap=self.overlap, first_index=first, offset=offset, cut=self.cut
+        )
         preceding = await self._preceding()
         async for piece in _pieces(self.reader, self._byte, self.reader.manifest.bytes):
             for placed in self._placed(_fed(chunker, piece, preceding)):

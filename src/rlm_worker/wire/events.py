@@ -10,11 +10,12 @@ from rlm_worker.ports import JudgeName
 
 from .base import Answer
 from .routing import Routing
+from .tables import ReadChunks, RejectedRows, TableDefinition, Value
 
 # Whole: what is usual in it says something too.
 _Routing = Annotated[Routing, PlainSerializer(Routing.to_wire, return_type=dict[str, object])]
 
-Kind = Literal["session", "judge", "plan", "subcall", "iteration", "answer", "mend"]
+Kind = Literal["session", "judge", "plan", "subcall", "iteration", "answer", "mend", "schema", "rows", "query"]
 
 
 class Event(Answer):
@@ -117,7 +118,39 @@ class MendEvent(Event):
     problem: str
 
 
-EVENTS: dict[str, type[Event]] = {
-    event.kind: event
-    for event in (SessionEvent, JudgeEvent, PlanEvent, SubcallEvent, IterationEvent, AnswerEvent, MendEvent)
-}
+class SchemaEvent(Event):
+    """The tables that will be read."""
+
+    kind = "schema"
+
+    tables: list[TableDefinition]
+
+
+class RowsEvent(Event):
+    """All chunks were read in this `reading`, the first or a further pass: so many rows are in the tables."""
+
+    kind = "rows"
+
+    reading: int
+    row_count: int
+    complete: bool
+    rejected: RejectedRows
+    chunks: ReadChunks
+
+
+class QueryEvent(Event):
+    """A query was tried: what it gave, or why it could not be run."""
+
+    kind = "query"
+
+    attempt: int
+    compute: str
+    pick: str | None = None
+    columns: list[str] | None = None
+    rows: list[list[Value]] | None = None
+    error: str | None = None
+
+
+_RUN_EVENTS = (SessionEvent, JudgeEvent, PlanEvent, SubcallEvent, IterationEvent, AnswerEvent, MendEvent)
+_TABLE_EVENTS = (SchemaEvent, RowsEvent, QueryEvent)
+EVENTS: dict[str, type[Event]] = {event.kind: event for event in (*_RUN_EVENTS, *_TABLE_EVENTS)}

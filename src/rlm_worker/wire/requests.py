@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from rlm_worker.errors import FieldProblem, InvalidRequest, MalformedBody
 from rlm_worker.messages import Effort
@@ -13,6 +14,7 @@ from rlm_worker.ports import JudgeName
 from .base import Wire
 from .routing import TAGS, RoutingChoice
 from .strategies import StrategyName
+from .tables import TableOptions
 
 # No chunk has more characters than this: 256,000 tokens at four a token. Beyond, models lose what stands in between.
 MAX_CHUNK_SIZE = 1_024_000
@@ -84,13 +86,16 @@ class RunRequest(Wire):
     A follow-up is about the context of `previousSessionId`, with its questions and answers before it; where its config
     is silent, that session's config holds. `instructions` say how to answer (language, form, tone); they are no part of
     what is read. With a `responseSchema` (JSON Schema 2020-12) the answer is JSON that fits it, or the run ends with
-    `answer_invalid`.
+    `answer_invalid`. Only where `table` names a schema may there be no query: then the rows themselves are wanted.
     """
 
     context: Context | None = None
     context_id: Annotated[str, Field(pattern=r"^ctx_[0-9a-f]{32}$")] | None = None
     previous_session_id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
-    query: Annotated[str, Field(min_length=1, max_length=MAX_QUERY_CHARACTERS)]
+    table: TableOptions | None = None
+    query: Annotated[str, Field(min_length=1, max_length=MAX_QUERY_CHARACTERS)] | None = Field(
+        default=None, validate_default=True
+    )
     config: RunConfig = Field(default_factory=RunConfig)
     response_schema: dict[str, object] | None = None
     instructions: Annotated[str, Field(min_length=1, max_length=MAX_QUERY_CHARACTERS)] | None = None
@@ -98,10 +103,24 @@ class RunRequest(Wire):
     background: bool = False
     cancel_on_disconnect: bool = False
 
+    @field_validator("query")
+    @classmethod
+    def _question(cls, query: str | None, info: ValidationInfo) -> str | None:
+        table = info.data.get("table")
+        if query is None and (table is None or table.definition is None):
+            raise PydanticCustomError("missing", "Field required")
+        return query
+
     @model_validator(mode="after")
     def _one_context(self) -> RunRequest:
         if sum(given is not None for given in (self.context, self.context_id, self.previous_session_id)) != 1:
             raise ValueError("give exactly one of context, contextId and previousSessionId")
+        return self
+
+    @model_validator(mode="after")
+    def _one_strategy(self) -> RunRequest:
+        if self.table is not None and self.config.strategy not in ("auto", "table"):
+            raise ValueError("table needs config.strategy table, or auto, which then is table")
         return self
 
 

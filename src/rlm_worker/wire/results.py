@@ -15,6 +15,7 @@ from rlm_worker.ports import JudgeName
 from .base import Answer, Wire
 from .requests import RunConfig
 from .routing import Routing
+from .tables import TableReport, Value
 
 SessionStatus = Literal["running", "completed", "failed", "cancelled"]
 
@@ -69,7 +70,7 @@ class Citation(Wire):
 
     Characters are Unicode code points of that document; `citedText` is what stands there. `verified` says that what was
     quoted stands there word for word, numbers and denials included: not that it supports the answer. `answerStart` and
-    `answerEnd` are the part of the answer that it is cited for.
+    `answerEnd` are the part of the answer that it is cited for, `rowId` is the row of a table that was read there.
     """
 
     type: Literal["char_location"] = "char_location"
@@ -82,6 +83,7 @@ class Citation(Wire):
     match: Literal["exact", "normalized", "elided", "approximate"]
     answer_start: int | None = None
     answer_end: int | None = None
+    row_id: str | None = None
 
 
 class Unlocated(Wire):
@@ -139,6 +141,7 @@ class RunResult(Wire):
     incomplete: bool = False
     warnings: list[str] = Field(default_factory=list)
     error: ErrorBody | None = None
+    table: TableReport | None = None
     routing: Routing | None = None
     previous_session_id: str | None = None
 
@@ -287,6 +290,18 @@ class TrajectorySandbox(Answer):
     cost_usd: float
 
 
+class TrajectoryQuery(Answer):
+    """A query on the rows of a table: how often it was begun, what it gave, or why it gave nothing."""
+
+    pick: str
+    compute: str
+    starts: int
+    columns: list[str] = Field(default_factory=list)
+    rows: list[list[Value]] = Field(default_factory=list)
+    picked: int = 0
+    error: str | None = None
+
+
 class _CallLine(TrajectoryCall):
     type: Literal["call"]
 
@@ -299,7 +314,11 @@ class _SandboxLine(TrajectorySandbox):
     type: Literal["sandbox"]
 
 
-class TrajectoryLine(RootModel[_CallLine | _AttemptLine | _SandboxLine]):
+class _QueryLine(TrajectoryQuery):
+    type: Literal["query"]
+
+
+class TrajectoryLine(RootModel[_CallLine | _AttemptLine | _SandboxLine | _QueryLine]):
     """One line of a trajectory that is asked for in lines: a row, and of which `type` it is."""
 
 
@@ -313,4 +332,5 @@ class Trajectory(Answer):
     calls: list[TrajectoryCall]
     failed_attempts: list[TrajectoryAttempt] = Field(default_factory=list)
     sandboxes: list[TrajectorySandbox] = Field(default_factory=list)
+    queries: list[TrajectoryQuery] = Field(default_factory=list)
     routing: Routing | None = None

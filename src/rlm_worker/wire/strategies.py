@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from typing import Literal
 
-StrategyName = Literal["auto", "direct", "map_reduce", "repl"]
+StrategyName = Literal["auto", "direct", "map_reduce", "repl", "table"]

@@ -25,8 +25,10 @@ from rlm_client._cli.options import (
     schema_option,
     worker_options,
 )
+from rlm_client._cli.output import check_writable
 from rlm_client._cli.progress import Watcher, watcher
 from rlm_client._cli.progress import follow as follow_stream
+from rlm_client._cli.tables import read_schema, rows_option, table_option, write_rows
 from rlm_client._client import RLMClient
 from rlm_client._context import Context, PreviousSession
 from rlm_client._errors import APIError, NotFoundError, ProtocolError
@@ -34,7 +36,7 @@ from rlm_client._models import RLMConfig, RLMResult, RunDefaults
 from rlm_client._stream import EventStream
 
 from .follow import FollowingCommand, follow_option, session_to_follow
-from .report import check_writable, report_option, write_report
+from .report import report_option, write_report
 
 POSITIVE = click.FloatRange(0, min_open=True)
 MAX_LISTED = 20
@@ -59,6 +61,7 @@ class Question:
     schema: Mapping[str, object] | None = None
     instructions: str | None = None
     previous: PreviousSession | None = None
+    table: Mapping[str, object] | None = None
 
     @property
     def context(self) -> Context:
@@ -81,10 +84,34 @@ class Question:
         return Guesses(chosen, others)
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The files that are written beside the answer."""
+
+    report: Path | None
+    rows: Path | None
+
+    def check(self, *, background: bool) -> None:
+        """Raise `UsageError` for what cannot be written, before anything is paid for."""
+        if background and self.report is not None:
+            raise click.UsageError(
+                "--report waits for the answer: without --background, or later by `rlm report SESSION`."
+            )
+        if background and self.rows is not None:
+            raise click.UsageError("--rows waits for the answer: ask without --background.")
+        check_writable(self.report)
+        check_writable(self.rows)
+
+    def write(self, client: RLMClient, result: RLMResult) -> None:
+        """Write them, once the run has ended."""
+        write_report(client, result.session_id, self.report)
+        write_rows(client, result, self.rows)
+
+
 @click.command(cls=FollowingCommand)
 @click.argument("query", metavar="QUESTION")
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
-@click.option("--strategy", type=click.Choice(["auto", "direct", "map_reduce", "repl"]), help="How to read.")
+@click.option("--strategy", type=click.Choice(["auto", "direct", "map_reduce", "table", "repl"]), help="How to read.")
 @click.option("--root-model", metavar="MODEL", help="The model that plans and answers.")
 @click.option("--sub-model", metavar="MODEL", help="The model that reads the chunks.")
 @click.option("--policy", "routing", metavar="NAME", help="Choose models by cheapest, fastest, best, or your own.")
@@ -111,6 +138,8 @@ class Question:
 @click.option("--background", is_flag=True, help="Start the run, print its session, and leave.")
 @schema_option
 @instructions_option
+@table_option
+@rows_option
 @follow_option
 @report_option
 @json_option
@@ -127,6 +156,8 @@ def ask(
     background: bool,
     schema: Mapping[str, object] | None,
     instructions: str | None,
+    schema_path: Path | None,
+    rows_path: Path | None,
     follow: str | None,
     report_path: Path | None,
     as_json: bool,
@@ -140,34 +171,35 @@ def ask(
     Folders are walked: what .gitignore names, what is binary, and files that usually hold secrets are left out; a
     file given by name is always read. The answer goes to standard output, everything else to standard error.
     """
-    if background and report_path is not None:
-        raise click.UsageError("--report waits for the answer: without --background, or later by `rlm report SESSION`.")
-    check_writable(report_path)
+    files = Written(report_path, rows_path)
+    files.check(background=background)
     if follow is not None and (paths or dry_run):
         raise click.UsageError("--follow is about the text of the session before: without PATH, and without --dry-run.")
-    found = _collected(paths, Selection.of(include, exclude)) if follow is None else Collected()
+    table = None if schema_path is None else {"schema": read_schema(schema_path)}
+    found = collected(paths, Selection.of(include, exclude)) if follow is None else Collected()
     options = RLMConfig.model_validate(config)
     with connected(base_url, api_key) as client:
         previous = None if follow is None else session_to_follow(client, follow)
-        question = Question(query, found, options, schema, instructions, previous)
+        question = Question(query, found, options, schema, instructions, previous, table)
         if dry_run:
             _dry_run(client, question, as_json=as_json)
         elif background:
             _start(client, question, as_json=as_json)
         else:
-            _ask(client, question, as_json=as_json, quiet=quiet, report_path=report_path)
+            _ask(client, question, as_json=as_json, quiet=quiet, files=files)
 
 
-def _collected(paths: Sequence[str], selection: Selection) -> Collected:
+def collected(paths: Sequence[str], selection: Selection) -> Collected:
+    """Return the documents that paths name; raises `UsageError` where there is no text in them."""
     if not paths and sys.stdin.isatty():
         raise click.UsageError("Name a file or a folder to ask about, or - for standard input.")
-    collected = collect(paths or [STDIN], selection)
-    if not collected.characters:
-        raise click.UsageError(f"No text to ask about ({_skipped(collected) or 'everything is empty'}).")
-    return collected
+    found = collect(paths or [STDIN], selection)
+    if not found.characters:
+        raise click.UsageError(f"No text to ask about ({_skipped(found) or 'everything is empty'}).")
+    return found
 
 
-def _ask(client: RLMClient, question: Question, *, as_json: bool, quiet: bool, report_path: Path | None) -> None:
+def _ask(client: RLMClient, question: Question, *, as_json: bool, quiet: bool, files: Written) -> None:
     console = notes()
     if not quiet:
         _show_sending(console, question)
@@ -179,12 +211,13 @@ def _ask(client: RLMClient, question: Question, *, as_json: bool, quiet: bool, r
         question.config,
         response_schema=question.schema,
         instructions=question.instructions,
+        table=question.table,
         on_upload=watching.upload,
     )
     with cancelled_on_interrupt(RunningSession(client, stream, watching.state), console):
         result = _followed(client, stream, watching)
     print_result(result, as_json=as_json, quiet=quiet, as_written=question.schema is not None)
-    write_report(client, result.session_id, report_path)
+    files.write(client, result)
     exit_unless(result.success)
 
 
@@ -204,6 +237,7 @@ def _start(client: RLMClient, question: Question, *, as_json: bool) -> None:
         question.config,
         response_schema=question.schema,
         instructions=question.instructions,
+        table=question.table,
     )
     remember_session(client.base_url, submitted.session_id)
     if as_json:

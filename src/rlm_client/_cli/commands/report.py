@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -12,6 +9,7 @@ import click
 from rlm_client._cli.console import notes
 from rlm_client._cli.errors import Exit, reports_errors
 from rlm_client._cli.options import connected, worker_options
+from rlm_client._cli.output import write_whole
 from rlm_client._client import RLMClient
 
 report_option = click.option(
@@ -45,7 +43,7 @@ def report(session_id: str, *, path: Path | None, base_url: str | None, api_key:
     if path is None:
         click.echo(found, nl=False)
     else:
-        _write(path, found)
+        write_whole(path, found, "Report")
 
 
 def write_report(client: RLMClient, session_id: str | None, path: Path | None) -> None:
@@ -54,34 +52,4 @@ def write_report(client: RLMClient, session_id: str | None, path: Path | None) -
         return
     found = client.report(session_id)
     if found is not None:
-        _write(path, found)
-
-
-def check_writable(path: Path | None) -> None:
-    """Raise `UsageError` for a place where no page can be written, before anything is paid for."""
-    if path is not None and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
-        raise click.UsageError(f"Cannot write {path}: its folder does not exist or may not be written to.")
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all: what was there before stays until the new page is complete."""
-    try:
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(partial).chmod(0o666 & ~_umask())
-            Path(partial).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(partial).unlink()
-            raise
-    except OSError as error:
-        raise click.ClickException(f"cannot write {path}: {error.strerror}") from None
-    notes().print(f"Report: {path}", soft_wrap=True, highlight=False)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+        write_whole(path, found, "Report")

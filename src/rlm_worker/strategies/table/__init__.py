@@ -1,0 +1,1 @@
+"""Strategy `table`: models read rows, code computes the answer from them."""
