@@ -27,6 +27,7 @@ from ._errors import (
 from ._events import (
     AnswerEvent,
     IterationEvent,
+    JudgeEvent,
     MendEvent,
     PlanEvent,
     QueryEvent,
@@ -94,6 +95,7 @@ __all__ = [
     "Health",
     "InvalidFieldError",
     "IterationEvent",
+    "JudgeEvent",
     "MendEvent",
     "ModelInfo",
     "ModelUsage",

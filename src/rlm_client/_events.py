@@ -28,6 +28,17 @@ class SessionEvent(Event):
     routing: Routing | None = None
 
 
+class JudgeEvent(Event):
+    """Chunks were ranked, because not all can be read or the best come first: by `judge`; `asked` was to."""
+
+    kind: ClassVar[Literal["judge"]] = "judge"
+    asked: str
+    judge: str
+    chunks: int = 0
+    cost_usd: float = 0.0
+    duration_ms: float = 0.0
+
+
 class PlanEvent(Event):
     """How the context will be read; sizes are in characters."""
 
@@ -137,6 +148,7 @@ class UnknownEvent(Event):
 
 RunEvent: TypeAlias = (
     SessionEvent
+    | JudgeEvent
     | PlanEvent
     | SubcallEvent
     | IterationEvent
@@ -148,11 +160,12 @@ RunEvent: TypeAlias = (
     | ResultEvent
     | UnknownEvent
 )
-_OfRuns: TypeAlias = SessionEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent | MendEvent
+_OfRuns: TypeAlias = SessionEvent | JudgeEvent | PlanEvent | SubcallEvent | IterationEvent | AnswerEvent | MendEvent
 _OfTables: TypeAlias = SchemaEvent | RowsEvent | QueryEvent
 
 _KINDS: Mapping[str, type[_OfRuns | _OfTables]] = {
     "session": SessionEvent,
+    "judge": JudgeEvent,
     "plan": PlanEvent,
     "subcall": SubcallEvent,
     "iteration": IterationEvent,

@@ -50,6 +50,7 @@ class RLMConfig(pydantic.BaseModel):
     cell_timeout_seconds: float | None = None
     max_output_characters: int | None = None
     routing: str | list[dict[str, object]] | None = None
+    relevance: Literal["bm25", "reranker", "embeddings", "decision"] | None = None
 
 
 Config: TypeAlias = RLMConfig | Mapping[str, object]
@@ -198,16 +199,24 @@ class RoutingPreview(Wire):
     alternatives: dict[str, Routing] = Field(default_factory=dict)
 
 
+class Relevance(Wire):
+    """Who was asked to choose chunks, or the order in which they are read, and who has chosen in the end."""
+
+    asked: str
+    judge: str
+
+
 class RLMResult(Wire):
     """The outcome of one run.
 
     `citations` are the places that the answer rests on, `unlocated` the quotations in it that stand nowhere.
     `iterations` counts the root model's turns, `sub_calls` the paid calls to sub-models, `cached_sub_calls` the ones
-    answered from earlier runs. `coverage` is the share (0 to 1) of the context that a model read; `truncated` tells
-    that a limit ended the run early, `incomplete` that some calls failed for passing reasons and the same request may
-    bring more, `estimated` that some model reported no token counts. Of the tokens, `cached_input_tokens` came from a
-    provider's prefix cache and `reasoning_tokens` were thought and not said. `cost_usd` is everything,
-    `sandbox_cost_usd` for the `sandboxes` of REPLs included. Costs are US dollars, times milliseconds.
+    answered from earlier runs. `coverage` is the share (0 to 1) of the context that a model read, and `relevance` who
+    chose what is read where not all was; `truncated` tells that a limit ended the run early, `incomplete` that some
+    calls failed for passing reasons and the same request may bring more, `estimated` that some model reported no token
+    counts. Of the tokens, `cached_input_tokens` came from a provider's prefix cache and `reasoning_tokens` were thought
+    and not said. `cost_usd` is everything, `sandbox_cost_usd` for the `sandboxes` of REPLs included. Costs are US
+    dollars, times milliseconds.
     `previous_session_id` is the session that a follow-up follows.
     """
 
@@ -234,6 +243,7 @@ class RLMResult(Wire):
     root_model: str | None = None
     sub_model: str | None = None
     chunks: int = 0
+    relevance: Relevance | None = None
     coverage: float | None = None
     truncated: bool = False
     incomplete: bool = False

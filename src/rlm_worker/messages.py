@@ -11,7 +11,10 @@ from typing import Literal, get_args
 
 from .errors import RetryableError, SchemaRefused, TerminalError, Work
 
-Role = Literal["root", "sub"]
+Role = Literal["root", "sub", "judge"]
+# What a model does: answers prompts, or judges how much texts have to do with a query: by reading both together, by
+# vectors, or by answering questions about a text.
+Task = Literal["chat", "rerank", "embed", "decide"]
 # Whether a model thinks before it answers: never, when asked to, unless told not to, always.
 Reasoning = Literal["", "asked", "switchable", "mandatory"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -20,7 +23,7 @@ EFFORTS: tuple[Effort, ...] = get_args(Effort)
 JsonMode = Literal["none", "bare", "named"]
 TableCall = Literal["schema", "rows", "query", "prose"]
 RunCall = Literal["direct", "map", "reduce", "synthesize", "turn", "llm_query", "extract", "compact"]
-CallKind = RunCall | TableCall | Literal["mend", "rewrite", "task"]
+CallKind = RunCall | TableCall | Literal["mend", "rewrite", "task", "judge"]
 
 # Models of a server on this machine, by whatever name it has for them.
 LOCAL_PREFIX = "local/"
@@ -70,7 +73,8 @@ class ModelSpec:
     that the model takes, in their order; `thinking_switch`: its chat template can leave the thinking out. One that
     thinks needs `output_floor` tokens to come to an answer. `sampling`: it takes a temperature. `json_mode` is the form
     in which it takes a schema. `dated` and `source` say when and where the figures were read.
-    `paid_only` models need a paid plan, and take fewer calls a minute.
+    `paid_only` models need a paid plan, and take fewer calls a minute. One whose `task` is not `chat` is a judge, and
+    answers no prompt.
     """
 
     id: str
@@ -93,6 +97,7 @@ class ModelSpec:
     json_mode: JsonMode = "none"
     dated: str = ""
     source: str = ""
+    task: Task = "chat"
 
     @property
     def provider(self) -> str:
@@ -171,6 +176,17 @@ def direct_provider(model_id: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Prefix:
+    """What a prompt begins with whatever is asked about a text: all that comes before it, and so many characters.
+
+    `key` names it, the same for every question of one owner; it is a digest, and tells nothing of text or owner.
+    """
+
+    characters: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message of a chat prompt.
 
@@ -180,6 +196,7 @@ class Message:
     role: Literal["system", "user", "assistant"]
     content: str
     digest: str = field(default="", compare=False)
+    prefix: Prefix | None = field(default=None, compare=False)
 
     def fingerprint(self) -> str:
         return self.digest or hashlib.sha256(self.content.encode()).hexdigest()
@@ -208,7 +225,9 @@ class ModelRequest:
     apart calls that are alike on purpose. `call` is the key of the call that this is an attempt at: another attempt may
     ask a fallback, or leave room for a longer answer. `attempt` counts those that were made before. With
     `reject_if_busy` a model without room says so at once, instead of letting the request wait. `effort` is how much a
-    model that thinks is to think.
+    model that thinks is to think. `cache_key` asks a provider to keep what the prompt begins with for the next one with
+    that key, and to send both to the same place; empty where nothing need be kept. `texts` are what a judge is asked
+    about; its `messages` are the query and what names the texts, which is what is journalled.
     """
 
     model: ModelSpec
@@ -225,6 +244,8 @@ class ModelRequest:
     reject_if_busy: bool = False
     effort: Effort | None = None
     attempt: int = 0
+    cache_key: str = ""
+    texts: tuple[str, ...] = ()
 
     def call_key(self) -> str:
         """The key of the call that this request belongs to."""
@@ -236,10 +257,12 @@ class ModelRequest:
         decides = [self.model.id, self.max_output_tokens, self.temperature, self.salt, self.response_schema, said]
         if self.effort is not None:  # what was asked before there were efforts keeps its name
             decides.append(self.effort)
+        if self.texts:
+            decides.append([hashlib.sha256(text.encode()).hexdigest() for text in self.texts])
         return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
     def characters(self) -> int:
-        return sum(len(message.content) for message in self.messages)
+        return sum(len(message.content) for message in self.messages) + sum(map(len, self.texts))
 
 
 @dataclass(frozen=True, slots=True)

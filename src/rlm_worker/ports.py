@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from .messages import CallKind, CallUsage, Message, ModelReply, ModelRequest, Role, Span
 
-EventKind = Literal[
-    "session", "plan", "subcall", "iteration", "answer", "mend", "schema", "rows", "query", "result", "error"
-]
+RunKind = Literal["session", "judge", "plan", "subcall", "iteration", "answer", "mend", "result", "error"]
+EventKind = RunKind | Literal["schema", "rows", "query"]
+# Who judges which chunks are worth reading: by the query's words, or a model of that kind.
+JudgeName = Literal["bm25", "reranker", "embeddings", "decision"]
+JUDGES: tuple[JudgeName, ...] = get_args(JudgeName)
 # Characters of the context, the end exclusive.
 Interval = tuple[int, int]
 # A row of a Durable Object's SQLite may have 2 MB; longer texts are cut into parts of this many characters, four bytes
@@ -121,7 +123,8 @@ class Provider:
     `key` and `gateway_key` are names of secrets, `missing_secrets` those that are not set. `vendor` is the one in the
     catalogue whose models it serves; `output_limit` is what it calls the most tokens that it may write. With `streams`
     every answer is asked for as a stream: an invocation may wait for the headers of six responses at once, and those of
-    a stream come before the answer is written.
+    a stream come before the answer is written. `cache_key_field` is the field of a request that sends prompts
+    which begin alike to the same place; empty where it has none.
     """
 
     name: str
@@ -134,6 +137,7 @@ class Provider:
     body: Mapping[str, object] = field(default_factory=dict)
     output_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     streams: bool = False
+    cache_key_field: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,15 @@ class PaceRequest:
     retry_after: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """All chunks by their indices, best first; `judge` has judged, `warning` says why not who was asked."""
+
+    order: tuple[int, ...]
+    judge: JudgeName = "bm25"
+    warning: str = ""
+
+
 class DeltaSink(Protocol):
     """Takes an answer as it grows; `restart` says that it begins anew after a failed attempt."""
 
@@ -171,6 +184,15 @@ class Model(Protocol):
     """Answers prompts; raises `RetryableError` or `TerminalError`, of which some say what was billed nevertheless."""
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply: ...
+
+
+class Relevance(Protocol):
+    """Judges how much the chunks of a context have to do with a query.
+
+    `texts` are index and text of each chunk; they come one after the other, since all together may be too long to hold.
+    """
+
+    async def rank(self, query: str, texts: AsyncIterator[tuple[int, str]]) -> Ranking: ...
 
 
 class ContextStore(Protocol):
@@ -217,7 +239,8 @@ class Journal(Protocol):
 
     `record` keeps an answer and `book` an attempt that brought none; `payments` gives both, `sandboxes` what the REPLs'
     sandboxes have cost. `cut_off_usd` is what an
-    earlier version has noted of calls that were given up under way, in US dollars.
+    earlier version has noted of calls that were given up under way, in US dollars. `ranking` is how a judge has ranked
+    the chunks, empty where none has: a run that goes on reads on in the same order, whoever could judge now.
     """
 
     def recall(self, key: str) -> CallRecord | None: ...
@@ -235,6 +258,9 @@ class Journal(Protocol):
     def add_span(self, span: Span) -> None: ...
 
     def forget_spans(self) -> None: ...
+    def ranking(self) -> str: ...
+
+    def keep_ranking(self, ranking: str) -> None: ...
 
     def cut_off_usd(self) -> float: ...
 

@@ -22,7 +22,7 @@ from rlm_worker.wire.requests import RunConfig
 from rlm_worker.wire.results import Limits
 
 from .errors import NotConfigured
-from .ports import Deployment, Provider
+from .ports import JUDGES, Deployment, JudgeName, Provider
 
 # A JSON body is held whole, several times over, while it is read: this leaves room in an isolate of 128 MB.
 _MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -32,6 +32,7 @@ _DEFAULT_VARS = {
     "MAX_SUB_CALLS": "max_sub_calls",
     "CONTEXT_CHUNK_SIZE": "chunk_size",
 }
+_RELEVANCE = "RELEVANCE"
 _GATEWAY = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
 # Who calls a local deployment that has no keys.
 LOCAL_OWNER = "local"
@@ -77,8 +78,10 @@ class Settings:
         providers = providers_of(read("PROVIDERS") or "{}", lambda name: bool(read(name)))
         gateway = _ai_gateway(read("AI_GATEWAY") or "")
         catalog = _catalog(read, providers, gateway)
+        defaults = _defaults(numbers, (read(_RELEVANCE) or "").strip() or None)
+        _check_judge(defaults.relevance, catalog)
         return cls(
-            defaults=_defaults(numbers),
+            defaults=defaults,
             deployment=_deployment(numbers),
             catalog=catalog,
             providers=providers,
@@ -123,15 +126,23 @@ def _ai_gateway(name: str) -> str:
     return name
 
 
-def _defaults(numbers: _Numbers) -> RunConfig:
+def _defaults(numbers: _Numbers, relevance: str | None) -> RunConfig:
     known = RunConfig()
     chosen = {name: numbers.whole(var, getattr(known, name)) for var, name in _DEFAULT_VARS.items()}
     try:
-        return RunConfig.model_validate(chosen)
+        return RunConfig.model_validate({**chosen, "relevance": relevance})
     except ValidationError as error:
         first = error.errors()[0]
+        if first["loc"] == ("relevance",):
+            text = f"must be one of {', '.join(JUDGES)}, not {relevance!r}"
+            raise NotConfigured(f"the var {_RELEVANCE} {text}") from None
         var = next((var for var, name in _DEFAULT_VARS.items() if name == first["loc"][0]), first["loc"][0])
         raise NotConfigured(f"the var {var}: {first['msg']}") from None
+
+
+def _check_judge(judge: JudgeName | None, catalog: Catalog) -> None:
+    if judge is not None and (obstacle := catalog.judge_obstacle(judge)):
+        raise NotConfigured(f"the var {_RELEVANCE}, {judge}: {obstacle}")
 
 
 def _account_limits(numbers: _Numbers) -> AccountLimits:

@@ -84,7 +84,7 @@ def test_quiet_says_nothing(shell: Shell) -> None:
 
 def test_options_reach_config(shell: Shell) -> None:
     options = "--strategy repl --root-model r --sub-model s --max-cost 0.5 --max-iterations 3 --max-sub-calls 4"
-    options += " --reasoning-effort low"
+    options += " --reasoning-effort low --relevance reranker"
     shell(
         "ask",
         "q",
@@ -109,6 +109,7 @@ def test_options_reach_config(shell: Shell) -> None:
         "chunkSize": 900,
         "maxOutputTokens": 70,
         "reasoningEffort": "low",
+        "relevance": "reranker",
         "timeoutSeconds": 60,
         "useCache": False,
     }

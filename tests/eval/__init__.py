@@ -1,1 +1,1 @@
-"""Questions with known answers, put to real models by every strategy."""
+"""How well prompts and models do on generated questions whose answers are known: `python -m tests.eval --help`."""

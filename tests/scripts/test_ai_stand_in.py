@@ -229,3 +229,54 @@ def test_truncated_stream(probe: httpx.Client, scripted: ScriptedModel) -> None:
 def test_missing_usage(probe: httpx.Client, scripted: ScriptedModel) -> None:
     scripted.rules = [lambda _call: Reply("words", usage={})]
     assert run(probe, OLDER, HELLO).json()["usage"] == {}
+
+
+RERANKER, EMBEDDINGS, DECISION = "@cf/baai/bge-reranker-base", "@cf/baai/bge-m3", "@cf/cloudflare/clef-flash"
+
+
+def test_reranker_shape(probe: httpx.Client, scripted: ScriptedModel) -> None:
+    inputs = {"query": "green apples", "contexts": [{"text": "blue pears"}, {"text": "green apples"}], "top_k": 2}
+    assert run(probe, RERANKER, inputs).json() == {"response": [{"id": 1, "score": 1}, {"id": 0, "score": 0}]}
+    assert scripted.calls[0].call.messages[0] == ("query", "green apples")
+
+
+def test_embedding_shape(probe: httpx.Client, scripted: ScriptedModel) -> None:
+    answer = run(probe, EMBEDDINGS, {"text": ["green apples", "blue pears"]}).json()
+    assert answer["shape"] == [2, len(answer["data"][0])]
+    assert len(scripted.calls[0].call.messages) == 2
+
+
+def test_decision_shape(probe: httpx.Client, scripted: ScriptedModel) -> None:
+    questions = {"fits": {"type": "noul", "instructions": "green apples"}}
+    answer = run(probe, DECISION, {"state": "some green apples", "questions": questions}).json()
+    assert answer["answers"] == {"fits": {"noul": 1}}
+    assert answer["usage"]["input_tokens"] > 0
+    assert scripted.calls[0].outcome == "ok"
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs"),
+    [
+        (EMBEDDINGS, {"text": ["word"] * 101}),
+        (EMBEDDINGS, {"text": ["word " * 8_000]}),
+        (EMBEDDINGS, {"state": "not a text"}),
+        (DECISION, {"state": "a state", "questions": {}}),
+        (DECISION, {"state": "a state", "questions": {"fits": {"type": "noul"}}}),
+        (RERANKER, {"query": "no contexts"}),
+    ],
+)
+def test_judge_limits(probe: httpx.Client, scripted: ScriptedModel, model: str, inputs: object) -> None:
+    assert run(probe, model, inputs).text.startswith("3010: ")
+    assert not scripted.calls
+
+
+def test_other_judge_is_named(probe: httpx.Client, scripted: ScriptedModel) -> None:
+    scripted.answers_as = "small-reranker"
+    for model in (RERANKER, "local/reranker"):
+        answer = run(probe, model, {"query": "green", "contexts": [{"text": "green"}]}).json()
+        assert answer["answered_by"] == "local/small-reranker"
+
+
+def test_long_state_is_cut(probe: httpx.Client, scripted: ScriptedModel) -> None:
+    run(probe, DECISION, {"state": "x" * 300_000, "questions": {"fits": {"type": "noul", "instructions": "fits?"}}})
+    assert len(str(scripted.calls[0].call.messages[-1][1])) == 4 * 65_536

@@ -168,6 +168,22 @@ def test_provider_option(model: ScriptedModel, tmp_path: Path) -> None:
         assert result["costUsd"] == pytest.approx(server.charged())
 
 
+@pytest.mark.parametrize("judge", ["reranker", "embeddings"])
+def test_judge_option(model: ScriptedModel, tmp_path: Path, judge: str) -> None:
+    """A server of this machine judges: it is named in the result, and charges nothing."""
+    model.rules = [fixed("NONE")]
+    config = {"strategy": "map_reduce", "maxSubCalls": 1, "relevance": judge}
+    asked = {**QUESTION, "context": "A number for nobody.\n" * 20_000, "config": config}
+    with ScriptedModel() as server:
+        with DevProcess(tmp_path, ai=model.url, options=[f"--judge={judge}={server.url}"]) as process:
+            result = httpx.post(f"{process.url}/rlm", json=asked, timeout=120).json()
+        assert result["relevance"] == {"asked": judge, "judge": judge}
+        assert {entry.call.model for entry in server.calls} == {f"local/{judge}"}
+    (used,) = [usage for usage in result["models"] if usage["model"] == f"local/{judge}"]
+    assert used["calls"] == len(server.calls)
+    assert used["costUsd"] == 0
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
@@ -197,7 +213,7 @@ def test_every_var_is_known() -> None:
     "option",
     [
         *("--ai=telepathy", "--var=NAME", "--port=70000", "--provider=NAME", "--provider=a:b=http://x"),
-        *("--ai-model=x", "--ai-key-env=NOBODY_SET_THIS"),
+        *("--ai-model=x", "--ai-key-env=NOBODY_SET_THIS", "--judge=decision=http://x", "--judge=reranker"),
     ],
 )
 def test_bad_option_is_refused(option: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlm_worker.citations.evidence import quoted
+from rlm_worker.citations.evidence import parts_of, quoted
 
 TEXT = 'Anna bought  17 apples, and the\n  "with" statement is used to wrap a block. The end of the long story is near.'
 
@@ -60,3 +60,19 @@ def test_lines_part() -> None:
     assert quoted(note, text) == "- 2024-01-02 alice logged in at noon; - 2024-01-04 carol left;".replace(
         "; - ", ";\n- "
     )
+
+
+def test_doubt_is_no_part_of_quotation() -> None:
+    """What a reader doubted is looked for without the mark, and kept with it."""
+    note = "UNSURE: The end of the long story is near.\n- unsure: Anna bought 18 apples."
+    assert quoted(note, TEXT) == "UNSURE: The end of the long story is near."
+    (found, lost) = parts_of(note, TEXT)
+    assert (found.text, found.place is not None) == ("The end of the long story is near.", True)
+    assert lost.place is None
+
+
+def test_doubt_comes_last() -> None:
+    sure = "Anna bought 17 apples, and the with statement is used to wrap a block."
+    assert quoted(f"UNSURE: The end of the long story is near.\n{sure}", TEXT).splitlines()[1:] == [
+        "UNSURE: The end of the long story is near."
+    ]

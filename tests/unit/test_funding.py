@@ -96,14 +96,17 @@ async def test_joining_takes_no_slot() -> None:
 
 
 async def test_deletion_frees_slot_and_books() -> None:
+    asked = asyncio.Event()
+
     async def endless(request: ModelRequest) -> ModelReply:
+        asked.set()
         await asyncio.sleep(3600)
         return answering(request)
 
     purse = accounts(5.0, runs=1)
     session = _session(FunctionModel(endless), purse)
     await session.start(await a_job(), context_stored=True)
-    await asyncio.sleep(0.01)
+    await asked.wait()
     assert (await purse.state("tester"))["runs"] == 1
     await session.delete()
     state = await purse.state("tester")

@@ -26,6 +26,7 @@ ORDER = (
     "sessions",
     "report",
     "strategies",
+    "judges",
     "repl",
     "runs",
     "settings",
@@ -56,12 +57,18 @@ ORDER = (
 KNOW_THE_PLATFORM = ("adapters", "durable_objects", "sandbox")
 PURE = ("text/boundaries", "text/chunker", "text/chunks", "text/graphemes", "text/names", "text/packing")
 PURE_TOO = ("text/relevance", "text/tokens", "strategies/prompts", "repl/code_blocks", "models/pricing", "json_scan")
+PURE_JUDGES = ("judges/merging", "judges/passages", "judges/kinds", "adapters/judges/shapes")
 PURE_CITATIONS = tuple(
     f"citations/{noun}" for noun in ("alignment", "borders", "evidence", "folding", "quotes", "segments")
 )
 # Read what callers, models and sandboxes send: never with Python's `json`, which descends as far as they like.
 READ_FOREIGN = ("batches/input", "repl/protocol", "structured/reply", "adapters/workers_ai", "wire/requests")
-READ_MODELS = ("adapters/providers/streams", "adapters/providers/failures", "adapters/providers/ai_binding")
+READ_MODELS = (
+    "adapters/providers/streams",
+    "adapters/providers/failures",
+    "adapters/providers/ai_binding",
+    "adapters/judges/shapes",
+)
 READ_FOREIGN_TOO = ("openai/schemas", "anthropic/schemas", "json_schema/schema", "json_scan", "http")
 READ_FOREIGN_STILL = ("text/json_text", "citations/said", "tables/reading", "tables/sql")
 _TABLES = "answer", "dates", "entities", "numbers", "prompts", "reading", "records", "rows", "schema", "sql", "verify"
@@ -182,7 +189,7 @@ def test_client_ignores_command_line(path: Path) -> None:
     assert not [name for name in imports(path) if name.split(".")[:2] == ["rlm_client", "_cli"]]
 
 
-@pytest.mark.parametrize("name", sorted(PURE + PURE_TOO + PURE_CITATIONS + PURE_TABLES))
+@pytest.mark.parametrize("name", sorted(PURE + PURE_TOO + PURE_JUDGES + PURE_CITATIONS + PURE_TABLES))
 def test_pure_means_no_await(name: str) -> None:
     tree = ast.parse((WORKER / f"{name}.py").read_text(encoding="utf-8"))
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef | ast.Await)]

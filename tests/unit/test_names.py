@@ -58,4 +58,4 @@ async def test_odd_name_is_no_instruction(run_on: RunOn, kind: str) -> None:
 async def test_endless_name_is_cut(run_on: RunOn) -> None:
     played = Played(cell("FINAL(1)"))
     await run_on(played.ports(), [("\n" * 1_000, "alpha")], "q", strategy="repl")
-    assert "documents: " + "\\n" * 80 + " (5)." in played.turns()[0].messages[1].content
+    assert "1 document: " + "\\n" * 80 + " (5)." in played.turns()[0].messages[1].content

@@ -17,7 +17,16 @@ from rlm_worker.adapters.providers.messages_shape import MessagesShape
 from rlm_worker.adapters.providers.secrets import redacted
 from rlm_worker.adapters.providers.thoughts import ThoughtFilter, without_thoughts
 from rlm_worker.errors import InputTooLarge, RetryableError, TerminalError
-from rlm_worker.messages import CallUsage, Declined, Message, ModelRequest, ModelSpec, OutputExhausted, UnusableReply
+from rlm_worker.messages import (
+    CallUsage,
+    Declined,
+    Message,
+    ModelRequest,
+    ModelSpec,
+    OutputExhausted,
+    Prefix,
+    UnusableReply,
+)
 from rlm_worker.models.catalog import Catalog
 
 CATALOG = Catalog.standard()
@@ -121,6 +130,35 @@ def test_effort_is_one_that_it_takes(name: str, wanted: str, sent: str) -> None:
 def test_turns_are_kept_for_the_next() -> None:
     body = MessagesShape("anthropic").body(request(spec("anthropic/claude-haiku-4-5"), kind="turn"), stream=False)
     assert "cache_control" in json.dumps(body["messages"])
+
+
+def about_text(model: str, cache_key: str) -> ModelRequest:
+    prefix = Prefix(len("Long text.\n"), "0" * 32)
+    messages = (Message("system", "Be brief."), Message("user", "Long text.\nWhich colour?", prefix=prefix))
+    return ModelRequest(spec(model), messages, 4_096, cache_key=cache_key)
+
+
+def test_text_is_kept_for_the_next_question() -> None:
+    body = MessagesShape("anthropic").body(about_text("anthropic/claude-haiku-4-5", "0" * 32), stream=False)
+    kept = {"type": "text", "text": "Long text.\n", "cache_control": {"type": "ephemeral"}}
+    assert body["messages"] == [{"role": "user", "content": [kept, {"type": "text", "text": "Which colour?"}]}]
+
+
+def test_text_is_not_kept_unasked() -> None:
+    """Keeping costs a quarter more: where nothing is to be kept, the text is sent as it is."""
+    body = MessagesShape("anthropic").body(about_text("anthropic/claude-haiku-4-5", ""), stream=False)
+    assert body["messages"] == [{"role": "user", "content": "Long text.\nWhich colour?"}]
+
+
+@pytest.mark.parametrize("field", ["prompt_cache_key", "session_id", ""])
+def test_cache_key_is_sent_where_it_is_known(field: str) -> None:
+    """A server of OpenAI's shape may refuse a field that it does not know."""
+    asked = about_text("openai/gpt-5-mini", "0" * 32)
+    body = ChatShape("openai", cache_key_field=field).body(asked, stream=False)
+    assert {"prompt_cache_key", "session_id"} & body.keys() == ({field} if field else set())
+    assert not field or body[field] == "0" * 32
+    plain = ChatShape("openai", cache_key_field=field).body(about_text("openai/gpt-5-mini", ""), stream=False)
+    assert not {"prompt_cache_key", "session_id"} & plain.keys()
 
 
 def test_messages_usage_is_whole() -> None:

@@ -91,6 +91,18 @@ def test_nothing_added_ranks_nothing() -> None:
     assert RelevanceIndex("harvest").rank() == []
 
 
+def test_shares_tell_how_much_is_met() -> None:
+    index = RelevanceIndex("harvest of barley")
+    for number, text in enumerate(["a harvest of barley", "a harvest", "nothing at all"]):
+        index.add(number, text)
+    shares = index.shares()
+    assert shares[0] > shares[1] > shares[2] == 0
+    assert 0.8 < shares[0] < 1.5
+    index = RelevanceIndex("unheard words")
+    index.add(0, "nothing at all")
+    assert index.shares() == {0: 0}
+
+
 def test_absent_terms_score_nothing() -> None:
     index = RelevanceIndex("harvest")
     index.add(0, "winter")

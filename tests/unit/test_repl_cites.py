@@ -22,6 +22,7 @@ from rlm_worker.sandbox.cites import MAX_CITED_CHARACTERS, MAX_CITES, Cites
 from rlm_worker.testing import reply_of
 from rlm_worker.wire.results import Citation, RunResult
 from tests.unit.conftest import Texts
+from tests.unit.test_follow_ups import SHORT, Town, plays
 from tests.unit.test_repl import Played, cell
 from tests.unit.test_repl_sandbox import Session, free_monitoring, origin_of
 
@@ -196,6 +197,26 @@ async def test_resumed_runs_cite_alike(run_on: RunOn) -> None:
     assert again.citations == first.citations
     assert len(first.citations) == 2
     assert len(played.turns()) == asked
+
+
+async def test_follow_ups_go_on_counting() -> None:
+    """Marks of earlier answers keep their places; an answer has those of them that it names."""
+    town = Town(
+        plays(
+            "a = cite(0, 9)\nFINAL(f'The tower {a}')",
+            "b = cite(35, 45)\nFINAL(f'The bridge {b}')",
+            "FINAL(f'Both {a}, {b}, {cite(0, 9)}.')",
+        )
+    )
+    first = await town.ask(context=SHORT, config={"strategy": "repl"})
+    second = await town.follow(first, "second?")
+    third = await town.follow(second, "third?")
+    assert [one.answer for one in (first, second, third)] == ["The tower [1]", "The bridge [2]", "Both [1], [2], [1]."]
+    places = [[(one.start_char_index, one.end_char_index) for one in told.citations] for told in (first, second, third)]
+    assert (0, 9) in places[0]
+    assert (35, 45) in places[1]
+    assert (0, 9) not in places[1]
+    assert {(0, 9), (35, 45)} <= set(places[2])
 
 
 def test_old_outcomes_are_read() -> None:

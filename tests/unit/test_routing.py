@@ -18,6 +18,7 @@ from rlm_worker.routing.decide import Decision, Question, Router
 from rlm_worker.routing.table import RoutingTable
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
+from rlm_worker.sessions import prepare
 from rlm_worker.sessions.follow_ups import Followed
 from rlm_worker.sessions.prepare import prepare_job
 from rlm_worker.settings import Settings
@@ -228,7 +229,9 @@ async def prepared(var: object, **config: object) -> Job:
     return job
 
 
-async def test_no_rule_keeps_name() -> None:
+async def test_no_rule_keeps_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the prompts are those that they were."""
+    monkeypatch.setattr(prepare, "PROMPT_VERSION", "1")
     plain = await prepared({})
     assert plain.digest == "3a7052dccc5a4ae64dc7d6049ffa18fac9436fce2cca8b3021d38596945f2a66"
     assert (await prepared([{"when": {"key": "bob"}, "use": {"rootModel": CLAUDE}}])).digest == plain.digest
@@ -332,7 +335,8 @@ async def test_smaller_root_gets_fewer_notes() -> None:
     def answer(request: ModelRequest) -> ModelReply:
         if request.role == "root" and request.model.id.startswith("@cf/meta/llama-4-scout"):
             raise TerminalError("no credits", unavailable=True)
-        return reply_of(request, "The sky is blue. " * (60 if request.role == "sub" else 1))
+        words = range(45 if request.role == "sub" else 1)
+        return reply_of(request, " ".join(f"In {number} words I say that the sky is blue." for number in words))
 
     model = FunctionModel(answer)
     rule = {"use": {"rootModel": "llama-4-scout", "subModel": SMALL, "fallbacks": [LARGE]}}

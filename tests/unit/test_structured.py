@@ -177,10 +177,10 @@ async def test_limit_leaves_what_there_is(run_on: RunOn, strategy: Strategy) -> 
 
 
 async def test_spent_dollars_end_mending(run_on: RunOn) -> None:
-    result, _ = await run(run_on, SHORT, roots := Roots([LACKING]), maxCostUsd=0.0007)
+    result, _ = await run(run_on, SHORT, roots := Roots([LACKING]), maxCostUsd=0.00062)
     assert result.error is not None
     assert (result.error.type, result.answer, len(roots.asked)) == ("answer_invalid", LACKING, 1)
-    assert 0 < result.cost_usd <= 0.0007
+    assert 0 < result.cost_usd <= 0.00062
     assert any("maxCostUsd" in warning for warning in result.warnings)
 
 
@@ -311,7 +311,10 @@ async def test_numbers_in_json_are_cited(run_on: RunOn) -> None:
 
 
 async def test_names_stay_without_schema() -> None:
-    """A request without a schema has the session that it had before; one that has had its schema dropped has not."""
+    """A request without a schema has the session that it had before; one that has had its schema dropped has not.
+
+    The digests are those of code that knew no schema yet, at the versions of the prompts that are in use.
+    """
 
     async def digest(strategy: str, schema: object) -> str:
         body = {"context": "text", "query": "q", "config": {"strategy": strategy}, "responseSchema": schema}
@@ -319,9 +322,9 @@ async def test_names_stay_without_schema() -> None:
         job, _ = await prepare_job(request, "tester", settings(), MemoryStore(), None, now=0.0)
         return job.digest[:16]
 
-    assert await digest("direct", None) == "4909adfa34a84731"
-    assert await digest("repl", {"type": "object"}) == "0338d0e5ec4fffab"
-    assert await digest("direct", {"type": "object"}) != "76c8fbe69edb8527"
+    assert await digest("direct", None) == "41d1d7a8da00edfb"
+    assert await digest("repl", {"type": "object"}) == "201fe2208d534b60"
+    assert await digest("direct", {"type": "object"}) != "8fcfe67561ffd5a1"
 
 
 async def test_late_answer_stays(run_on: RunOn) -> None:

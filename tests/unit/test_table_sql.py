@@ -166,7 +166,9 @@ def test_queries_in_any_dress(reply: str) -> None:
     assert parse_query(reply) == Query("SELECT 1", "SELECT 2")
 
 
-@pytest.mark.parametrize("reply", ["", "I cannot.", '{"pick": "SELECT 1"}', '{"pick": 1, "compute": 2}'])
+@pytest.mark.parametrize(
+    "reply", ["", "\n" * 100_000, "I cannot.", '{"pick": "SELECT 1"}', '{"pick": 1, "compute": 2}']
+)
 def test_no_query(reply: str) -> None:
     with pytest.raises(QueryError):
         parse_query(reply)

@@ -96,7 +96,7 @@ def test_messages_become_documents(client: openai.OpenAI, scripted: ScriptedMode
     names = ["message 2 (user, ada), part 1", "message 2 (user, ada), part 2"]
     for name in [*names, "message 3 (assistant)", "message 4 (user), part 1"]:
         assert f'"{name}"' in prompt
-    assert prompt.startswith("Question: Which numbers?")
+    assert prompt.endswith("\n\nQuestion: Which numbers?\nAnswer:")
     assert "librarian" not in prompt
     assert call.system.endswith("You are a librarian.")
 
@@ -105,7 +105,7 @@ def test_lone_message_is_context(client: openai.OpenAI, scripted: ScriptedModel)
     text = NEEDLE.format(key="lone", value=31) + " What is the special magic number for lone?"
     done = client.chat.completions.create(model="rlm", messages=[{"role": "user", "content": text}])
     assert done.choices[0].message.content == NEEDLE.format(key="lone", value=31)
-    assert scripted.calls[-1].call.user.count("for lone?") == 3
+    assert scripted.calls[-1].call.user.count("for lone?") == 2
 
 
 def test_question_inside_text(client: openai.OpenAI) -> None:

@@ -61,7 +61,7 @@ def test_characters_stay_whole(http: httpx.Client, scripted: ScriptedModel) -> N
     result = ask(http, text, chunkSize=7_001)
     assert result["coverage"] == 1
     sent = [entry.call.user for entry in scripted.calls if entry.call.model == SUB]
-    bodies = [prompt.split("\n", 3)[3].rsplit("\n", 4)[0] for prompt in sent]
+    bodies = [prompt.split("\n", 1)[1].rsplit("\n", 4)[0] for prompt in sent]
     bodies.sort(key=text.index)
     assert "".join(bodies) == text
     for body in bodies:

@@ -356,7 +356,7 @@ for name, way in ways.items():
 
 
 def test_every_way_to_fetch(target: Target) -> None:
-    outcome = target.attack(_FETCHES.format(port=target.canary.port), maxOutputCharacters=20_000)
+    outcome = target.attack(_FETCHES.format(port=target.canary.port), maxOutputCharacters=20_000, cellTimeoutSeconds=15)
     assert outcome.answer == "the run goes on"
     assert "REACHED" not in outcome.outputs[0]
     assert outcome.outputs[0].count("refused") == 17
@@ -459,7 +459,7 @@ answers = run_sync(js.Promise.all(to_js([host.call(asked(n)) for n in range(50)]
 texts = [json.loads(str(a))["value"][0] for a in answers]
 print(sum("text" in t for t in texts), sum("maxSubCalls" in t.get("error", "") for t in texts))
 """
-    outcome = target.attack(code, maxSubCalls=3)
+    outcome = target.attack(code, maxSubCalls=3, cellTimeoutSeconds=15)
     assert outcome.outputs[0] == "3 47\n"
     assert outcome.result["subCalls"] == 3
 

@@ -14,7 +14,6 @@ from rlm_worker.messages import ModelSpec, Prices
 from scripts.local.errors import LocalError
 
 API = "https://api.cloudflare.com/client/v4"
-_TASK = "Text Generation"
 _PAGE = 100
 _TIMEOUT_SECONDS = 60.0
 _PACKAGE = "genai-prices"
@@ -87,7 +86,7 @@ def _pages(api: str, account: str, token: str) -> Iterator[Mapping[str, object]]
 
 
 def _page(api: str, account: str, token: str, page: int) -> list[Mapping[str, object]]:
-    query: dict[str, str | int] = {"task": _TASK, "page": page, "per_page": _PAGE}
+    query: dict[str, str | int] = {"page": page, "per_page": _PAGE}
     try:
         response = httpx.get(
             f"{api}/accounts/{account}/ai/models/search",

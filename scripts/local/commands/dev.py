@@ -14,12 +14,13 @@ from rlm_worker.settings import known_vars
 from scripts.local.errors import LocalError
 from scripts.local.models.answering import merged
 from scripts.local.models.backend import AIServer, AISide, ai_side
+from scripts.local.models.judge_options import judge_upstreams
 from scripts.local.models.provider_options import provider_variables
 from scripts.local.paths import LocalPaths, local_paths
 from scripts.local.platform.switches import STRICT_VARIABLE, SWITCHES
 from scripts.local.processes import say, termination_raises
 from scripts.local.runtime.deployment import deployment, free_port
-from scripts.local.runtime.run_config import FRONT_VARIABLE
+from scripts.local.runtime.run_config import FRONT_VARIABLE, Upstream
 from scripts.local.runtime.watchdog import CELL_SECONDS, watch
 
 # What the Worker reads elsewhere than in its settings.
@@ -67,6 +68,13 @@ def _check_providers(_context: click.Context, _parameter: click.Parameter, value
         raise click.BadParameter(str(error)) from error
 
 
+def _check_judges(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Upstream]:
+    try:
+        return judge_upstreams(values)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), help="Default: 8787 if it is free; 0: any free port.")
 @click.option("--state", type=click.Path(path_type=Path), help="Folder of R2, KV and Durable Object data.")
@@ -82,6 +90,14 @@ def _check_providers(_context: click.Context, _parameter: click.Parameter, value
     metavar="NAME[:TYPE]=URL",
     help="A provider beside the AI binding; its key is NAME_API_KEY of the environment. Repeatable.",
 )
+@click.option(
+    "--judge",
+    "judges",
+    multiple=True,
+    callback=_check_judges,
+    metavar="NAME=URL",
+    help="Where the judge reranker or embeddings is asked in the place of Workers AI's. Repeatable.",
+)
 @click.option("--var", "variables", multiple=True, callback=_check_variables, metavar="NAME=VALUE", help="Repeatable.")
 def main(
     *,
@@ -92,17 +108,20 @@ def main(
     ai_key: str,
     ai_window: int,
     providers: Mapping[str, str],
+    judges: Mapping[str, Upstream],
     variables: Mapping[str, str],
 ) -> None:
     """Serves the Worker in the real runtime and prints `ready http://127.0.0.1:N`; ends with Ctrl-C."""
     if (ai_model or ai_key) and "://" not in ai:
         raise click.UsageError("--ai-model and --ai-key-env go with the URL of a server: --ai http://…")
+    if judges and ai == "remote":
+        raise click.UsageError("--judge takes the place of Workers AI's judges, which --ai remote asks")
     paths = local_paths()
     folder = (state or paths.state / "dev").resolve()
     backend = AIServer(ai, ai_model, ai_key, ai_window) if "://" in ai else ai
     try:
         with termination_raises(), ai_side(paths, backend) as side:
-            _serve(paths, folder, port, side, merged(providers, variables))
+            _serve(paths, folder, port, side.judged_by(judges), merged(providers, variables))
     except LocalError as error:
         say(error.report())
         sys.exit(1)

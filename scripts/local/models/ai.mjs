@@ -27,6 +27,8 @@ const UNREACHABLE = 1031;
 export class AI extends WorkerEntrypoint {
   async run(model, inputs = {}, options = {}) {
     const upstream = this.#upstream(model);
+    const task = judgeTask(model, inputs);
+    if (task) return judgement(model, task, inputs, await this.#judge(upstream, model, task, inputs, options ?? {}));
     if (THIRD_PARTY.test(model) && !options?.gateway?.id) throw failure(BAD_INPUT, `${model} needs a gateway`);
     const asked = MESSAGES_SHAPE.test(model) ? chatInputs(inputs) : inputs;
     const body = { ...upstreamBody(model, asked), model: upstream.model ?? model };
@@ -45,9 +47,16 @@ export class AI extends WorkerEntrypoint {
     return upstream;
   }
 
-  async #post(upstream, body, options) {
+  async #judge(upstream, model, task, inputs, options) {
+    const body = { ...JUDGES[task].body(model, inputs), model: upstream.model ?? model };
+    const response = await this.#post(upstream, body, options, JUDGES[task].route);
+    if (!response.ok) throw await upstreamError(response);
+    return parsed(response);
+  }
+
+  async #post(upstream, body, options, route = "chat/completions") {
     try {
-      return await fetch(`${upstream.url}/chat/completions`, {
+      return await fetch(`${upstream.url}/${route}`, {
         method: "POST",
         headers: { ...upstreamHeaders(options), ...(upstream.key ? { authorization: `Bearer ${upstream.key}` } : {}) },
         body: JSON.stringify(body),
@@ -63,6 +72,74 @@ export class AI extends WorkerEntrypoint {
 export default {
   fetch: () => new Response("This Worker is reached by its entrypoint AI only.", { status: 404 }),
 };
+
+// Models that judge texts: what each is asked with, where an OpenAI-compatible server is asked the same, what it takes.
+// A reranker cuts what is too long, and so does a decision model; embeddings refuse it.
+const JUDGES = {
+  rerank: {
+    ids: /^@cf\/baai\/bge-reranker/,
+    route: "rerank",
+    body: (_model, { query, contexts }) => ({ query, documents: contexts.map(({ text }) => text ?? "").map((text) => cut(text, 512)) }),
+    answer: ({ results = [] }, { contexts, top_k: most = contexts.length }) => ({
+      response: results
+        .map(({ index, relevance_score: score }) => ({ id: index, score }))
+        .sort((one, other) => other.score - one.score)
+        .slice(0, most),
+    }),
+  },
+  embed: {
+    ids: /^@cf\/(baai\/bge-(m3|small|base|large)|qwen\/qwen3-embedding)/,
+    route: "embeddings",
+    body: (model, { text }) => ({ input: embeddable(model, [text].flat()) }),
+    answer: ({ data = [] }) => {
+      const vectors = [...data].sort((one, other) => one.index - other.index).map(({ embedding }) => embedding);
+      return { shape: [vectors.length, vectors[0]?.length ?? 0], data: vectors, pooling: "cls" };
+    },
+  },
+  decide: {
+    ids: /^@cf\/cloudflare\/clef/,
+    route: "decisions",
+    body: (_model, { state, questions }) => ({ state: cut(state, 65_536), questions: answerable(questions) }),
+    answer: ({ answers, usage }) => ({ answers, usage }),
+  },
+};
+const MOST_TEXTS = 100;
+const MOST_QUESTIONS = 64;
+const EMBEDDED_TOKENS = 8_192;
+const WRONG_INPUT = 3010;
+
+function judgeTask(model, inputs) {
+  const asked = inputs.contexts ? "rerank" : inputs.text !== undefined ? "embed" : inputs.state !== undefined ? "decide" : undefined;
+  const known = Object.keys(JUDGES).find((task) => JUDGES[task].ids.test(model));
+  if (known && known !== asked) throw failure(WRONG_INPUT, "Invalid or incomplete input for the model");
+  return known ?? (model.startsWith("@") ? undefined : asked);
+}
+
+function judgement(model, task, inputs, answer) {
+  const named = answer.model && answer.model !== model;
+  return { ...JUDGES[task].answer(answer, inputs), ...(named ? { answered_by: `local/${answer.model}` } : {}) };
+}
+
+function tokensOf(text) {
+  return Math.ceil(new TextEncoder().encode(text).length / 4);
+}
+
+function cut(text, tokens) {
+  return tokensOf(text) > tokens ? text.slice(0, 4 * tokens) : text;
+}
+
+function embeddable(model, texts) {
+  if (texts.length > MOST_TEXTS) throw failure(WRONG_INPUT, `Invalid or incomplete input for the model: more than ${MOST_TEXTS} texts`);
+  if (texts.some((text) => tokensOf(text) > EMBEDDED_TOKENS)) throw failure(WRONG_INPUT, `The input exceeded this model context window limit (${EMBEDDED_TOKENS})`);
+  return texts;
+}
+
+function answerable(questions) {
+  const asked = Object.values(questions ?? {});
+  const whole = asked.every(({ type, instructions }) => ["noul", "choice", "score"].includes(type) && instructions);
+  if (!asked.length || asked.length > MOST_QUESTIONS || !whole) throw failure(WRONG_INPUT, "Invalid or incomplete input for the model");
+  return questions;
+}
 
 // Gives, of the name that an answer carries, who has answered in the place of `model`; undefined where it has itself.
 function strangerTo(model, upstream, body) {
@@ -100,7 +177,7 @@ function upstreamFormat(model, format) {
 
 // What has no place in the body is shown to the server as headers, so that its log can record it.
 function upstreamHeaders(options) {
-  const shown = { gateway: options.gateway, rejectIfBusy: options.rejectIfBusy };
+  const shown = { gateway: options.gateway, rejectIfBusy: options.rejectIfBusy, extraHeaders: options.extraHeaders };
   return { "content-type": "application/json", "x-ai-options": JSON.stringify(shown), ...(options.extraHeaders ?? {}) };
 }
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from scripts.local.models.answering import ROOT_NAMES, SUB_NAMES, free_model, local_id
+from scripts.local.models.answering import ROOT_NAMES, SUB_NAMES, free_model, local_id, merged
+from scripts.local.models.judge_options import judge_variables
 from scripts.local.models.local_models import LocalModels, local_models
 from scripts.local.paths import LocalPaths
 from scripts.local.processes import say
@@ -28,6 +29,13 @@ class AISide:
     variables: Mapping[str, str] = field(default_factory=dict)
     announced: Mapping[str, object] = field(default_factory=dict)
     wait: Callable[[], None] = lambda: None
+
+    def judged_by(self, judges: Mapping[str, Upstream]) -> AISide:
+        """The same with judges of this machine, by their ids; the account's own binding keeps its own."""
+        if self.upstreams is None or not judges:
+            return self
+        upstreams = replace(self.upstreams, models={**(self.upstreams.models or {}), **judges})
+        return replace(self, upstreams=upstreams, variables=merged(self.variables, judge_variables(judges)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,15 @@ from aiohttp import web
 
 from scripts.local.scripted.calls import CallEntry, ChatCall, Reply, count_tokens, cut_to_tokens, digest_of
 from scripts.local.scripted.faults import Fault, fault_from_json
+from scripts.local.scripted.judging import judged_messages, judgement
 from scripts.local.scripted.rate import rate_from_json
 from scripts.local.scripted.rules import nothing_found, rule_from_json
 from scripts.local.scripted.script import Script
 
 _MAX_BODY_BYTES = 1 << 30
 _NUMBER = 42
+# What the log shows as messages, or in a field of its own.
+_SAID = {"messages", "model", "query", "documents", "input", "state", "questions"}
 
 
 def scripted_app(script: Script) -> web.Application:
@@ -27,6 +30,7 @@ def scripted_app(script: Script) -> web.Application:
     app.add_routes(
         [
             web.post("/v1/chat/completions", server.complete),
+            *(web.post(f"/v1/{{route:{route}}}", server.judge) for route in ("rerank", "embeddings", "decisions")),
             web.get("/v1/models", server.models),
             web.get("/health", server.health),
             web.get("/control", control.show),
@@ -58,9 +62,37 @@ class _Completions:
             self._script.leave(entry, "cancelled")
             raise
 
+    async def judge(self, request: web.Request) -> web.StreamResponse:
+        body: Mapping[str, object] = json.loads(await request.read())
+        call = self._call(body, judged_messages(body), request.headers.get("x-ai-options"))
+        entry, fault = self._script.enter(call)
+        try:
+            fault = fault or await self._script.wait_for_room(entry)
+            return await self._judged(request, entry, fault, body)
+        except (asyncio.CancelledError, ConnectionError):
+            self._script.leave(entry, "cancelled")
+            raise
+
+    async def _judged(
+        self, request: web.Request, entry: CallEntry, fault: Fault | None, body: Mapping[str, object]
+    ) -> web.Response:
+        if (failed := await self._failed(request, entry, fault)) is not None:
+            return failed
+        odd = fault is not None and fault.fails in {"empty", "null", "numeric"}
+        answer = {} if odd else judgement(request.match_info["route"], body, self._script.meanings)
+        self._script.leave(entry, "ok" if fault is None else str(fault.fails), answer.get("answers"))
+        text = json.dumps({"model": self._script.answers_as or entry.call.model, **answer})
+        whole = fault is None or fault.fails != "truncated"
+        return web.Response(text=text if whole else text[: len(text) // 2], content_type="application/json")
+
     def _parse(self, body: Mapping[str, object], options: str | None) -> ChatCall:
         listed = body.get("messages")
         messages = tuple((str(m["role"]), m.get("content")) for m in listed) if isinstance(listed, list) else ()
+        return self._call(body, messages, options)
+
+    def _call(
+        self, body: Mapping[str, object], messages: tuple[tuple[str, object], ...], options: str | None
+    ) -> ChatCall:
         model = str(body.get("model", ""))
         digest = digest_of(model, messages)
         return ChatCall(
@@ -68,20 +100,15 @@ class _Completions:
             attempt=self._script.attempt(digest),
             model=model,
             messages=messages,
-            params={name: value for name, value in body.items() if name not in {"messages", "model"}},
+            params={name: value for name, value in body.items() if name not in _SAID},
             options=json.loads(options or "{}"),
             digest=digest,
             by_binding=options is not None,
         )
 
     async def _answer(self, request: web.Request, entry: CallEntry, fault: Fault | None) -> web.StreamResponse:
-        latency = self._script.latency
-        await asyncio.sleep(latency(entry.call) if callable(latency) else latency)
-        if fault is not None and isinstance(fault.fails, int):
-            self._script.leave(entry, f"error {fault.fails}")
-            return _error(fault)
-        if fault is not None and fault.fails in {"hang", "disconnect", "garbage"}:
-            return await self._break(request, entry, fault)
+        if (failed := await self._failed(request, entry, fault)) is not None:
+            return failed
         reply = _faulty_reply(fault) or self._reply(entry.call)
         whole = fault is None or fault.fails != "truncated"
         self._script.leave(entry, "ok" if fault is None else str(fault.fails), reply.content)
@@ -90,6 +117,17 @@ class _Completions:
             return await _stream(request, call, reply, whole=whole)
         body = json.dumps(_completion(call, reply))
         return web.Response(text=body if whole else body[: len(body) // 2], content_type="application/json")
+
+    async def _failed(self, request: web.Request, entry: CallEntry, fault: Fault | None) -> web.Response | None:
+        """The failure that a fault orders in place of an answer, after the latency; None where there is none."""
+        latency = self._script.latency
+        await asyncio.sleep(latency(entry.call) if callable(latency) else latency)
+        if fault is not None and isinstance(fault.fails, int):
+            self._script.leave(entry, f"error {fault.fails}")
+            return _error(fault)
+        if fault is not None and fault.fails in {"hang", "disconnect", "garbage"}:
+            return await self._break(request, entry, fault)
+        return None
 
     def _reply(self, call: ChatCall) -> Reply:
         for rule in self._script.rules:

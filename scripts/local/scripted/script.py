@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from scripts.local.scripted.calls import CallEntry, ChatCall
 from scripts.local.scripted.faults import Fault, FaultPlan
@@ -25,7 +25,8 @@ class Script:
 
     `latency` is in seconds. Beyond `rate` the answer is 3021; beyond `capacity` calls at once it is 3040 or, for a call
     that may be queued, 3046 after `queue_seconds`. A prompt that with its `max_tokens` is longer than `window` tokens
-    gets 3010. `answers_as` is the model's name in answers, where it is not the one asked.
+    gets 3010. `answers_as` is the model's name in answers, where it is not the one asked. `meanings` are what judges
+    take words for.
     """
 
     def __init__(self) -> None:
@@ -39,6 +40,7 @@ class Script:
         """Back to the default script, an empty log, and no call left hanging."""
         self.rules: Sequence[Rule] = [needle()]
         self.answers_as = ""
+        self.meanings: Mapping[str, str] = {}
         self.latency: float | Callable[[ChatCall], float] = 0.0
         self.capacity: int | None = None
         self.queue_seconds = 10.0

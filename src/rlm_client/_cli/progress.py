@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rlm_client._context import UploadProgress
-from rlm_client._events import AnswerEvent, IterationEvent, MendEvent, PlanEvent, RunEvent, SubcallEvent
+from rlm_client._events import AnswerEvent, IterationEvent, JudgeEvent, MendEvent, PlanEvent, RunEvent, SubcallEvent
 from rlm_client._models import RLMResult
 from rlm_client._stream import EventStream
 
@@ -236,8 +236,10 @@ def _clock(milliseconds: float) -> str:
 
 
 def print_event(console: Console, event: RunEvent) -> None:
-    """Print the events that should stay on the screen: the plan, failed chunks, iterations."""
+    """Print the events that should stay on the screen: the judge, the plan, failed chunks, iterations."""
     match event:
+        case JudgeEvent():
+            console.print(Text.assemble(("Judge    ", "bold"), _judge(event)))
         case PlanEvent():
             console.print(Text.assemble(("Plan     ", "bold"), _plan(event)))
         case SubcallEvent(status="failed"):
@@ -248,6 +250,11 @@ def print_event(console: Console, event: RunEvent) -> None:
             console.print(Text(f"the answer does not fit, and is asked for again: {event.problem}", style="yellow"))
         case _:
             pass
+
+
+def _judge(event: JudgeEvent) -> str:
+    judge = event.judge if event.judge == event.asked else f"{event.judge} in place of {event.asked}"
+    return " · ".join((judge, count(event.chunks, "chunk"), money(event.cost_usd)))
 
 
 def _plan(plan: PlanEvent) -> str:

@@ -26,6 +26,8 @@ from .providers.streams import read_stream
 from .workers_ai_errors import as_model_error, told_error
 
 _SCHEMA_NAME = "answer"
+# Prompts that begin alike are kept where one of them was read: Cloudflare, Workers AI, "Prompt caching".
+_AFFINITY = "x-session-affinity"
 
 
 class WorkersAI:
@@ -37,10 +39,9 @@ class WorkersAI:
 
     async def complete(self, request: ModelRequest, deltas: DeltaSink | None = None) -> ModelReply:
         abort = js.AbortController.new()
-        options = {"rejectIfBusy": True} if request.reject_if_busy else {}
         try:
             inputs = _inputs(self._shape.body(request, stream=deltas is not None))
-            found = await self._binding.run(request.model.id, inputs, abort.signal, options)
+            found = await self._binding.run(request.model.id, inputs, abort.signal, _options(request))
             answer = Answer(request, deltas)
             if deltas is not None and hasattr(found, "getReader"):
                 return await read_stream(found, self._shape, answer)
@@ -102,6 +103,14 @@ class _WorkersAIShape:
         answer.finish_reason = string(reason) or answer.finish_reason
         # Said by the binding's stand-in on a developer's machine, where another model plays this one's part.
         answer.model = string(body.get("answered_by")) or answer.model
+
+
+def _options(request: ModelRequest) -> dict[str, object]:
+    """The binding's options: whether to wait, and where the prompt's beginning may still be kept."""
+    options: dict[str, object] = {"rejectIfBusy": True} if request.reject_if_busy else {}
+    if request.cache_key:
+        options["extraHeaders"] = {_AFFINITY: request.cache_key}
+    return options
 
 
 def _effort(request: ModelRequest) -> dict[str, object]:

@@ -99,6 +99,9 @@ def _check_item(request: RunRequest, settings: Settings) -> None:
             raise InvalidRequest.at(path, "unknown model; GET /v1/models lists those that are known")
     router = Router(settings.routing, catalog, has_sandbox=settings.has_sandbox)
     router.decide(request.config, Question(request.query or "", 0))  # a policy or a rule that cannot be is told now
+    judge = request.config.relevance
+    if judge is not None and (obstacle := catalog.judge_obstacle(judge)):
+        raise InvalidRequest.at("config.relevance", f"{judge}: {obstacle}")
 
 
 async def _items(request: HttpRequest, settings: Settings) -> AsyncIterator[bytes]:

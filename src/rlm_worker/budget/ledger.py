@@ -52,8 +52,8 @@ class RunUsage:
     """What a run has used so far.
 
     `sub_calls` and `iterations` count calls to sub-models and to the root model that were paid, however many attempts
-    each took; tokens and dollars count every attempt. `sandboxes` are the isolates of REPLs, for each day that they
-    were used.
+    each took; calls to judges are neither. Tokens and dollars count every attempt. `sandboxes` are the isolates of
+    REPLs, for each day that they were used.
     """
 
     iterations: int = 0
@@ -150,7 +150,7 @@ class Ledger:
         return self.limits.max_iterations - self._usage.iterations - self._in_flight("root")
 
     def set_aside(self, usd: float) -> None:
-        """Keeps that many dollars out of reach of sub-calls, for the root model's last word."""
+        """Keeps that many dollars out of reach of sub-calls and judges, for the root model's last word."""
         self._set_aside_usd = usd
 
     async def begin(self, call: str, role: Role) -> None:
@@ -242,7 +242,7 @@ class Ledger:
         self._begun.pop(call, None)
         if role == "sub":
             self._usage = replace(self._usage, sub_calls=self._usage.sub_calls + 1)
-        else:
+        elif role == "root":
             self._usage = replace(self._usage, iterations=self._usage.iterations + 1)
 
     def _call_refusal(self, call: str, role: Role) -> UsageLimitExceeded | None:
@@ -262,7 +262,7 @@ class Ledger:
         most = self.limits.max_cost_usd
         if most is None:
             return None
-        allowed = most - (self._set_aside_usd if role == "sub" else 0.0)
+        allowed = most - (0.0 if role == "root" else self._set_aside_usd)
         if self._committed() + worst_usd > allowed:
             return UsageLimitExceeded("maxCostUsd", most, round(self._committed(), 8), wanted)
         return None

@@ -16,6 +16,9 @@ _FINISHED = re.compile(r"[.!?:;)\]\"'`”’。！？；：」』]\s*$")
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)]*\s+|(?<=[。！？])[\"'”’」』）]*\s*(?=\S)|\n\s*\n")
 _QUOTATION = re.compile(r"`[^`]+`|\"[^\"]+\"|“[^”]+”|„[^“”]+[“”]|«[^»]+»|「[^」]+」")
 _WORD = re.compile(rf"[{EAST_ASIAN}]|\w+")
+# What a reader puts before evidence that may not be any.
+DOUBT = "UNSURE:"
+_DOUBT = re.compile(rf"^[\s\-*•>]*{DOUBT}[ \t]*", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,9 @@ def parts_of(note: str, text: str) -> list[Part]:
 
     Of a sentence that does not stand there, its lines and what it puts between quotation marks are looked for; it is a
     part without a place where none of them stands there either. What is too short to be told from chance is left out.
+    A reader's doubt is no part of what it quotes.
     """
-    sentences = [sentence for sentence in sentences_of(note) if not is_too_short(sentence)]
+    sentences = [sentence for sentence in sentences_of(without_doubts(note)) if not is_too_short(sentence)]
     places = locate(sentences, text)
     lost = [sentence for sentence, place in zip(sentences, places, strict=True) if place is None]
     found = _found({part for sentence in lost for part in (*_lines(sentence), *_quotations(sentence))}, text)
@@ -47,10 +51,28 @@ def quoted(note: str, text: str) -> str:
     """The sentences of a note that stand in the text, one a line; empty where there is none.
 
     Of a sentence that does not stand there, what it puts between quotation marks or backticks is kept where that does.
-    What was cut off must be long enough to mean something; nothing is kept twice.
+    What was cut off must be long enough to mean something; nothing is kept twice. What a reader doubted comes last, and
+    is marked so.
     """
+    lines = note.splitlines()
+    sure = _standing_in("\n".join(line for line in lines if not is_doubted(line)), text)
+    doubted = [part for line in lines if is_doubted(line) for part in _standing_in(line, text)]
+    return "\n".join([*sure, *(f"{DOUBT} {part}" for part in dict.fromkeys(doubted) if part not in sure)])
+
+
+def is_doubted(line: str) -> bool:
+    """Whether a reader says of a line that it may not be about the question."""
+    return _DOUBT.match(line) is not None
+
+
+def without_doubts(note: str) -> str:
+    """A note without the marks of doubt, what they stand before included."""
+    return _DOUBT.sub("", note)
+
+
+def _standing_in(note: str, text: str) -> list[str]:
     kept = [part.text for part in parts_of(note, text) if part.place is not None and _says_enough(part)]
-    return "\n".join(dict.fromkeys(" ".join(part.split()) for part in kept))
+    return [*dict.fromkeys(" ".join(part.split()) for part in kept)]
 
 
 def sentences_of(text: str) -> Iterator[str]:

@@ -64,6 +64,7 @@ _USAGE_COLUMNS = "input_tokens, output_tokens, estimated, cached_tokens, reasoni
 _ATTEMPT_COLUMNS = f"call, role, model, {_USAGE_COLUMNS}, at_most_usd, reason"
 # The facts that hold texts too long for a row: of calls by their key, of events by their id.
 _PROMPTS, _REPLIES, _EVENTS = "prompt ", "reply ", "event "
+_RANKING = "ranking"
 
 
 class SessionJournal:
@@ -202,6 +203,12 @@ class SessionJournal:
         """The context is to be cut anew."""
         self._write("DELETE FROM spans")
 
+    def ranking(self) -> str:
+        return self.fact(_RANKING) or ""
+
+    def keep_ranking(self, ranking: str) -> None:
+        self.set_fact(_RANKING, ranking)
+
     def cells(self, now: Callable[[], float]) -> repl_journal.CellTable:
         """The cells of the session's REPLs."""
         return repl_journal.CellTable(self._read, self._write, self._facts, now)
@@ -297,7 +304,7 @@ class SessionJournal:
         """Empties everything but facts and events, for a run from the beginning."""
         for table in ("calls", "attempts", "spans", *repl_journal.TABLES, *table_journal.TABLES):
             self._write(f"DELETE FROM {table}")  # noqa: S608 - the names stand right above
-        for texts in (_PROMPTS, _REPLIES, *repl_journal.TEXTS, *table_journal.TEXTS):
+        for texts in (_PROMPTS, _REPLIES, f"{_RANKING}.", *repl_journal.TEXTS, *table_journal.TEXTS):
             self._facts.forget(texts)
         self._numbers = None
 
@@ -397,11 +404,11 @@ def _identity(kind: EventKind, data: Mapping[str, object]) -> str | None:
         return f"iteration {data.get('iteration')} {data.get('parent', '')}"
     if kind in ("rows", "query"):
         return f"{kind} {data.get('reading', data.get('attempt'))}"
-    return f"{kind} {data.get('parent', '')}" if kind in ("session", "plan", "schema", "result") else None
+    return f"{kind} {data.get('parent', '')}" if kind in ("session", "judge", "plan", "schema", "result") else None
 
 
 def _role(value: Cell) -> Role:
-    return "root" if value == "root" else "sub"
+    return "root" if value == "root" else "judge" if value == "judge" else "sub"
 
 
 def _int(value: Cell) -> int:

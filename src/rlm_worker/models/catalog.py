@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from rlm_worker.messages import LOCAL_PREFIX, ModelSpec, direct_provider
-from rlm_worker.ports import Provider
+from rlm_worker.messages import LOCAL_PREFIX, ModelSpec, Task, direct_provider
+from rlm_worker.ports import JudgeName, Provider
 
 from .prices import CATALOG_DATE, MODELS
 
@@ -46,6 +46,9 @@ _ALIASES = {
     "kimi-k2.6": "@cf/moonshotai/kimi-k2.6",
     "kimi-k2.7-code": "@cf/moonshotai/kimi-k2.7-code",
 }
+
+# What each judge's model does.
+_JUDGE_TASKS: Mapping[JudgeName, Task] = {"reranker": "rerank", "embeddings": "embed", "decision": "decide"}
 
 
 class Catalog:
@@ -98,15 +101,34 @@ class Catalog:
         return Catalog(self._models, self._aliases, providers=self._providers, gateway=self._gateway, local_only=True)
 
     def find(self, name: str) -> ModelSpec | None:
-        """The model of that id or alias; None where there is none."""
+        """The model of that id or alias that answers prompts; None where there is none."""
+        model = self.known(name)
+        return model if model is not None and model.task == "chat" else None
+
+    def known(self, name: str) -> ModelSpec | None:
+        """The model of that id or alias, judges included; None where there is none."""
         return self._models.get(self._aliases.get(name, name))
+
+    def judge(self, name: JudgeName) -> ModelSpec | None:
+        """The first model that can play that judge; None where there is none, and for the one that is no model."""
+        return next((model for model in self._models.values() if model.task == _JUDGE_TASKS.get(name)), None)
+
+    def judge_obstacle(self, name: JudgeName) -> str:
+        """Why a judge cannot be asked and what mends it; empty where it can."""
+        if name not in _JUDGE_TASKS:
+            return ""
+        model = self.judge(name)
+        if model is None:
+            return f"the catalogue has no model with the task {_JUDGE_TASKS[name]}: add one to the var MODEL_OVERRIDES"
+        obstacle = self.obstacle(model)
+        return f"{model.id} {obstacle}" if obstacle else ""
 
     def answering(self, name: str, asked: ModelSpec | None = None) -> ModelSpec:
         """Who has answered under that name: a model of the catalogue, else a stranger at the price of the one asked.
 
         A stranger in the place of one of Workers AI's own is a server on a developer's machine, which charges nothing.
         """
-        known = self.find(name)
+        known = self.known(name)
         if known is not None:
             return known
         if asked is None or asked.provider == "workers-ai":
@@ -131,6 +153,8 @@ class Catalog:
     def unknown(self, name: str) -> str:
         """Why there is no model of that name, and what mends it."""
         direct = direct_provider(name)
+        if self.known(name) is not None:
+            return "answers no prompts: it judges which chunks are worth reading, which config.relevance asks for"
         if direct and direct not in self._providers:
             return self._no_provider(direct)
         if direct:
@@ -155,9 +179,10 @@ class Catalog:
 
     def names(self) -> list[str]:
         """Every name that can be asked, aliases first."""
-        usable = [model.id for model in self._models.values() if not self.obstacle(model)]
+        usable = [model.id for model, _ in self.models() if not self.obstacle(model)]
         return [*(alias for alias, model_id in self._aliases.items() if model_id in usable), *usable]
 
     def models(self) -> list[tuple[ModelSpec, list[str]]]:
-        """Each model with its aliases."""
-        return [(model, [a for a, m in self._aliases.items() if m == model.id]) for model in self._models.values()]
+        """Each model that answers prompts, with its aliases."""
+        chat = [model for model in self._models.values() if model.task == "chat"]
+        return [(model, [a for a, m in self._aliases.items() if m == model.id]) for model in chat]

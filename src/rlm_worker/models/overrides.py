@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from rlm_worker.errors import NotConfigured
-from rlm_worker.messages import Effort, JsonMode, ModelSpec, Prices, Reasoning
+from rlm_worker.messages import Effort, JsonMode, ModelSpec, Prices, Reasoning, Task
 from rlm_worker.variables import parsed_var
 
 from .catalog import Catalog
@@ -63,6 +63,7 @@ class ModelOverride(_Closed):
     json_mode: JsonMode | None = None
     dated: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
     source: str | None = None
+    task: Task | None = None
     aliases: list[str] = Field(default_factory=list)
 
     def applied(self, model_id: str, known: ModelSpec | None) -> ModelSpec:
@@ -89,7 +90,7 @@ _OVERRIDES = TypeAdapter(dict[str, ModelOverride])
 def with_overrides(catalog: Catalog, text: str) -> Catalog:
     """Applies the JSON of the var; raises `NotConfigured`, naming the field, where it is not of that form."""
     overrides = parsed_var(_VAR, _OVERRIDES, text)
-    models = [override.applied(model_id, catalog.find(model_id)) for model_id, override in overrides.items()]
+    models = [override.applied(model_id, catalog.known(model_id)) for model_id, override in overrides.items()]
     aliases = {
         alias: model.id
         for model, override in zip(models, overrides.values(), strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rlm_worker.messages import CallUsage, Message, ModelReply, ModelRequest, ModelSpec
 from rlm_worker.text.tokens import TOKENS_PER_MESSAGE, TokenEstimator, byte_length
@@ -28,6 +28,8 @@ class Pricing:
     def prompt_tokens(self, request: ModelRequest) -> int:
         """About how many tokens a prompt has, never more than it can have."""
         estimator = self.estimator(request.model)
+        if request.texts:
+            return min(_judged_tokens(request, estimator.estimate), max_prompt_tokens(request))
         tokens = sum(estimator.estimate(message.content) + TOKENS_PER_MESSAGE for message in request.messages)
         return min(tokens, max_prompt_tokens(request))
 
@@ -54,6 +56,8 @@ class Pricing:
 
     def learn(self, request: ModelRequest, reply: ModelReply) -> None:
         """Corrects the estimator: by every early reply, later by some; the ratio hardly changes within a run."""
+        if request.texts:
+            return
         self._replies += 1
         telling = self._replies <= _EARLY_REPLIES or self._replies % _EARLY_REPLIES == 0
         if telling and reply.usage is not None and reply.model == request.model.id:
@@ -63,9 +67,20 @@ class Pricing:
 
 def max_prompt_tokens(request: ModelRequest) -> int:
     """No prompt has more tokens: none is shorter than a byte of UTF-8, and a prompt beyond the window is refused."""
+    if request.texts:
+        return _judged_tokens(request, byte_length)
     schema = request.response_schema
     tokens = max_tokens_of(request.messages) + (len(json.dumps(schema)) if schema is not None else 0)
     return min(tokens, request.model.window) if request.model.window_published else tokens
+
+
+def _judged_tokens(request: ModelRequest, measure: Callable[[str], int]) -> int:
+    """The tokens of a judge's call: one that reads query and text together reads the query with each text."""
+    query = measure(request.messages[0].content) + TOKENS_PER_MESSAGE
+    texts = sum(measure(text) + TOKENS_PER_MESSAGE for text in request.texts)
+    if request.model.task == "rerank":
+        return texts + query * len(request.texts)
+    return texts + query + _TEMPLATE_TOKENS
 
 
 def max_tokens_of(messages: Sequence[Message]) -> int:

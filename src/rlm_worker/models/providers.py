@@ -39,6 +39,7 @@ class ProviderVar(BaseModel):
     body: dict[str, object] = Field(default_factory=dict)
     output_limit: Literal["max_tokens", "max_completion_tokens"] | None = None
     streams: bool | None = None
+    cache_key_field: Literal["prompt_cache_key", "session_id", ""] | None = None
 
     @field_validator("key", "gateway_key")
     @classmethod
@@ -83,11 +84,18 @@ class ProviderVar(BaseModel):
             body=self.body,
             streams=self._streams(url) if self.streams is None else self.streams,
             output_limit=self.output_limit or ("max_completion_tokens" if newer else "max_tokens"),
+            cache_key_field=self._cache_key_field(url) if self.cache_key_field is None else self.cache_key_field,
         )
 
     def _streams(self, url: str) -> bool:
         """Whether it is known to stream for everybody, and to count tokens when it does."""
         return self.type == "anthropic" or urlsplit(url).hostname == _OPENROUTER
+
+    def _cache_key_field(self, url: str) -> str:
+        """What it is known to take; others may refuse a field that they do not know."""
+        if self.type == "openai" and urlsplit(url).hostname == _OPENROUTER:
+            return "session_id"
+        return "prompt_cache_key" if self._vendor(url) == "openai" else ""
 
     def _vendor(self, url: str) -> str:
         """Whose models it serves, where that follows from the type and the address."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rlm_worker.budget.funding import Funded, Funds
 from rlm_worker.budget.ledger import Ledger
@@ -18,6 +18,9 @@ from .concurrency import BackoffSignal, CapacityLimiter
 from .latency import Latency
 from .metered import Metered
 from .pricing import Pricing
+
+# What a judge's call may take: attempts, and seconds for each of them and for coming back later.
+_JUDGE_ATTEMPTS, _JUDGE_SECONDS = 3, 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class ModelStack:
 
     def build(self, funds: Funds) -> Model:
         """The model as a run's strategy sees it, spending those funds."""
-        attempt = self._attempt(funds)
+        attempt = self._attempt(funds, self.deployment.call_timeout_seconds)
         patience = math.inf if self.ledger.limits.deadline is not None else self.deployment.patience_seconds
         chains = self.chains or Chains(self.catalog, self.clock, self.pricing)
         falling_back = FallingBack(attempt, chains, self.journal)
@@ -69,9 +72,21 @@ class ModelStack:
         limited = Limited(lengthened, self.ledger)
         return Coalesced(Journalled(limited, self.journal, self.ledger))
 
-    def _attempt(self, funds: Funds) -> Model:
+    def build_judge(self, funds: Funds) -> Model:
+        """The same for judges, who are given up soon: words can always take their place."""
+        limits = self.deployment
+        hasty = replace(
+            limits,
+            attempts=min(limits.attempts, _JUDGE_ATTEMPTS),
+            call_timeout_seconds=min(limits.call_timeout_seconds, _JUDGE_SECONDS),
+        )
+        attempt = self._attempt(funds, hasty.call_timeout_seconds)
+        retrying = Retrying(attempt, self.clock, hasty, min(limits.patience_seconds, _JUDGE_SECONDS), self.backoff)
+        return Coalesced(Journalled(Limited(retrying, self.ledger), self.journal, self.ledger))
+
+    def _attempt(self, funds: Funds, seconds: float) -> Model:
         """One attempt at a call, once it has a slot."""
-        timed = Timed(self.adapter, self.deployment.call_timeout_seconds)
+        timed = Timed(self.adapter, seconds)
         metered = Metered(timed, self.ledger, self.journal, self.pricing, self.catalog, self.clock, self.latency)
         funded = Funded(Paced(metered, self.pace), funds, self.pricing)
         first, most = self.deployment.first_concurrency, self.deployment.max_concurrency

@@ -12,8 +12,10 @@ from rlm_worker.messages import ModelSpec
 from rlm_worker.ports import Rate
 
 VARIABLE = "MODEL_CALLS_PER_MINUTE"
-# Workers AI's limits for text generation, for each account, model and minute.
+# Workers AI's limits for text generation, for each account, model and minute; and those for judges, of which that of
+# decision models is not published.
 _WORKERS_AI, _CALLS, _PAID_ONLY_CALLS = "@cf/", 300, 20
+_JUDGE_CALLS: Mapping[str, int] = {"rerank": 2_000, "embed": 3_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,9 @@ class Rates:
     def _usual(self, model: ModelSpec) -> int:
         if not model.id.startswith(_WORKERS_AI):
             return 0
-        return self.calls if self.calls is not None else _PAID_ONLY_CALLS if model.paid_only else _CALLS
+        if self.calls is not None and (model.task == "chat" or not self.calls):
+            return self.calls
+        return _PAID_ONLY_CALLS if model.paid_only else _JUDGE_CALLS.get(model.task, _CALLS)
 
 
 def _count(value: object, text: str) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -27,6 +29,7 @@ from rlm_worker.ports import (
     Deployment,
     EventSink,
     Journal,
+    JudgeName,
     Model,
     ObjectStubs,
     Pace,
@@ -77,6 +80,7 @@ class Outcome:
     read: int
     truncated: bool = False
     chunk_order: tuple[int, ...] | None = None
+    judge: JudgeName | None = None
     cited: Cited = field(default_factory=Cited)
     table: TableReport | None = None
 
@@ -97,6 +101,7 @@ class Run:
     ledger: Ledger
     pricing: Pricing
     model: Model
+    judge: Model
     pace: RunPace
     funds: Funds
     chains: Chains
@@ -145,7 +150,15 @@ class Run:
             kind=kind,
             span=span,
             effort=self.job.config.reasoning_effort,
+            cache_key=self._cache_key(kind, messages),
         )
+
+    def _cache_key(self, kind: CallKind, messages: tuple[Message, ...]) -> str:
+        """What a prompt is kept under: its conversation's key, or its text's where the caller lets anything be kept."""
+        if kind in ("turn", "extract", "compact"):
+            return conversation_key(self.job.owner, self.job.session_id)
+        prefix = next((message.prefix for message in messages if message.prefix is not None), None)
+        return prefix.key if prefix is not None and self.job.config.use_cache else ""
 
     def has_time_for(self, role: Role, *, calls: int = 1) -> bool:
         """Whether so many further calls, one after the other, may well end before the run's deadline."""
@@ -214,6 +227,11 @@ class Run:
         return f"{error.limit} ({error.allowed:g})"
 
 
+def conversation_key(owner: str, session_id: str) -> str:
+    """What the turns of one session are kept under, by a digest that tells of neither."""
+    return hashlib.sha256(json.dumps([owner, session_id]).encode()).hexdigest()[:32]
+
+
 def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
     """Puts a run together, its ledger filled with what the journal says was paid."""
     ledger = Ledger(_limits(job), ports.clock.now)
@@ -248,6 +266,7 @@ def start_run(job: Job, reader: ContextReader, ports: RunPorts) -> Run:
         ledger=ledger,
         pricing=pricing,
         model=stack.build(funds),
+        judge=stack.build_judge(funds),
         pace=pace,
         funds=funds,
         chains=chains,

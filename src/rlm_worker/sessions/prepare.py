@@ -34,7 +34,7 @@ _MAX_KEY_CHARACTERS = 255
 _MAX_SCHEMA_CHARACTERS = 32_000
 # What does not change the answer does not change the session's name.
 _IRRELEVANT = frozenset({"use_cache", "routing"})
-_CAME_LATER = ("reasoning_effort",)
+_CAME_LATER = ("reasoning_effort", "relevance")
 
 
 # What a job has just as its request has it.
@@ -193,6 +193,8 @@ def _resolved(config: RunConfig, settings: Settings) -> RunConfig:
             problems.append(FieldProblem(path, f"{model.id} {obstacle}"))
         else:
             ids[field_name] = model.id
+    if config.relevance is not None and (obstacle := settings.catalog.judge_obstacle(config.relevance)):
+        problems.append(FieldProblem("config.relevance", f"{config.relevance}: {obstacle}"))
     if problems:
         raise InvalidRequest(problems)
     if config.strategy == "repl" and not settings.has_sandbox:

@@ -101,9 +101,10 @@ def _line(kind: str, row: _Row) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What prompts and citations are built from again: the question, a REPL's cells, what readers of rows are asked."""
+    """What prompts and citations are built from again: question and owner, a REPL's cells, what readers are asked."""
 
     question: str
+    owner: str
     cells: CellTable
     extraction: str | None = None
 
@@ -115,7 +116,7 @@ async def call_rows(calls: Iterable[CallRecord], asked: Asked, reader: ContextRe
     context = ContextText(reader)
     for number, call in enumerate(calls, start=1):
         chunk = await _chunk(call, reader)
-        messages = call.messages or (_asked(call, chunk, asked.question, rows) if chunk else ())
+        messages = call.messages or (_asked(call, chunk, asked, rows) if chunk else ())
         yield TrajectoryCall(
             id=number,
             parent=call.parent or None,
@@ -139,11 +140,11 @@ async def call_rows(calls: Iterable[CallRecord], asked: Asked, reader: ContextRe
         )
 
 
-def _asked(call: CallRecord, chunk: Chunk, query: str, rows: Extraction | None) -> tuple[Message, ...]:
+def _asked(call: CallRecord, chunk: Chunk, asked: Asked, rows: Extraction | None) -> tuple[Message, ...]:
     """The prompt about a chunk, built again."""
     if call.kind == "rows":
         return rows.messages(chunk) if rows is not None else ()
-    return map_messages(query, chunk)
+    return map_messages(asked.question, chunk, owner=asked.owner)
 
 
 def query_rows(queries: Iterable[QueryRecord]) -> Iterator[TrajectoryQuery]:

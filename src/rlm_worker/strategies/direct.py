@@ -52,4 +52,4 @@ async def run_direct(run: Run) -> Outcome:
 
 def _messages(run: Run, pieces: Sequence[Piece]) -> tuple[Message, ...]:
     earlier = earlier_turns(run.job.conversation, run.root.window)
-    return direct_messages(run.job.query, pieces, run.instructions, earlier)
+    return direct_messages(run.job.query, pieces, run.instructions, earlier=earlier, owner=run.job.owner)

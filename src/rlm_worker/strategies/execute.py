@@ -16,7 +16,7 @@ from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import Outcome, Run, RunPorts, start_run
 from rlm_worker.runs.task import take_task
 from rlm_worker.text.context import ContextReader
-from rlm_worker.wire.results import ErrorBody, ModelUsage, RunResult
+from rlm_worker.wire.results import ErrorBody, ModelUsage, Relevance, RunResult
 
 from .choose import choose_strategy
 from .direct import run_direct
@@ -94,6 +94,12 @@ async def _outcome(run: Run, strategy: str) -> Outcome:
     return await run_map_reduce(run)
 
 
+def _relevance(run: Run, outcome: Outcome | None) -> Relevance | None:
+    """Who has chosen the chunks; None where nobody had to."""
+    judge = outcome.judge if outcome else None
+    return None if judge is None else Relevance(asked=run.job.config.relevance or judge, judge=judge)
+
+
 def _result(run: Run, strategy: str, outcome: Outcome | None) -> RunResult:
     usage = run.ledger.usage
     return RunResult(
@@ -133,6 +139,7 @@ def _result(run: Run, strategy: str, outcome: Outcome | None) -> RunResult:
         ],
         chunks=outcome.chunks if outcome else 0,
         chunk_order=list(outcome.chunk_order) if outcome and outcome.chunk_order is not None else None,
+        relevance=_relevance(run, outcome),
         coverage=round(outcome.read / run.reader.manifest.characters, 6) if outcome else 0.0,
         truncated=outcome.truncated if outcome else False,
         incomplete=outcome is not None and run.incomplete,

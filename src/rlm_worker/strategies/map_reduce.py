@@ -19,8 +19,9 @@ from rlm_worker.wire.events import SubcallEvent
 
 from .cite_notes import cite_notes
 from .note_cache import NoteCache
+from .notes import Note, Parts, Quote, quotes_in
 from .plan import MapPlan, chosen_chunks, plan_map
-from .prompts import Note, is_no_evidence, map_messages
+from .prompts import is_no_evidence, map_messages
 from .reading_time import Pace, read_within_time
 from .reduce import synthesize
 from .standalone import standalone_question
@@ -30,13 +31,17 @@ _MIN_CHARACTERS_TO_SPLIT = 200
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What became of one chunk; `cut_at` is the limit in tokens that has cut its note, 0 where none has."""
+    """What became of one chunk; `cut_at` is the limit in tokens that has cut its note, 0 where none has.
+
+    `quotes` are the sentences of the note, with the places where they stand.
+    """
 
     span: Span
     text: str = ""
     read: int = 0
     error: ModelError | None = None
     cut_at: int = 0
+    quotes: tuple[Quote, ...] = ()
 
 
 @dataclass(slots=True)
@@ -69,9 +74,9 @@ async def run_map_reduce(run: Run) -> Outcome:
         raise _nothing_read(readings, progress.stopped)
     chunks = plan.expected if plan.ranked is not None or progress.stopped else len(readings)
     notes = [_note(reading) for reading in readings if not is_no_evidence(reading.text)]
-    text, cut = await synthesize(run, notes, coverage=read / run.reader.manifest.characters)
+    text, cut = await synthesize(run, notes, read / run.reader.manifest.characters, _parts(readings))
     cited = await cite_notes(run, text, [(reading.span, reading.text) for reading in readings])
-    return Outcome(text, chunks, read, cut or progress.stopped is not None, _order(plan, readings), cited)
+    return Outcome(text, chunks, read, cut or progress.stopped is not None, _order(plan, readings), plan.judge, cited)
 
 
 def _note_cache(run: Run) -> NoteCache | None:
@@ -106,13 +111,14 @@ class _ChunkReader:
         self._announce(reading, reply, cached, started)
 
     async def _ask(self, span: Span, chunk: Chunk) -> tuple[Reading, ModelReply | None, bool]:
-        messages = map_messages(self.run.question, chunk)
+        messages = map_messages(self.run.question, chunk, owner=self.run.job.owner)
         request = replace(self.run.request("sub", "map", messages, span), max_output_tokens=self.plan.output_tokens)
         request = replace(request, call=request.key())
         known = await self.cache.recall(request) if self.cache else None
         if known is not None:
             self.run.ledger.count_cached()
-            return Reading(span, self._evidence(known, chunk), span.end - span.start), None, True
+            note = self._evidence(known, chunk)
+            return Reading(span, note, span.end - span.start, quotes=quotes_in(note, chunk)), None, True
         try:
             reply = await self.run.model.complete(request)
         except InputTooLarge as error:
@@ -125,7 +131,8 @@ class _ChunkReader:
             self.cache.remember(request, reply.text)
         cut = cut_at(reply, request) if reply.is_cut else 0
         note = self._evidence(reply.text, chunk)
-        return Reading(span, note, span.end - span.start, cut_at=cut), reply, reply.repeated
+        quotes = quotes_in(note, chunk)
+        return Reading(span, note, span.end - span.start, cut_at=cut, quotes=quotes), reply, reply.repeated
 
     def _evidence(self, note: str, chunk: Chunk) -> str:
         if not self.run.ports.deployment.quoted_evidence:
@@ -137,10 +144,11 @@ class _ChunkReader:
         if span.end - span.start < _MIN_CHARACTERS_TO_SPLIT:
             return Reading(span, error=error)
         halves = [(await self._ask(part, half))[0] for part, half in halves_of(span, chunk)]
-        texts = [half.text for half in halves if not is_no_evidence(half.text)]
+        telling = [half for half in halves if not is_no_evidence(half.text)]
         failed = next((half.error for half in halves if half.error), None)
         cut = max(half.cut_at for half in halves)
-        return Reading(span, "\n".join(texts), sum(half.read for half in halves), failed, cut)
+        text, quotes = "\n".join(half.text for half in telling), sum((half.quotes for half in telling), ())
+        return Reading(span, text, sum(half.read for half in halves), failed, cut, quotes)
 
     def _announce(self, reading: Reading, reply: ModelReply | None, cached: bool, started: float) -> None:
         usage = reply.usage if reply and not cached else None
@@ -188,8 +196,14 @@ def _halved(chunk: Chunk, cut: Cutter) -> list[Chunk]:
     return [*halves, *chunker.finish()]
 
 
+def _parts(readings: list[Reading]) -> Parts:
+    read = [reading for reading in readings if reading.read]
+    empty = sum(is_no_evidence(reading.text) for reading in read)
+    return Parts(len(read), empty, sum(reading.error is not None for reading in readings))
+
+
 def _note(reading: Reading) -> Note:
-    return Note(reading.span.start, reading.span.end, reading.text)
+    return Note(reading.span.start, reading.span.end, reading.text, reading.quotes)
 
 
 def _order(plan: MapPlan, readings: list[Reading]) -> tuple[int, ...] | None:

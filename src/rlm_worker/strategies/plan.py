@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from rlm_worker.judges.choice import Size, is_asked, judging_usd, kept_ranking, rank_chunks
 from rlm_worker.messages import Span
+from rlm_worker.ports import JudgeName
 from rlm_worker.runs.run import Run
 from rlm_worker.text.chunker import MAX_OVERLAP
 from rlm_worker.text.chunks import Chunk, ChunkBudget
 from rlm_worker.text.context import ChunkStream, read_chunk
-from rlm_worker.text.relevance import RelevanceIndex
 from rlm_worker.text.tokens import RESERVE_MARGIN, TOKENS_PER_MESSAGE, TokenEstimator
 
 from .prompts import map_messages
@@ -41,6 +42,7 @@ class MapPlan:
     expected: int
     output_tokens: int
     ranked: tuple[Span, ...] | None = None
+    judge: JudgeName | None = None
 
     @property
     def order(self) -> tuple[int, ...] | None:
@@ -57,9 +59,7 @@ async def plan_map(run: Run) -> MapPlan:
     most = run.job.config.max_sub_calls
     characters = run.reader.manifest.characters
     if characters <= asked.characters * _FILL * most and await _surely_few(run, asked, most):
-        return MapPlan(
-            asked, max(_ceil(characters, asked.characters), _ceil(_context_tokens(run), room)), run.sub_output
-        )
+        return await _all_read(run, asked)
     return await _grown(run, room, most)
 
 
@@ -79,6 +79,18 @@ async def chosen_chunks(run: Run, plan: MapPlan) -> AsyncIterator[tuple[Span, Ch
     async for span, chunk in stream.chunks():
         run.ports.journal.add_span(span)
         yield span, chunk
+
+
+async def _all_read(run: Run, budget: ChunkBudget) -> MapPlan:
+    """Every chunk as it comes; best first where a judge is named and time may run out before the end."""
+    if is_asked(run) and run.ledger.limits.deadline is not None and not run.ports.journal.spans():
+        return await _ranked(run, budget, run.sub_output)
+    return MapPlan(budget, _expected_chunks(run, budget), run.sub_output)
+
+
+def _expected_chunks(run: Run, budget: ChunkBudget) -> int:
+    characters = run.reader.manifest.characters
+    return max(_ceil(characters, budget.characters), _ceil(_context_tokens(run), budget.tokens or characters))
 
 
 def _room(run: Run) -> int:
@@ -137,7 +149,7 @@ def _affords_all(run: Run) -> bool:
 def _affordable_chunk(run: Run, asked: ChunkBudget) -> tuple[ChunkBudget, int]:
     """Chunks so small that dollars pay for several of them, and how many tokens each answer may have."""
     read, write = _prices(run)
-    dollars = _dollars(run)
+    dollars = _dollars(run) - judging_usd(run)
     tokens, output = 0, 0
     least = max(_MIN_NOTE_TOKENS, run.sub.least_output(run.job.config.reasoning_effort))
     for calls in _MIN_AFFORDABLE:
@@ -155,7 +167,7 @@ async def _surely_few(run: Run, budget: ChunkBudget, most: int) -> bool:
     """Whether the chunks of this size are at most that many; counts them only where the size alone does not tell."""
     if run.reader.manifest.bytes <= min(budget.characters, (budget.tokens or 0) * 2) * _FILL * most / 2:
         return True
-    return len(await _survey(run, budget, None)) <= most
+    return len([span async for span, _ in _survey(run, budget)]) <= most
 
 
 async def _grown(run: Run, room: int, most: int) -> MapPlan:
@@ -163,25 +175,35 @@ async def _grown(run: Run, room: int, most: int) -> MapPlan:
     needed = run.reader.manifest.characters // max(1, int(most * _FILL))
     if needed < room * 3:
         budget = ChunkBudget(max(needed, run.job.config.chunk_size), room)
-        spans = await _survey(run, budget, None)
+        spans = [span async for span, _ in _survey(run, budget)]
         if len(spans) <= most:
             run.warn(f"chunks grew to {budget.characters:,} characters to keep within maxSubCalls ({most})")
-            return MapPlan(budget, len(spans), run.sub_output)
+            return await _all_read(run, budget)
     return await _ranked(run, ChunkBudget(room * 8, room), run.sub_output)
 
 
 async def _ranked(run: Run, budget: ChunkBudget, output_tokens: int) -> MapPlan:
-    index = RelevanceIndex(run.question)
-    spans = await _survey(run, budget, index)
-    return MapPlan(budget, len(spans), output_tokens, tuple(spans[number] for number in index.rank()))
-
-
-async def _survey(run: Run, budget: ChunkBudget, index: RelevanceIndex | None) -> list[Span]:
-    """All spans that this size gives, in a pass of its own; an estimator that learns nothing keeps it repeatable."""
-    stream = ChunkStream(run.reader, budget, TokenEstimator(), run.job.config.chunk_overlap)
+    """The chunks of this size, best first."""
     spans: list[Span] = []
-    async for span, chunk in stream.chunks():
+    ranking = None
+    if run.ports.journal.ranking():
+        spans = [span async for span, _ in _survey(run, budget)]
+        ranking = kept_ranking(run, len(spans))
+    if ranking is None:
+        spans = []
+        size = Size(_context_tokens(run), _expected_chunks(run, budget))
+        ranking = await rank_chunks(run, size, _texts(_survey(run, budget), spans))
+    ordered = tuple(spans[number] for number in ranking.order)
+    return MapPlan(budget, len(spans), output_tokens, ordered, ranking.judge)
+
+
+async def _texts(chunks: AsyncIterator[tuple[Span, Chunk]], spans: list[Span]) -> AsyncIterator[tuple[int, str]]:
+    """Index and text of each chunk, and its span into `spans`."""
+    async for span, chunk in chunks:
         spans.append(span)
-        if index is not None:
-            index.add(span.index, chunk.text)
-    return spans
+        yield span.index, chunk.text
+
+
+def _survey(run: Run, budget: ChunkBudget) -> AsyncIterator[tuple[Span, Chunk]]:
+    """All chunks that this size gives, in a pass of its own; an estimator that learns nothing keeps it repeatable."""
+    return ChunkStream(run.reader, budget, TokenEstimator(), run.job.config.chunk_overlap).chunks()

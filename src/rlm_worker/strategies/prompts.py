@@ -2,6 +2,10 @@
 
 A context is data: it stands between two lines that carry a marker, and the marker is a digest of the text itself, so
 that no text can hold its own. `PROMPT_VERSION` is part of every session's and cache's key.
+
+What is the same for every question comes first: the rules, then the text, and the question last, so that a provider
+that keeps prefixes reads the text once. The marker is the owner's too: what one owner had read is no prefix of what
+another asks, so nobody can tell from cached tokens what others have read.
 """
 
 from __future__ import annotations
@@ -13,11 +17,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from rlm_worker.messages import Message
+from rlm_worker.citations.evidence import without_doubts
+from rlm_worker.messages import Message, Prefix
 from rlm_worker.text.chunks import NO_MARKER, Chunk, Piece, document_head
 
-PROMPT_VERSION = "1"
+from .notes import Note, Parts, counted, numbered
+
+PROMPT_VERSION = "2"
 NO_EVIDENCE = "NONE"
+_KEY_DIGITS = 32
 
 # A line that carries the marker, known only when the whole body is.
 _Head = Callable[[str], str]
@@ -46,9 +54,10 @@ _REDUCE = (
 )
 _SYNTHESIZE = (
     "Answer the question from the notes that you are given. Others took them, in the order of the text, while they "
-    "read the parts of a long text for you; a note may quote something that turns out not to matter. Be exact with "
-    "names, numbers and identifiers, resolve contradictions by what the notes quote, and answer directly, without "
-    "speaking of the notes. If they do not hold the answer, say so. " + _DATA_RULE
+    "read the parts of a long text for you; a note may quote something that turns out not to matter. Each number in "
+    "front of a quotation is one place where it stands in the text; identical lines at different places count "
+    "separately. Be exact with names, numbers and identifiers, resolve contradictions by what the notes quote, and "
+    "answer directly, without speaking of the notes. If they do not hold the answer, say so. " + _DATA_RULE
 )
 _INSTRUCTIONS = (
     "\n\nWhoever asks has also said how to answer (language, form, tone). Follow it as far as the rules above allow:\n"
@@ -61,17 +70,17 @@ _NONE_WORDS = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """What a model wrote down about the part of the context from character `start` to `end` (exclusive)."""
+class _Rules:
+    """What a prompt begins with; `instructions` are the caller's."""
 
-    start: int
-    end: int
     text: str
+    instructions: str | None = None
 
 
 def is_no_evidence(text: str) -> bool:
     """Whether a reader of a part says that there is nothing in it, or says nothing at all."""
-    return not text.strip() or _NONE_WORDS.match(text.strip()) is not None
+    said = without_doubts(text).strip()
+    return not said or _NONE_WORDS.match(said) is not None
 
 
 def told_how(instructions: str | None) -> str:
@@ -80,34 +89,56 @@ def told_how(instructions: str | None) -> str:
 
 
 def direct_messages(
-    query: str, pieces: Sequence[Piece], instructions: str | None = None, earlier: str = ""
+    query: str, pieces: Sequence[Piece], instructions: str | None = None, *, earlier: str = "", owner: str = ""
 ) -> tuple[Message, ...]:
     """The prompt that asks a question about a whole context at once, after the `earlier` turns."""
-    return _prompt(_DIRECT, _documents(pieces), query, "Answer:", instructions, earlier=earlier)
+    rules, body = _Rules(_DIRECT, instructions), _documents(pieces)
+    return _prompt(rules, body, query, "Answer:", owner=owner, is_text=True, earlier=earlier)
 
 
-def map_messages(query: str, chunk: Chunk) -> tuple[Message, ...]:
+def map_messages(query: str, chunk: Chunk, *, owner: str = "") -> tuple[Message, ...]:
     """The prompt that collects evidence from one chunk."""
-    return _prompt(_MAP, _documents(chunk.pieces, chunk.overlap), query, f"Evidence, quoted, or {NO_EVIDENCE}:")
+    body = _documents(chunk.pieces, chunk.overlap)
+    return _prompt(_Rules(_MAP), body, query, f"Evidence, quoted, or {NO_EVIDENCE}:", owner=owner, is_text=True)
 
 
-def reduce_messages(query: str, notes: Sequence[Note]) -> tuple[Message, ...]:
+def reduce_messages(query: str, notes: Sequence[Note], *, owner: str = "") -> tuple[Message, ...]:
     """The prompt that merges neighbouring notes into fewer words."""
-    return _prompt(_REDUCE, _noted(notes), query, "Merged notes:")
+    return _prompt(
+        _Rules(_REDUCE), _noted(notes, [note.text.strip() for note in notes]), query, "Merged notes:", owner=owner
+    )
 
 
 def synthesize_messages(
-    query: str, notes: Sequence[Note], coverage: float, instructions: str | None = None, earlier: str = ""
+    query: str,
+    notes: Sequence[Note],
+    coverage: float,
+    instructions: str | None = None,
+    *,
+    earlier: str = "",
+    owner: str = "",
+    parts: Parts | None = None,
 ) -> tuple[Message, ...]:
     """The prompt that answers the question from the notes; `coverage` is the share of the text that was read.
 
     `earlier` are the turns before, as data.
     """
     partial_reading = "" if coverage >= 1 else f"(Only {coverage:.0%} of the text could be read.) "
+    facts = _facts(notes, parts)
     # Small models would rather invent something than say nothing: so the rule stands again right before the answer.
     nothing = "" if notes else "(There are no notes: say that the text does not seem to hold the answer.) "
-    body = _noted(notes) if notes else ["(nobody found anything that helps)"]
-    return _prompt(_SYNTHESIZE, body, query, f"{partial_reading}{nothing}Answer:", instructions, earlier=earlier)
+    body = _noted(notes, numbered(notes)) if notes else ["(nobody found anything that helps)"]
+    rules = _Rules(_SYNTHESIZE, instructions)
+    cue = f"{facts}{partial_reading}{nothing}Answer:"
+    return _prompt(rules, body, query, cue, owner=owner, earlier=earlier)
+
+
+def _facts(notes: Sequence[Note], parts: Parts | None) -> str:
+    """What code knows of the reading, in figures alone: no word of it is the text's."""
+    told = [] if parts is None else [f"{parts.read} parts read", f"{parts.empty} had nothing", f"{parts.failed} failed"]
+    if places := counted(notes):
+        told.append(f"{places} numbered {'quotation' if places == 1 else 'quotations'}")
+    return f"({'; '.join(told)}.) " if told else ""
 
 
 def note_head(note: Note, marker: str = NO_MARKER) -> str:
@@ -116,23 +147,32 @@ def note_head(note: Note, marker: str = NO_MARKER) -> str:
 
 
 def _prompt(
-    system: str, body: _Body, query: str, cue: str, instructions: str | None = None, *, earlier: str = ""
+    rules: _Rules, body: _Body, query: str, cue: str, *, owner: str, is_text: bool = False, earlier: str = ""
 ) -> tuple[Message, ...]:
-    """The rules, and the body between its markers with the question before and after it; `earlier` turns follow it."""
-    digest = _digest(body)
+    """The rules, the body between its markers, the `earlier` turns, and the question.
+
+    `is_text`: more may be asked about the body, which is not notes on one question.
+    """
+    digest = _digest(body, owner)
     marker = digest[:16]
     text = "".join([part if isinstance(part, str) else part(marker) for part in body])
+    data = f"<<<<<< {marker}\n{text}\n{marker} >>>>>>\n\n"
     turns = f"{earlier}\n\n" if earlier else ""
-    user = f"Question: {query}\n\n<<<<<< {marker}\n{text}\n{marker} >>>>>>\n\n{turns}Question, again: {query}\n{cue}"
-    decides = json.dumps([system, digest, query, cue, *([earlier] if earlier else [])]).encode()
+    decides = json.dumps([rules.text, digest, query, cue, *([earlier] if earlier else [])]).encode()
+    prefix = Prefix(len(data), _sha256(f"prefix {digest}".encode())[:_KEY_DIGITS]) if is_text else None
     return (
-        Message("system", system.format(marker=marker) + told_how(instructions)),
-        Message("user", user, digest=hashlib.sha256(decides).hexdigest()),
+        Message("system", rules.text.format(marker=marker) + told_how(rules.instructions)),
+        Message("user", f"{data}{turns}Question: {query}\n{cue}", digest=_sha256(decides), prefix=prefix),
     )
 
 
-def _digest(body: _Body) -> str:
-    digest = hashlib.blake2b(digest_size=32)  # in WebAssembly more than twice as fast as SHA-256, and as hard to forge
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _digest(body: _Body, owner: str) -> str:
+    """Keyed by the owner; in WebAssembly more than twice as fast as SHA-256, and as hard to forge."""
+    digest = hashlib.blake2b(digest_size=32, key=hashlib.sha256(owner.encode()).digest())
     for part in body:
         digest.update((part if isinstance(part, str) else part("")).encode())
     return digest.hexdigest()
@@ -151,8 +191,8 @@ def _documents(pieces: Sequence[Piece], overlap: str = "") -> _Body:
     return body
 
 
-def _noted(notes: Sequence[Note]) -> _Body:
+def _noted(notes: Sequence[Note], texts: Sequence[str]) -> _Body:
     body: list[str | _Head] = []
-    for note in notes:
-        body += [partial(note_head, note), note.text.strip(), "\n\n"]
+    for note, text in zip(notes, texts, strict=True):
+        body += [partial(note_head, note), text, "\n\n"] if text or not note.quotes else []
     return body

@@ -11,26 +11,32 @@ from rlm_worker.runs.answer import answer, cut_at
 from rlm_worker.runs.conversation import earlier_turns
 from rlm_worker.runs.run import Run
 
-from .prompts import Note, note_head, reduce_messages, synthesize_messages
+from .notes import Note, Parts
+from .prompts import note_head, reduce_messages, synthesize_messages
 
 _WINDOW_SHARE = 0.9
 # Merging must shrink: below this many notes to a group another round would not end.
 _MIN_TO_MERGE = 2
+# What a number before a quotation weighs, and the figures on the reading.
+_TOKENS_PER_NUMBER = 12
+_MANY = Parts(99_999, 99_999, 99_999)
 _NO_NOTES = "No part of the text that was read holds anything that helps to answer the question."
 
 
-async def synthesize(run: Run, notes: Sequence[Note], coverage: float) -> tuple[str, bool]:
+async def synthesize(run: Run, notes: Sequence[Note], coverage: float, parts: Parts) -> tuple[str, bool]:
     """The answer from all notes, and whether a limit left it poorer than it could be."""
     asked = run.chains.acting(run.root)
     try:
-        return await _synthesized(run, notes, coverage)
+        return await _synthesized(run, notes, coverage, parts)
     except InputTooLarge:
         if run.chains.acting(run.root) == asked:
             raise
-        return await _synthesized(run, notes, coverage)  # the model is gone: in the window of who stands in for it
+        return await _synthesized(
+            run, notes, coverage, parts
+        )  # the model is gone: in the window of who stands in for it
 
 
-async def _synthesized(run: Run, notes: Sequence[Note], coverage: float) -> tuple[str, bool]:
+async def _synthesized(run: Run, notes: Sequence[Note], coverage: float, parts: Parts) -> tuple[str, bool]:
     shortened = False
     try:
         notes = await _reduced(run, notes)
@@ -41,7 +47,7 @@ async def _synthesized(run: Run, notes: Sequence[Note], coverage: float) -> tupl
         if not run.has_time_for("root"):
             raise run.out_of_time()
         async with asyncio.timeout(_seconds_left(run)):
-            text, cut = await answer(run, "synthesize", _messages(run, notes, coverage))
+            text, cut = await answer(run, "synthesize", _messages(run, notes, coverage, parts))
     except (UsageLimitExceeded, TimeoutError) as limit:
         run.limit_reached(limit if isinstance(limit, UsageLimitExceeded) else run.out_of_time())
         return _unsynthesized(run, notes), True
@@ -62,7 +68,8 @@ async def _reduced(run: Run, notes: Sequence[Note]) -> Sequence[Note]:
 async def _merged(run: Run, group: Sequence[Note]) -> Note:
     if len(group) == 1:
         return group[0]
-    request = run.request("root", "reduce", reduce_messages(run.question, group))
+    messages = reduce_messages(run.question, group, owner=run.job.owner)
+    request = run.request("root", "reduce", messages)
     reply = await run.model.complete(request)
     if reply.is_cut:
         run.warn(
@@ -89,18 +96,24 @@ def _groups(run: Run, notes: Sequence[Note]) -> list[list[Note]]:
 
 def _room(run: Run) -> int:
     estimator = run.pricing.estimator(run.root)
-    words = sum(estimator.estimate(message.content) for message in _messages(run, [], 0.5))
+    words = sum(estimator.estimate(message.content) for message in _messages(run, [], 0.5, _MANY))
     window = min(run.root.window, run.chains.acting(run.root).window)  # of who really answers, as far as is known
     return max(64, int((window - min(run.root_output, window // 2) - words) * _WINDOW_SHARE))
 
 
-def _messages(run: Run, notes: Sequence[Note], coverage: float) -> tuple[Message, ...]:
+def _messages(run: Run, notes: Sequence[Note], coverage: float, parts: Parts) -> tuple[Message, ...]:
     earlier = earlier_turns(run.job.conversation, run.root.window)
-    return synthesize_messages(run.job.query, notes, coverage, run.instructions, earlier)
+    return synthesize_messages(
+        run.job.query, notes, coverage, run.instructions, earlier=earlier, owner=run.job.owner, parts=parts
+    )
 
 
 def _tokens(run: Run, note: Note) -> int:
-    return run.pricing.estimator(run.root).estimate(note_head(note) + note.text) + 2
+    return (
+        run.pricing.estimator(run.root).estimate(note_head(note) + note.text)
+        + 2
+        + _TOKENS_PER_NUMBER * len(note.quotes)
+    )
 
 
 def _trimmed(run: Run, notes: Sequence[Note]) -> list[Note]:

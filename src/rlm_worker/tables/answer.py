@@ -17,6 +17,7 @@ MAX_TOLD_ROWS = 100
 _MAX_TOLD = 20_000
 _SCALES = (Decimal(1), Decimal(10) ** 3, Decimal(10) ** 6, Decimal(10) ** 9, Decimal(10) ** 12)
 _LIST_NUMBER = re.compile(r"(?m)^[ \t]*\d{1,3}[.)](?=[ \t])")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _IDLE_WORDS = frozenset(("one", "zero"))
 
 
@@ -62,14 +63,12 @@ def foreign_numbers(prose: str, result: QueryResult, question: str = "") -> list
     A number of the result may be rounded to one decimal or more, and may be written with its scale ("1.2 million").
     Numbers of dates, times and lists are looked at, too: those of a result's dates stand in the result.
     """
-    known = _known(result)
-    own = _texts(result)
-    text = _LIST_NUMBER.sub("", prose)
+    known, asked = _known(result), {number for _, number in _numbers(question)}
+    written = {found[0] for text in (*_texts(result), question) for found in _NUMBER.finditer(text)}
     return [
-        written
-        for written, number in _numbers(text)
-        if not (_stands(number, known) or _is_in(written, own) or _is_in(written, [question]))
-        and not (written.casefold() in _IDLE_WORDS or _is_question_s(number, question))
+        word
+        for word, number in _numbers(_LIST_NUMBER.sub("", prose))
+        if not (word in written or number in asked or word.casefold() in _IDLE_WORDS or _stands(number, known))
     ]
 
 
@@ -81,7 +80,8 @@ def answer_text(
     With coverage below 1 or failed chunks it says "at least"; nothing found is then unknown, and not 0.
     """
     said = prose.strip()
-    replaced = bool(said) and (bool(foreign_numbers(said, result, question)) or not _tells(said, result))
+    wrong = len(said) > _MAX_TOLD or bool(foreign_numbers(said, result, question)) or not _tells(said, result)
+    replaced = bool(said) and wrong
     text = said if said and not replaced else result_text(result)
     whole = coverage >= 1 and not failed_chunks
     if whole:
@@ -126,14 +126,14 @@ def _parts_of_dates(texts: Iterable[str]) -> Iterator[str]:
 
 def _numbers(text: str) -> Iterator[tuple[str, Decimal]]:
     """Everything that is a number to a reader, parts of dates and ranges included."""
-    seen: list[tuple[int, int]] = []
+    seen: set[int] = set()
     for mention in mentions(text, decimal_point=True):
         if mention.number is not None:
-            seen.append((mention.start, mention.end))
+            seen.update(range(mention.start, mention.end))
             number = mention.number * (mention.scale or 1)
             yield text[mention.start : mention.end].strip(), number
-    for found in re.finditer(r"\d+(?:[.,]\d+)*", text):
-        if not any(start < found.end() and found.start() < end for start, end in seen):
+    for found in _NUMBER.finditer(text):
+        if found.start() not in seen:
             plain = found[0].replace(",", "")
             yield found[0], Decimal(plain if plain.count(".") < 2 else plain.replace(".", ""))
 
@@ -149,13 +149,3 @@ def _stands(number: Decimal, known: set[Decimal]) -> bool:
         ):
             return True
     return False
-
-
-def _is_in(written: str, texts: Iterable[str]) -> bool:
-    """Whether a number is written like that in one of the texts."""
-    pattern = re.compile(rf"(?<![\d.,]){re.escape(written)}(?![\d]|[.,]\d)", re.IGNORECASE)
-    return any(pattern.search(text) for text in texts)
-
-
-def _is_question_s(number: Decimal, question: str) -> bool:
-    return bool(question) and any(number == other for _, other in _numbers(question))

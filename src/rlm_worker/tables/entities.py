@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from rlm_worker.citations.folding import fold
 
 from .rows import Row
-from .schema import Schema, name_key
+from .schema import MAX_SQL, Schema, name_key
 
 _TITLES = frozenset(("mr", "mrs", "ms", "miss", "dr", "prof", "professor", "sir", "herr", "frau", "mme", "sra"))
 _TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*\.?")  # noqa: RUF001
@@ -19,8 +19,9 @@ _CLAUSE = re.compile(
     r"(?=\b(?:HAVING|ORDER\s+BY|LIMIT|WHERE|GROUP|JOIN|LEFT|INNER|CROSS|UNION|SELECT|FROM)\b|\Z)",
     re.IGNORECASE | re.DOTALL,
 )
-_EQUAL = re.compile(r'([\w."`\[\]]+)\s*(?:=|==)\s*([\w."`\[\]]+)')
-_NAME = re.compile(r'"((?:[^"]|"")+)"|`([^`]+)`|\[([^\]]+)\]|([^\W\d][\w$]*)')
+_SIDE = r'(?<![\w."`\[\]])([\w."`\[\]]++)'
+_EQUAL = re.compile(rf'{_SIDE}\s*+={{1,2}}\s*+([\w."`\[\]]++)')
+_NAME = re.compile(r'"((?:[^"]|"")++)"|`([^`]++)`|\[([^\]]++)\]|([^\W\d][\w$]*+)')
 _STRING = re.compile(r"'(?:[^']|'')*'")
 # What stands behind a comma and is no first name.
 _FIRMS = ("inc", "ltd", "llc", "co", "corp", "gmbh", "ag", "plc", "jr", "sr", "s.a")
@@ -103,6 +104,8 @@ def _stands_for(short: tuple[str, ...], full: tuple[str, ...]) -> bool:
 def grouped_columns(schema: Schema, *statements: str) -> frozenset[tuple[str, str]]:
     """The string columns, as (table, column), that SQL statements group by, join on, or count the values of."""
     named: set[str] = set()
+    if max(map(len, statements), default=0) > MAX_SQL:
+        return frozenset()  # no statement that is run
     for statement in statements:
         bare = _STRING.sub("''", statement)
         parts = [found[1] for found in _CLAUSE.finditer(bare)]

@@ -21,6 +21,8 @@ MAX_TABLES, MAX_COLUMNS, MAX_ENUM = 3, 12, 50
 # Models of 3 B and less hold no more columns than this in mind.
 MAX_LINE_COLUMNS = 4
 MAX_NAME, MAX_UNIT, MAX_LABEL, MAX_DESCRIPTION = 64, 40, 120, 1_000
+# Characters of a statement over the tables.
+MAX_SQL = 20_000
 # The names that code gives: each row's number in SQL, its document, the table of the rows that were picked.
 ROW_ID, SOURCE_DOCUMENT, PICKED = "row_id", "source_document", "picked"
 _RESERVED = frozenset((ROW_ID, SOURCE_DOCUMENT))

@@ -26,7 +26,7 @@ from rlm_worker.errors import RLMError
 
 from .reading import json_object
 from .rows import Row, Value
-from .schema import NUMERIC, PICKED, ROW_ID, SOURCE_DOCUMENT, Column, ColumnType, Schema, Table, name_key
+from .schema import MAX_SQL, NUMERIC, PICKED, ROW_ID, SOURCE_DOCUMENT, Column, ColumnType, Schema, Table, name_key
 
 MAX_RESULT_ROWS, MAX_RESULT_BYTES = 10_000, 1_000_000
 # All pairs of 300 are 44,850; so many rows are kept of a run, too.
@@ -37,12 +37,12 @@ Statement = Literal["pick", "compute"]
 _SqlValue = str | int | float | None
 
 _STEPS_BETWEEN = 100_000
-_MAX_SQL, _MAX_NESTING, _MAX_VALUE = 20_000, 24, 1_000_000
+_MAX_NESTING, _MAX_VALUE = 24, 1_000_000
 # Of the whole interpreter's SQLite, and for good: once set, it can be lowered only.
 _MAX_HEAP = 64_000_000
 _LIMITS: Mapping[int, int] = {
     sqlite3.SQLITE_LIMIT_LENGTH: _MAX_VALUE,
-    sqlite3.SQLITE_LIMIT_SQL_LENGTH: _MAX_SQL,
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: MAX_SQL,
     sqlite3.SQLITE_LIMIT_COLUMN: 100,
     sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 100,
     sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 20,
@@ -77,13 +77,13 @@ _TOKEN = re.compile(rf"'(?:[^']|'')*+'|--[^\n]*+|/\*.*?(?:\*/|\Z)|{_NAME}|[\d.]\
 _MODULES = ("sqlite_", "pragma_", "json_", "fts", "rtree", "geopoly", "dbstat", "bytecode", "tables_used", _OWN, PICKED)
 _IS_NAME = re.compile(_NAME)
 _COMPARED = re.compile(
-    rf"({_NAME})\s*(?:=|==|\bIS\b|\bLIKE\b|\bIN\s*\()\s*((?:'(?:[^']|'')*'\s*,?\s*)+)", re.IGNORECASE
+    rf"(?<![\w$])({_NAME})\s*(?:=|==|\bIS\b|\bLIKE\b|\bIN\s*\()\s*((?:'(?:[^']|'')*'\s*,?\s*)+)", re.IGNORECASE
 )
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
 _PARTIAL_DATE = re.compile(r"(\d{4})(?:-(\d{2}))?", re.ASCII)
 _FENCED = re.compile(r"```[\w ]*\n(.*?)(?:```|\Z)", re.DOTALL)
-_LABEL = r"^\W*(?:pick|compute)\W*?[:=]"
-_LABELLED = re.compile(rf"(?ims)^\W*(pick|compute)\W*?[:=]\s*(.+?)(?={_LABEL}|\Z)")
+_LABEL = r"^[^\w\n]*+(?:pick|compute)[^\w\n]*?[:=]"
+_LABELLED = re.compile(rf"(?ims)^[^\w\n]*+(pick|compute)[^\w\n]*?[:=]\s*+(.+?)(?={_LABEL}|\Z)")
 _MAX_HINTS, _MAX_DISTINCT = 4, 2_000
 
 
@@ -493,8 +493,8 @@ def parse_query(reply: str) -> Query:
 
 def _checked(statement: str, schema: Schema) -> list[str]:
     """The tokens of one SELECT without its comments and its last semicolon; raises `QueryError` for anything else."""
-    if len(statement) > _MAX_SQL:
-        raise QueryError("too_large", f"a statement of more than {_MAX_SQL:,} characters")
+    if len(statement) > MAX_SQL:
+        raise QueryError("too_large", f"a statement of more than {MAX_SQL:,} characters")
     try:
         statement.encode()
     except UnicodeEncodeError:

@@ -209,6 +209,11 @@ class RelevanceIndex:
         """Each chunk's score by its index: 0 where no term of the query occurs, else above 0."""
         return {chunk.index: sum(self._worths(chunk)) for chunk in self._chunks}
 
+    def shares(self) -> dict[int, float]:
+        """Each chunk's score as a share of what one would have that holds every term once, whatever the others hold."""
+        whole = sum(term.weight * self._rarity(at) ** 2 for at, term in enumerate(self._terms)) or 1.0
+        return {index: score / whole for index, score in self.scores().items()}
+
     def _worths(self, chunk: _Counted) -> Iterator[float]:
         average = self._length / len(self._chunks)
         relative = 1 - _LENGTH_SHARE + _LENGTH_SHARE * chunk.length / average

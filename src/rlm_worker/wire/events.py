@@ -6,6 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import PlainSerializer
 
+from rlm_worker.ports import JudgeName
+
 from .base import Answer
 from .routing import Routing
 from .tables import ReadChunks, RejectedRows, TableDefinition, Value
@@ -13,7 +15,7 @@ from .tables import ReadChunks, RejectedRows, TableDefinition, Value
 # Whole: what is usual in it says something too.
 _Routing = Annotated[Routing, PlainSerializer(Routing.to_wire, return_type=dict[str, object])]
 
-Kind = Literal["session", "plan", "subcall", "iteration", "answer", "mend", "schema", "rows", "query"]
+Kind = Literal["session", "judge", "plan", "subcall", "iteration", "answer", "mend", "schema", "rows", "query"]
 
 
 class Event(Answer):
@@ -33,6 +35,18 @@ class SessionEvent(Event):
 
     session_id: str
     routing: _Routing | None = None
+
+
+class JudgeEvent(Event):
+    """Not all chunks can be read, or the best come first: `judge` has ranked them, `asked` was to."""
+
+    kind = "judge"
+
+    asked: JudgeName
+    judge: JudgeName
+    chunks: int
+    cost_usd: float
+    duration_ms: int
 
 
 class PlanEvent(Event):
@@ -137,6 +151,6 @@ class QueryEvent(Event):
     error: str | None = None
 
 
-_RUN_EVENTS = (SessionEvent, PlanEvent, SubcallEvent, IterationEvent, AnswerEvent, MendEvent)
+_RUN_EVENTS = (SessionEvent, JudgeEvent, PlanEvent, SubcallEvent, IterationEvent, AnswerEvent, MendEvent)
 _TABLE_EVENTS = (SchemaEvent, RowsEvent, QueryEvent)
 EVENTS: dict[str, type[Event]] = {event.kind: event for event in (*_RUN_EVENTS, *_TABLE_EVENTS)}

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from rlm_worker.errors import FieldProblem, InvalidRequest, MalformedBody
 from rlm_worker.messages import Effort
+from rlm_worker.ports import JudgeName
 
 from .base import Wire
 from .routing import TAGS, RoutingChoice
@@ -76,6 +77,7 @@ class RunConfig(Wire):
     cell_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
     max_output_characters: Annotated[int, Field(ge=200, le=200_000)] = 8_000
     routing: RoutingChoice | None = None
+    relevance: JudgeName | None = None
 
 
 class RunRequest(Wire):

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field, RootModel
 
 from rlm_worker.errors import FieldProblem, InvalidRequest, Overloaded, RateLimited, RLMError, rebuilt
+from rlm_worker.ports import JudgeName
 
 from .base import Answer, Wire
 from .requests import RunConfig
@@ -92,6 +93,13 @@ class Unlocated(Wire):
     reason: UnlocatedReason
 
 
+class Relevance(Wire):
+    """Who was asked to choose chunks, or the order in which they are read, and who has chosen."""
+
+    asked: JudgeName
+    judge: JudgeName
+
+
 class RunResult(Wire):
     """The result of a run; tokens are what the models reported, cost follows from them and the catalogue's prices.
 
@@ -127,6 +135,7 @@ class RunResult(Wire):
     models: list[ModelUsage] = Field(default_factory=list)
     chunks: int = 0
     chunk_order: list[int] | None = None
+    relevance: Relevance | None = None
     coverage: float = 0.0
     truncated: bool = False
     incomplete: bool = False
@@ -245,7 +254,7 @@ class TrajectoryCall(Answer):
     id: int
     parent: str | None
     kind: str
-    role: Literal["root", "sub"]
+    role: Literal["root", "sub", "judge"]
     model: str
     chunk: int | None
     prompt: list[PromptMessage]
@@ -264,7 +273,7 @@ class TrajectoryCall(Answer):
 class TrajectoryAttempt(Answer):
     """An attempt that was paid and brought no answer; `estimated` where nobody reported its tokens."""
 
-    role: Literal["root", "sub"]
+    role: Literal["root", "sub", "judge"]
     model: str
     reason: str
     input_tokens: int

@@ -125,6 +125,11 @@ class Written:
     type=click.Choice(["none", "minimal", "low", "medium", "high", "xhigh", "max"]),
     help="How much models think that can.",
 )
+@click.option(
+    "--relevance",
+    type=click.Choice(["bm25", "reranker", "embeddings", "decision"]),
+    help="Who chooses what is read where not all can be.",
+)
 @click.option("--timeout", "timeout_seconds", type=POSITIVE, metavar="SECONDS", help="End the run after this.")
 @click.option("--no-cache", "use_cache", flag_value=False, default=None, help="Ask anew what was asked before.")
 @click.option("--include", multiple=True, metavar="PATTERN", help="From folders take only such files, as in '*.py'.")

@@ -137,7 +137,13 @@ def _present(name: str, secrets: Mapping[str, str]) -> str:
 def _shape(provider: Provider) -> Shape:
     if provider.type == "anthropic":
         return MessagesShape(provider.name, provider.body)
-    return ChatShape(provider.name, provider.output_limit, provider.body, reports_cost=True)
+    return ChatShape(
+        provider.name,
+        provider.output_limit,
+        provider.body,
+        reports_cost=True,
+        cache_key_field=provider.cache_key_field,
+    )
 
 
 def _headers(response: Any) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rlm_worker.adapters.judges.workers_ai import WorkersAIJudges
 from rlm_worker.adapters.workers_ai import WorkersAI
 from rlm_worker.errors import TerminalError
 from rlm_worker.messages import ModelReply, ModelRequest, ModelSpec, direct_provider
@@ -21,6 +22,7 @@ class AnyModel:
     def __init__(self, env: Any, providers: Mapping[str, Provider], gateway: str) -> None:
         binding = AIBinding(env)
         self._workers_ai = WorkersAI(binding)
+        self._judges = WorkersAIJudges(binding)
         self._gateway = GatewayModel(binding, gateway)
         secrets = {secret for one in providers.values() for secret in (one.key, one.gateway_key) if secret}
         self._direct = {name: DirectModel(env, provider, secrets) for name, provider in providers.items()}
@@ -29,6 +31,8 @@ class AnyModel:
         return await self._of(request.model).complete(request, deltas)
 
     def _of(self, model: ModelSpec) -> Model:
+        if model.task != "chat":
+            return self._judges
         name = direct_provider(model.id)
         if not name:
             return self._gateway if model.vendor_needs_gateway else self._workers_ai

@@ -68,4 +68,5 @@ def _shape(request: ModelRequest) -> Shape:
     if vendor == "anthropic":
         return MessagesShape(vendor, names_model=False)
     limit = "max_completion_tokens" if vendor == "openai" else "max_tokens"
-    return ChatShape(vendor, limit, names_model=False)  # type: ignore[arg-type] # one of the two
+    key_field = "prompt_cache_key" if vendor == "openai" else ""
+    return ChatShape(vendor, limit, names_model=False, cache_key_field=key_field)  # type: ignore[arg-type] # one of the two

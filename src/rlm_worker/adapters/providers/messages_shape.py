@@ -112,12 +112,26 @@ def _system(messages: tuple[Message, ...]) -> list[dict[str, object]]:
 
 
 def _conversation(request: ModelRequest) -> list[dict[str, object]]:
-    """The messages; a conversation that goes on is kept up to here, because the next turn repeats it."""
+    """The messages; a conversation that goes on is kept up to here, because the next turn repeats it.
+
+    Of a prompt about a text, all that comes before the question is kept.
+    """
     said = [message for message in request.messages if message.role != "system"]
-    turns: list[dict[str, object]] = [{"role": message.role, "content": message.content} for message in said]
+    turns: list[dict[str, object]] = [
+        {"role": message.role, "content": _content(message) if request.cache_key else message.content}
+        for message in said
+    ]
     if request.kind == "turn" and turns:
         turns[-1]["content"] = [{"type": "text", "text": said[-1].content, "cache_control": _CACHED}]
     return turns
+
+
+def _content(message: Message) -> object:
+    """The text of a message; in two blocks, the first one marked, where others begin like it."""
+    if message.prefix is None:
+        return message.content
+    shared, rest = message.content[: message.prefix.characters], message.content[message.prefix.characters :]
+    return [{"type": "text", "text": shared, "cache_control": _CACHED}, {"type": "text", "text": rest}]
 
 
 def _output_schema(request: ModelRequest) -> Mapping[str, object] | None:

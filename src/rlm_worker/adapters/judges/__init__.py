@@ -1,0 +1,1 @@
+"""Models that judge texts instead of writing any: how they are asked and what they answer."""
