@@ -8,8 +8,8 @@ from typing import Literal, Protocol, get_args
 
 from .messages import CallKind, CallUsage, Message, ModelReply, ModelRequest, Role, Span
 
-RunEventKind = Literal["session", "judge", "plan", "subcall", "iteration", "answer", "mend", "result", "error"]
-EventKind = RunEventKind | Literal["schema", "rows", "query"]
+RunKind = Literal["session", "judge", "plan", "subcall", "iteration", "answer", "mend", "result", "error"]
+EventKind = RunKind | Literal["schema", "rows", "query"]
 # Who judges which chunks are worth reading: by the query's words, or a model of that kind.
 JudgeName = Literal["bm25", "reranker", "embeddings", "decision"]
 JUDGES: tuple[JudgeName, ...] = get_args(JudgeName)

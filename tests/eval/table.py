@@ -15,7 +15,7 @@ import click
 import httpx
 
 from scripts.local.runtime.dev_process import DevProcess
-from tests.worker.table_world import KINDS, SCHEMA, counted, records, text_of
+from tests.worker.table_world import KINDS, SCHEMA, counted, counting, records, text_of
 
 SECONDS = 1_500.0
 MODEL = "llama-3.1-70b"
@@ -24,7 +24,7 @@ MODEL = "llama-3.1-70b"
 @click.command()
 @click.option("--lines", default=24, show_default=True, help="Records of each text.")
 @click.option("--questions", default=2, show_default=True, help="Texts, each with a question.")
-@click.option("--strategies", default="direct,map_reduce,table,table+schema,repl", show_default=True)
+@click.option("--strategies", default="direct,map_reduce,table,table+schema,table+compute,repl", show_default=True)
 @click.option("--ai", default="local", show_default=True, help="As of scripts/dev.")
 def main(lines: int, questions: int, strategies: str, ai: str) -> None:
     """Asks each question by each strategy."""
@@ -43,7 +43,7 @@ def asked(url: str, strategy: str, lines: int, seed: int) -> dict[str, object]:
     query = f"Each line is a question that a user has asked. How many of the questions ask about a {kind}?"
     body: dict[str, object] = {"context": text_of(found), "query": query, "config": config, "background": True}
     if given:
-        body["table"] = {"schema": SCHEMA, "fallback": False}
+        body["table"] = {"schema": SCHEMA, "fallback": False, **(counting(kind) if given == "compute" else {})}
     began = time.monotonic()
     session = httpx.post(f"{url}/rlm", json=body, timeout=120).json()["sessionId"]
     result = next(ended(url, session))

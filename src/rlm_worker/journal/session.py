@@ -404,8 +404,7 @@ def _identity(kind: EventKind, data: Mapping[str, object]) -> str | None:
         return f"iteration {data.get('iteration')} {data.get('parent', '')}"
     if kind in ("rows", "query"):
         return f"{kind} {data.get('reading', data.get('attempt'))}"
-    once = ("session", "judge", "plan", "schema", "result")
-    return f"{kind} {data.get('parent', '')}" if kind in once else None
+    return f"{kind} {data.get('parent', '')}" if kind in ("session", "judge", "plan", "schema", "result") else None
 
 
 def _role(value: Cell) -> Role:

@@ -101,11 +101,11 @@ def _line(kind: str, row: _Row) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What prompts and citations are built from again: the question, a REPL's cells, what readers of rows are asked."""
+    """What prompts and citations are built from again: question and owner, a REPL's cells, what readers are asked."""
 
     question: str
-    cells: CellTable
     owner: str
+    cells: CellTable
     extraction: str | None = None
 
 
