@@ -231,6 +231,27 @@ def test_unread_parts_are_named() -> None:
     assert "100 %" not in page.text
 
 
+def test_table_is_told() -> None:
+    text = "Ann bought 3 pears. Bob bought 4 pears."
+    columns = [{"name": "who", "type": "string"}, {"name": "pears", "type": "integer", "unit": "<b>pieces</b>"}]
+    row = {"id": "r1", "table": "sales", "values": {"who": "Bob", "pears": 4}}
+    query = {"pick": "SELECT row_id FROM sales", "compute": "SELECT sum(pears) AS n FROM picked", "columns": ["n"]}
+    table = {
+        "schema": {"tables": [{"name": "sales", "columns": columns}]},
+        "rowCount": 2,
+        "complete": False,
+        "rejected": {"unverified": 1},
+        "query": {**query, "rows": [[7]]},
+        "rows": [row, {"id": "r2", "table": "sales", "values": {"who": "<script>", "pears": None}}],
+    }
+    cite = cited(text, "Bob bought 4 pears").model_copy(update={"row_id": "r1"})
+    _, page = page_of(result_of("At least 7.", [cite], table=table), reader_of(("log.txt", text)))
+    assert "2 rows; not everything was read: there may be more. Left out: 1 without a verified quotation." in page.text
+    for words in ("compute: SELECT sum(pears) AS n FROM picked", "pears (<b>pieces</b>)", "<script>", "[1]"):
+        assert words in page.text
+    assert not {tag for tag, _ in page.tags} & {"script", "b"}
+
+
 def test_failed_run_has_a_page() -> None:
     failed = result_of(None, error={"type": "nothing_read", "message": "no part could be read"}, coverage=0.0)
     _, page = page_of(failed, reader_of((None, "text")))

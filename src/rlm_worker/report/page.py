@@ -16,6 +16,7 @@ from .map import reading_section
 from .markup import Child, element, html, plain
 from .reading import Reading
 from .style import POLICY, STYLE
+from .tables import table_section
 
 _REASONS: Mapping[UnlocatedReason, str] = {
     "not_found": "stands nowhere in what was read",
@@ -82,7 +83,11 @@ def page(report: Report) -> Iterator[str]:
     yield html(_answer(report))
     yield html(_sources(report))
     yield "</div>\n"
-    for section in (_unlocated(report.result), reading_section(report.reading, report.result, report.unread)):
+    numbered = enumerate(report.result.citations, start=1)
+    rows = {one.row_id: number for number, one in numbered if one.row_id is not None}
+    table = table_section(report.result.table, rows)
+    reading = reading_section(report.reading, report.result, report.unread)
+    for section in (table, _unlocated(report.result), reading):
         yield html(section) if section is not None else ""
     yield html(cost(report.result))
     yield html(_foot(report)) + "\n</body></html>\n"
@@ -237,6 +242,7 @@ def _unlocated(result: RunResult) -> Element | None:
 
 
 def _foot(report: Report) -> Element:
-    models = report.result
+    models, routing = report.result, report.result.routing
+    why = f"{routing.reason[:1].upper()}{routing.reason[1:]}. " if routing is not None and routing.reason else ""
     said = f"Root model {models.root_model}, sub model {models.sub_model}. " if models.root_model else ""
-    return element("footer", element("p", _PROMISE), element("p", f"{said}Session {models.session_id}."))
+    return element("footer", element("p", _PROMISE), element("p", plain(f"{said}{why}Session {models.session_id}.")))

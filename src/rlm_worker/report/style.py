@@ -46,7 +46,8 @@ sup { line-height: 0; } sup a { text-decoration: none; padding: 0 .1rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--soft); font-weight: 600; } .number { text-align: right; font-variant-numeric: tabular-nums; }
-td { overflow-wrap: anywhere; } tfoot td { font-weight: 600; border-bottom: 0; }
+td { overflow-wrap: anywhere; } code { font: .85rem/1.5 ui-monospace, monospace; }
+tfoot td { font-weight: 600; border-bottom: 0; }
 footer { border-top: 1px solid var(--line); padding-top: 1rem; color: var(--soft); font-size: .85rem; }
 @media (min-width: 64rem) { .pair { display: grid; grid-template-columns: minmax(0, 5fr) minmax(0, 6fr); gap: 2.5rem;
   align-items: start; } .pair > section:first-child { position: sticky; top: 1.5rem; max-height: calc(100vh - 3rem);
