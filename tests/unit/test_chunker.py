@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rlm_worker.text.boundaries import find_row_cut
 from rlm_worker.text.chunker import Chunker, chunk_documents
 from rlm_worker.text.chunks import Chunk, ChunkBudget
 from rlm_worker.text.tokens import TokenEstimator
@@ -299,3 +300,35 @@ def test_odd_texts_are_cut(text: str) -> None:
     chunks = texts(text, 50_000)
     assert "".join(chunks) == text
     assert len(chunks) <= 13
+
+
+def rows(text: str, characters: int) -> list[str]:
+    chunker = Chunker(ChunkBudget(characters), cut=find_row_cut)
+    chunker.begin_document(None)
+    return [chunk.text for chunk in (*chunker.feed(text), *chunker.finish())]
+
+
+def test_lines_stay_whole() -> None:
+    """A record of several sentences is not cut between them."""
+    text = "".join(f"2024-05-01 | user {number} | How are you? Fine. Thanks!\n" for number in range(500))
+    parts = rows(text, 2_000)
+    assert "".join(parts) == text
+    assert len(parts) > 10
+    assert all(part.endswith("\n") for part in parts)
+
+
+def test_records_part_at_blank_lines() -> None:
+    text = "".join(f"Name: {number}\nSaid: something. And more.\n\n" for number in range(300))
+    assert all(part.startswith("Name:") for part in rows(text, 1_500))
+
+
+def test_broken_prose_is_no_list() -> None:
+    """Prose with a line's end in each sentence is cut between sentences, as ever."""
+    text = "".join(f"Sentence {number} begins\nhere and ends there. " for number in range(400))
+    assert all(part.startswith("Sentence") for part in rows(text, 1_500))
+
+
+def test_new_rows_leave_earlier_chunks() -> None:
+    text = "".join(f"2024-05-01 | user {number} | something\n" for number in range(500))
+    more = text + "".join(f"2024-06-01 | user {number} | more\n" for number in range(100))
+    assert rows(more, 2_000)[:-10] == rows(text, 2_000)[: len(rows(more, 2_000)) - 10]

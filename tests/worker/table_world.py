@@ -128,7 +128,7 @@ class Script:
         if kind == "plan":
             return json.dumps(self.plan)
         if kind == "query":
-            failed = self.mended is not None and "That did not do" in call.user
+            failed = self.mended is not None and "Reply again, mended" in call.user
             return json.dumps(self.mended if failed else self.query)
         if kind != "rows":
             return None
