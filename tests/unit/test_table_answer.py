@@ -150,6 +150,8 @@ def test_readers_are_told_what_to_extract() -> None:
     chunk = Chunk(0, 0, 9, (Piece(0, None, 0, "some text"),))
     assert "every call" in said(reading_messages("every call", SCHEMA, chunk))
     records = records_of("one call\ntwo calls\nthree calls\n")
+    markers = {reading_messages("every call", SCHEMA, chunk, owner=owner)[0].content for owner in ("ada", "bob")}
+    assert len(markers) == 2  # what one owner has read is no prefix of what another asks
     lines = said(line_messages("every call", SCHEMA.tables[0], records))
     assert "1: one call\n2: two calls\n3: three calls\n" in lines
 

@@ -111,7 +111,7 @@ class Asked:
 
 async def call_rows(calls: Iterable[CallRecord], asked: Asked, reader: ContextReader) -> AsyncIterator[TrajectoryCall]:
     """The calls in the order in which they were finished; a turn of a REPL has what its cell has cited."""
-    rows = Extraction.from_json(asked.extraction) if asked.extraction else None
+    rows = Extraction.from_json(asked.extraction, asked.owner) if asked.extraction else None
     documents = Documents.of(reader.manifest)
     context = ContextText(reader)
     for number, call in enumerate(calls, start=1):

@@ -94,7 +94,12 @@ class QueryTask:
 
 
 def plan_messages(
-    question: str, samples: Sequence[str], *, instructions: str = "", failed: Failed | None = None
+    question: str,
+    samples: Sequence[str],
+    *,
+    instructions: str = "",
+    failed: Failed | None = None,
+    owner: str = "",
 ) -> tuple[Message, ...]:
     """Asks the root to split a question and to write the schema: JSON `{"extract": …, "tables": […]}`.
 
@@ -105,40 +110,42 @@ def plan_messages(
         body += [partial(_head, f"sample {number}"), sample, "\n"]
     rules = _PLAN + (f"{_HOW}{_plain(instructions)}" if instructions else "")
     tried = (failed,) if failed else ()
-    return _prompt(rules, f"Question: {question}", [*body, *_tried(tried)], _again(tried, "The JSON object:"))
+    cue = _again(tried, "The JSON object:")
+    return _prompt(rules, f"Question: {question}", [*body, *_tried(tried)], cue, owner)
 
 
-def reading_messages(extract: str, schema: Schema, chunk: Chunk) -> tuple[Message, ...]:
+def reading_messages(extract: str, schema: Schema, chunk: Chunk, *, owner: str = "") -> tuple[Message, ...]:
     """Asks a reader for the rows of one chunk as JSON; `extract` never holds what is computed."""
     several = len(schema.tables) > 1
     named = f'Each row has "{schema.table_key}": the name of its table. ' if several else ""
     rules = _READ.replace("{quote}", _plain(schema.quote_key)).replace("{tables}", _plain(named))
     told = "\n\n".join([f"To be written down: {extract}", *map(_table_told, schema.tables)])
-    return _prompt(rules, told, _pieces(chunk), "The JSON object:")
+    return _prompt(rules, told, _pieces(chunk), "The JSON object:", owner)
 
 
-def line_messages(extract: str, table: Table, records: Sequence[Record]) -> tuple[Message, ...]:
+def line_messages(extract: str, table: Table, records: Sequence[Record], *, owner: str = "") -> tuple[Message, ...]:
     """Asks a weak reader for a line for each numbered record that counts: its number and the values."""
     columns = " | ".join(column.name for column in table.columns)
     told = f"To be written down: {extract}\n\n{_table_told(table)}\n\nEach line: number | {columns}"
     body = [f"{record.number}: {' '.join(record.text.split())}\n" for record in records]
-    return _prompt(_LINES, told, body, f"The lines (number | {columns}):")
+    return _prompt(_LINES, told, body, f"The lines (number | {columns}):", owner)
 
 
-def query_messages(task: QueryTask, failed: Sequence[Failed] = ()) -> tuple[Message, ...]:
+def query_messages(task: QueryTask, failed: Sequence[Failed] = (), *, owner: str = "") -> tuple[Message, ...]:
     """Asks the root for `pick` and `compute`: JSON `{"pick": …, "compute": …}`; with what it has tried before."""
     body = [f"{sample}\n" for sample in task.samples]
     told = f"Question: {task.question}\n\n{task.definitions}\n\n{task.counts}\nSome of the rows:"
     cue = _again(failed, f"Question, again: {task.question}\nThe JSON object:")
-    return _prompt(_QUERY, told, [*body, *_tried(failed)], cue)
+    return _prompt(_QUERY, told, [*body, *_tried(failed)], cue, owner)
 
 
-def prose_messages(question: str, result: str, instructions: str | None = None) -> tuple[Message, ...]:
+def prose_messages(
+    question: str, result: str, instructions: str | None = None, *, owner: str = ""
+) -> tuple[Message, ...]:
     """Asks for the answer in words, with the result's numbers and no others."""
     rules = _PROSE + (f"{_INSTRUCTIONS}{_plain(instructions)}" if instructions else "")
-    return _prompt(
-        rules, f"Question: {question}\n\nThe result:", [result, "\n"], f"Question, again: {question}\nAnswer:"
-    )
+    cue = f"Question, again: {question}\nAnswer:"
+    return _prompt(rules, f"Question: {question}\n\nThe result:", [result, "\n"], cue, owner)
 
 
 def _tried(failed: Sequence[Failed]) -> list[str | _Head]:
@@ -193,9 +200,12 @@ def _plain(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def _prompt(rules: str, told: str, body: _Body, cue: str) -> tuple[Message, ...]:
-    """The rules, what is asked for, and the body between its markers."""
-    digest = hashlib.blake2b(digest_size=32)
+def _prompt(rules: str, told: str, body: _Body, cue: str, owner: str) -> tuple[Message, ...]:
+    """The rules, what is asked for, and the body between its markers.
+
+    The marker is the owner's too: a provider that keeps prefixes has none that two owners share.
+    """
+    digest = hashlib.blake2b(digest_size=32, key=hashlib.sha256(owner.encode()).digest())
     for part in body:
         digest.update((part if isinstance(part, str) else part("")).encode("utf-8", "surrogatepass"))
     marker = digest.hexdigest()[:16]

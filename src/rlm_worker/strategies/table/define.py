@@ -30,7 +30,7 @@ async def roots_plan(run: Run) -> Plan:
     instructions = (run.job.table.instructions if run.job.table is not None else None) or ""
     shown, failed = await samples(run), None
     for _ in range(MAX_TRIES):
-        messages = plan_messages(run.question, shown, instructions=instructions, failed=failed)
+        messages = plan_messages(run.question, shown, instructions=instructions, failed=failed, owner=run.job.owner)
         request = run.request("root", "schema", messages)
         reply = await run.model.complete(replace(request, call=request.key()))
         try:

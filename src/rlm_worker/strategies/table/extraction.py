@@ -30,17 +30,18 @@ class Extraction:
     plan: Plan
     lines: bool
     output_tokens: int
+    owner: str
 
     @classmethod
     def of(cls, run: Run, plan: Plan) -> Extraction:
-        return cls(plan, is_weak(run.sub) and plan.schema.fits_lines, _output_tokens(run))
+        return cls(plan, is_weak(run.sub) and plan.schema.fits_lines, _output_tokens(run), run.job.owner)
 
     def messages(self, chunk: Chunk) -> tuple[Message, ...]:
         """The prompt for one chunk."""
         if self.lines:
             records = records_of(_seen(chunk).text)
-            return line_messages(self.plan.extract, self.plan.schema.tables[0], records)
-        return reading_messages(self.plan.extract, self.plan.schema, chunk)
+            return line_messages(self.plan.extract, self.plan.schema.tables[0], records, owner=self.owner)
+        return reading_messages(self.plan.extract, self.plan.schema, chunk, owner=self.owner)
 
     def response_schema(self) -> dict[str, object] | None:
         """What a reply is held to where the model can be."""
@@ -56,14 +57,14 @@ class Extraction:
         return reading, verify(reading, seen, schema, documents, question=question, chunk=number)
 
     def to_json(self) -> str:
-        """What `from_json` reads."""
+        """What `from_json` reads beside the owner, who is not written down."""
         told = {"extract": self.plan.extract, "schema": self.plan.schema.to_wire()}
         return json.dumps(told | {"lines": self.lines, "outputTokens": self.output_tokens}, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text: str) -> Extraction:
+    def from_json(cls, text: str, owner: str) -> Extraction:
         told = json.loads(text)
-        return cls(Plan(told["extract"], parse_schema(told["schema"])), told["lines"], told["outputTokens"])
+        return cls(Plan(told["extract"], parse_schema(told["schema"])), told["lines"], told["outputTokens"], owner)
 
 
 def is_weak(model: ModelSpec) -> bool:

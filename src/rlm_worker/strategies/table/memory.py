@@ -40,9 +40,9 @@ class Known:
         return json.dumps(kept, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text: str) -> Known:
+    def from_json(cls, text: str, owner: str) -> Known:
         kept = json.loads(text)
-        return cls(Extraction.from_json(kept["extraction"]), tuple(kept["samples"]), kept["counts"])
+        return cls(Extraction.from_json(kept["extraction"], owner), tuple(kept["samples"]), kept["counts"])
 
 
 class ExtractionMemory:
@@ -96,7 +96,7 @@ async def known_tables(run: Run) -> Known | None:
         return None
     kept = await run.ports.cache.get(await _beginning_key(run))
     try:
-        return Known.from_json(kept) if kept else None
+        return Known.from_json(kept, run.job.owner) if kept else None
     except (ValueError, KeyError, TypeError):  # another version's
         return None
 

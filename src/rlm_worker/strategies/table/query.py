@@ -142,7 +142,7 @@ def callers_query(schema: Schema, pick: str | None, compute: str) -> Query:
 async def ask_root(run: Run, task: QueryTask, failed: Sequence[Failed], *, may_lack: bool = False) -> str:
     """What the root model writes about a table; with `may_lack` it may say that the table does not hold the answer."""
     told = replace(task, question=f"{task.question}\n\n{_MAY_LACK}") if may_lack else task
-    request = run.request("root", "query", query_messages(told, failed))
+    request = run.request("root", "query", query_messages(told, failed, owner=run.job.owner))
     reply = await run.model.complete(replace(request, call=request.key()))
     return reply.text
 

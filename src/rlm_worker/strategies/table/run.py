@@ -96,7 +96,7 @@ async def _known_opening(run: Run) -> _Opening | None:
     """The tables that were read before, with the root's query on them; None where they do not hold the answer."""
     assert run.ports.rows is not None
     kept = run.ports.rows.state(_MEMORY)  # a resumed run asks what it has asked before
-    known = Known.from_json(kept) if kept else await known_tables(run)
+    known = Known.from_json(kept, run.job.owner) if kept else await known_tables(run)
     if known is None:
         return None
     run.ports.rows.set_state(_MEMORY, known.to_json())
@@ -259,7 +259,7 @@ async def _prose(run: Run, computed: Computed) -> str:
 
 
 def _prose_messages(run: Run, computed: Computed) -> tuple[Message, ...]:
-    return prose_messages(run.question, result_text(computed.result), run.instructions)
+    return prose_messages(run.question, result_text(computed.result), run.instructions, owner=run.job.owner)
 
 
 def _last_word_usd(run: Run) -> float:
