@@ -329,6 +329,39 @@ async def test_stand_ins_note_is_not_kept() -> None:
     assert not ports.cache.values
 
 
+async def test_resumed_stand_ins_note_is_not_kept() -> None:
+    """Nor is it one where it was paid for in an earlier life of the run."""
+    text, gone = "The sky is blue. " * 1_000, TerminalError("no credits", unavailable=True)
+    rule = {"use": {"strategy": "map_reduce", "subModel": "llama-4-scout", "fallbacks": [SMALL]}}
+
+    def answer(request: ModelRequest) -> ModelReply:
+        if request.role == "root" and len(model.asked("synthesize")) == 1:
+            raise SystemError
+        if request.model.id.startswith("@cf/meta/llama-4-scout"):
+            raise gone
+        return reply_of(request, "blue")
+
+    model = FunctionModel(answer)
+    ports = memory_ports(model, catalog=CATALOG)
+    with pytest.raises(SystemError):
+        await run_on_text(ports, text, [rule])
+    read = len(model.asked("map"))
+    assert (await run_on_text(ports, text, [rule])).success
+    assert len(model.asked("map")) == read
+    assert isinstance(ports.cache, MemoryCache)
+    assert not ports.cache.values
+
+
+async def test_note_under_other_name_is_kept() -> None:
+    """The model that was named may answer under a name of its provider's."""
+    rule = {"use": {"strategy": "map_reduce", "subModel": "llama-4-scout", "fallbacks": [SMALL]}}
+    model = FunctionModel(lambda request: replace(reply_of(request, "blue"), model="a stranger"))
+    ports = memory_ports(model, catalog=CATALOG)
+    await run_on_text(ports, "The sky is blue. " * 1_000, [rule])
+    assert isinstance(ports.cache, MemoryCache)
+    assert ports.cache.values
+
+
 async def test_smaller_root_gets_fewer_notes() -> None:
     """The root model is gone when its word is asked for, and all notes together do not fit the one behind it."""
 
