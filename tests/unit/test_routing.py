@@ -82,6 +82,13 @@ def test_caller_wins() -> None:
     assert decision.chains == {CLAUDE: [LARGE_ID]}
 
 
+def test_named_model_answers_itself() -> None:
+    """Also where a rule has chosen the same model for the other role, by whatever name."""
+    root = decide([{"use": {"subModel": LARGE_ID, "fallbacks": [SMALL]}}], rootModel=LARGE)
+    sub = decide([{"use": {"rootModel": LARGE_ID, "fallbacks": [SMALL]}}], subModel=LARGE)
+    assert [(one.chains, one.routing.fallbacks) for one in (root, sub)] == [({}, []), ({}, [])]
+
+
 def test_auto_is_no_choice() -> None:
     decision = decide([{"use": {"strategy": "map_reduce"}}], strategy="auto")
     assert (decision.config.strategy, decision.routing.chosen_by.strategy) == ("map_reduce", "rule")

@@ -103,8 +103,9 @@ def _decided(config: RunConfig, told: Routing, use: RuleChoice, catalog: Catalog
     decided = config.model_copy(update=chosen)
     names: dict[str, str] = {name: catalog.id_of(getattr(decided, name)) for name in _MODELS}
     fallbacks = [catalog.id_of(name) for name in use.fallbacks]
-    # A model that the caller names is answered for by nobody else, unless the caller's own rules say so.
-    led = [names[name] for name in _MODELS if told.policy == "request" or by[name] != "request"]
+    # A model that the caller names is answered for by nobody else, in neither role, unless the caller's rules say so.
+    alone = {names[name] for name in _MODELS if told.policy != "request" and by[name] == "request"}
+    led = [model for model in names.values() if model not in alone]
     chains = {model: others for model in led if (others := [name for name in fallbacks if name != model])}
     routing = told.model_copy(
         update={
