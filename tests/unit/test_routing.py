@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
+from rlm_worker.anthropic.messages import message
 from rlm_worker.errors import InvalidRequest, NotConfigured, TerminalError
 from rlm_worker.messages import ModelReply, ModelRequest, ModelSpec
 from rlm_worker.models.catalog import Catalog
 from rlm_worker.models.providers import providers_of
+from rlm_worker.openai.chat import completion
+from rlm_worker.openai.models import model_choice
 from rlm_worker.ports import Deployment
 from rlm_worker.routing.checks import Surroundings
 from rlm_worker.routing.decide import Decision, Question, Router
@@ -27,6 +31,7 @@ from rlm_worker.testing import FunctionModel, MemoryCache, MemoryStore, memory_p
 from rlm_worker.text.context import InlineReader, gather_documents
 from rlm_worker.wire.requests import parse_request
 from rlm_worker.wire.results import RunResult
+from rlm_worker.wire.strategies import StrategyName
 from tests.unit.conftest import settings
 
 PROVIDERS = providers_of(
@@ -462,3 +467,16 @@ async def test_follow_up_keeps_what_was_named() -> None:
     job, _ = await prepare_job(request, "alice", own, MemoryStore(), None, now=0.0, followed=policy)
     assert job.routing is not None
     assert (job.routing.policy, job.routing.rule) == ("cheapest", "cheapest")
+
+
+async def test_answer_names_its_models() -> None:
+    """Those that a told task has chosen, in every form of an answer; a name that can be asked for again."""
+    job, result = await prepared(TOLD), await run_told(telling("count"))
+    named = f"@cf/openai/gpt-oss-20b+{SMALL_ID}"
+    assert (completion(result, job, 0).model, message(result, job, None).model) == (named, named)
+    assert model_choice(named, CATALOG) == {"root_model": "@cf/openai/gpt-oss-20b", "sub_model": SMALL_ID}
+
+
+@pytest.mark.parametrize("strategy", get_args(StrategyName))
+def test_model_names_any_strategy(strategy: str) -> None:
+    assert model_choice(f"rlm-{strategy.replace('_', '-')}", CATALOG) == {"strategy": strategy}

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from rlm_worker.citations.segments import Mark, segments
 from rlm_worker.errors import InvalidRequest
 from rlm_worker.models.catalog import Catalog
-from rlm_worker.openai.chat import excerpt, model_name
+from rlm_worker.openai.chat import answering_models, excerpt
 from rlm_worker.openai.models import model_choice
 from rlm_worker.runs.job import Job
 from rlm_worker.text.tokens import TOKENS_PER_MESSAGE, TokenEstimator
@@ -67,7 +67,7 @@ def message(result: RunResult, job: Job, documents: int | None) -> AnsweredMessa
     """The answer of a run that has ended well; `documents` are those that may be cited."""
     return AnsweredMessage(
         id=message_id(job.session_id),
-        model=model_name(job),
+        model=answering_models(result),
         content=list(answer_blocks(result, documents)),
         stop_reason=stop_reason(result),
         usage=usage(result),

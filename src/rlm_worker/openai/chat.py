@@ -64,7 +64,7 @@ def completion(result: RunResult, job: Job, created: int) -> ChatCompletion:
     return ChatCompletion(
         id=completion_id(job),
         created=created,
-        model=model_name(job),
+        model=answering_models(result),
         choices=[choice],
         usage=usage(result),
         system_fingerprint=FINGERPRINT,
@@ -80,6 +80,11 @@ def completion_id(job: Job) -> str:
 def model_name(job: Job) -> str:
     """Root and sub-model by their full ids: a name that can be asked for again."""
     return f"{job.config.root_model}+{job.config.sub_model}"
+
+
+def answering_models(result: RunResult) -> str:
+    """The same of a run that has ended: a task that a model told may have chosen others."""
+    return f"{result.root_model}+{result.sub_model}"
 
 
 def annotated(result: RunResult) -> list[Annotation]:

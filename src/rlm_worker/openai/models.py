@@ -20,6 +20,7 @@ _STRATEGIES: Mapping[str, StrategyName] = {
     "rlm-direct": "direct",
     "rlm-map-reduce": "map_reduce",
     "rlm-repl": "repl",
+    "rlm-table": "table",
 }
 
 
