@@ -29,7 +29,7 @@ from rlm_worker.settings import Settings
 from rlm_worker.strategies.execute import execute, failed_run
 from rlm_worker.testing import FunctionModel, MemoryCache, MemoryStore, memory_ports, reply_of
 from rlm_worker.text.context import InlineReader, gather_documents
-from rlm_worker.wire.requests import parse_request
+from rlm_worker.wire.requests import RunConfig, parse_request
 from rlm_worker.wire.results import RunResult
 from rlm_worker.wire.strategies import StrategyName
 from tests.unit.conftest import settings
@@ -480,3 +480,16 @@ async def test_answer_names_its_models() -> None:
 @pytest.mark.parametrize("strategy", get_args(StrategyName))
 def test_model_names_any_strategy(strategy: str) -> None:
     assert model_choice(f"rlm-{strategy.replace('_', '-')}", CATALOG) == {"strategy": strategy}
+
+
+@pytest.mark.parametrize("named", [{}, {"relevance": "reranker"}])
+async def test_usual_judge_is_not_handed_on(named: dict[str, object]) -> None:
+    """A follow-up is judged by what is usual when it is asked, and only a judge that a caller has named by that one."""
+    usual = replace(settings(), defaults=RunConfig(relevance="reranker"))
+    body = json.dumps({"context": "some text", "query": "Who?", "config": named})
+    job, _ = await prepare_job(parse_request(body, usual.defaults), "alice", usual, MemoryStore(), None, now=0.0)
+    for _ in range(2):  # nor by a follow-up of a follow-up
+        followed = Followed.of(job, RunResult(success=True, answer="It."), has_repl=False)
+        request = parse_request(json.dumps({"previousSessionId": job.session_id, "query": "Who else?"}), RunConfig())
+        job, _ = await prepare_job(request, "alice", settings(), MemoryStore(), None, now=0.0, followed=followed)
+        assert job.config.relevance == named.get("relevance")

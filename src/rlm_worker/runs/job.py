@@ -29,7 +29,8 @@ class Job(Wire):
 
     `batch_id` names the batch whose item it is; empty for a request of its own. `chains` are the fallbacks that a rule
     has named, by the models that they stand in for; `by_task` is what rules choose for each task, where `task_model` is
-    to tell it. What another version has added is let be: a session outlives its code.
+    to tell it. `judge_named`: a caller has named the judge, as far as is known. What another version has added is let
+    be: a session outlives its code.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -59,6 +60,7 @@ class Job(Wire):
     task_model: str = ""
     by_task: dict[Task, TaskChoice] = Field(default_factory=dict)
     conversation: Conversation | None = None
+    judge_named: bool = True
 
     @property
     def previous_session_id(self) -> str | None:

@@ -49,6 +49,7 @@ Parts: TypeAlias = Iterable[bytes] | StoredParts
 
 
 _CHOICES = ("strategy", "root_model", "sub_model")
+_JUDGE = "relevance"
 
 
 class Followed(Wire):
@@ -69,8 +70,8 @@ class Followed(Wire):
 
     @property
     def named(self) -> frozenset[str]:
-        """What of strategy and models a caller has named."""
-        return frozenset(_CHOICES) - frozenset(self.chosen)
+        """What of strategy, models and judge a caller has named."""
+        return frozenset((*_CHOICES, _JUDGE)) - frozenset(self.chosen)
 
     def config_for(self, defaults: RunConfig) -> RunConfig:
         """The config of one that follows, as far as that names nothing itself."""
@@ -94,7 +95,8 @@ class Followed(Wire):
 def _chosen(job: Job) -> list[str]:
     """What no caller has named; of a job of an earlier version nobody knows."""
     by = job.routing.chosen_by if job.routing is not None else None
-    return [] if by is None else [name for name in _CHOICES if getattr(by, name) != "request"]
+    unnamed = [] if by is None else [name for name in _CHOICES if getattr(by, name) != "request"]
+    return unnamed if job.judge_named else [*unnamed, _JUDGE]
 
 
 async def followed_session(sessions: ObjectStubs, session_id: str, owner: str) -> Followed:

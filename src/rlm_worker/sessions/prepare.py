@@ -96,11 +96,12 @@ class _Routed:
 
     decision: Decision
     by_task: Mapping[Task, Decision]
+    judge_named: bool
 
     def told_to(self, job: Job, task_model: str | None) -> Job:
         """The job, knowing what was chosen."""
         by_task = {task: _choice(decision) for task, decision in self.by_task.items()}
-        told = {"routing": self.decision.routing, "chains": self.decision.lists()}
+        told = {"routing": self.decision.routing, "chains": self.decision.lists(), "judge_named": self.judge_named}
         return job.model_copy(update={**told, "task_model": task_model or "", "by_task": by_task})
 
 
@@ -116,7 +117,7 @@ def _routed(request: RunRequest, question: Question, settings: Settings, followe
         return replace(decision, config=_resolved(decision.config, settings))
 
     told = get_args(Task) if router.wants_task(config, question) else ()
-    return _Routed(decided(), {task: decided(task) for task in told})
+    return _Routed(decided(), {task: decided(task) for task in told}, "relevance" in named)
 
 
 def _choice(decision: Decision) -> TaskChoice:

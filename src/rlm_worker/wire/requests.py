@@ -148,11 +148,11 @@ def parse_request(body: bytes | bytearray | str, defaults: RunConfig | None = No
 
 
 def with_defaults(config: RunConfig, defaults: RunConfig | None) -> RunConfig:
-    """A caller's config, the deployment's values wherever it is silent."""
+    """A caller's config, the deployment's values wherever it is silent: set is still what the caller has named."""
     if defaults is None:
         return config
     chosen = {name: getattr(config, name) for name in config.model_fields_set}
-    return defaults.model_copy(update=chosen)
+    return RunConfig.model_construct(set(chosen), **{**dict(defaults), **chosen})
 
 
 def refusal(error: ValidationError) -> MalformedBody | InvalidRequest:
