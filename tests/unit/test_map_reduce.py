@@ -85,6 +85,31 @@ async def test_reduce_is_a_tree(run_on: RunOn) -> None:
         assert request.characters() // 4 + request.max_output_tokens <= window.window
 
 
+async def test_paid_merges_need_no_turns(run_on: RunOn) -> None:
+    """A run that goes on counts only the merges that are still to be paid against its iterations."""
+
+    def answer(request: ModelRequest) -> ModelReply:
+        if request.kind == "synthesize" and model.asked("synthesize") == [request] and dies:
+            raise SystemError
+        words = {"map": "evidence " * 400, "reduce": "merged " * 40}
+        return reply_of(request, words.get(request.kind, "done"))
+
+    text, dies = haystack(2_400_000), False
+    model = FunctionModel(answer)
+    config: dict[str, object] = {"chunkSize": 40_000, "maxOutputTokens": 900}
+    turns = (await run_on(memory_ports(model), text, "what?", **config)).iterations
+    model.requests.clear()
+    ports, dies = memory_ports(model), True
+    with pytest.raises(SystemError):
+        await run_on(ports, text, "what?", maxIterations=turns, **config)
+    assert len(model.asked("reduce")) == turns - 1
+    model.requests.clear()
+    dies = False
+    result = await run_on(ports, text, "what?", maxIterations=turns, **config)
+    assert not result.truncated
+    assert [request.kind for request in model.requests] == ["synthesize"]
+
+
 async def test_iteration_limit_still_answers(run_on: RunOn) -> None:
     model = FunctionModel(lambda request: reply_of(request, "evidence " * 400 if request.kind == "map" else "done"))
     result = await run_on(

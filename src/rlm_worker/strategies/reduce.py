@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rlm_worker.errors import InputTooLarge, UsageLimitExceeded
-from rlm_worker.messages import Message
+from rlm_worker.messages import Message, ModelRequest
 from rlm_worker.runs.answer import answer, cut_at
 from rlm_worker.runs.conversation import earlier_turns
 from rlm_worker.runs.run import Run
@@ -57,7 +58,8 @@ async def _synthesized(run: Run, notes: Sequence[Note], coverage: float, parts: 
 async def _reduced(run: Run, notes: Sequence[Note]) -> Sequence[Note]:
     """Merges neighbouring notes, round by round, until all fit one prompt of the root model."""
     while len(groups := _groups(run, notes)) > 1:
-        if len(groups) > len(notes) // _MIN_TO_MERGE or run.ledger.remaining_iterations() <= len(groups):
+        needed = sum(len(group) > 1 and not _is_paid(run, group) for group in groups)
+        if len(groups) > len(notes) // _MIN_TO_MERGE or 0 < needed >= run.ledger.remaining_iterations():
             raise UsageLimitExceeded("maxIterations", run.ledger.limits.max_iterations, run.ledger.usage.iterations)
         if not run.has_time_for("root", calls=2):
             raise run.out_of_time()
@@ -68,8 +70,7 @@ async def _reduced(run: Run, notes: Sequence[Note]) -> Sequence[Note]:
 async def _merged(run: Run, group: Sequence[Note]) -> Note:
     if len(group) == 1:
         return group[0]
-    messages = reduce_messages(run.question, group, owner=run.job.owner)
-    request = run.request("root", "reduce", messages)
+    request = _merge(run, group)
     reply = await run.model.complete(request)
     if reply.is_cut:
         run.warn(
@@ -77,6 +78,16 @@ async def _merged(run: Run, group: Sequence[Note]) -> Note:
             f"{cut_at(reply, request)} tokens"
         )
     return Note(group[0].start, group[-1].end, reply.text)
+
+
+def _merge(run: Run, group: Sequence[Note]) -> ModelRequest:
+    request = run.request("root", "reduce", reduce_messages(run.question, group, owner=run.job.owner))
+    return replace(request, call=request.key())
+
+
+def _is_paid(run: Run, group: Sequence[Note]) -> bool:
+    """Whether an earlier life of the run has merged these notes."""
+    return run.ports.journal.recall(_merge(run, group).call) is not None
 
 
 def _groups(run: Run, notes: Sequence[Note]) -> list[list[Note]]:
