@@ -234,16 +234,27 @@ class ResultCache(Protocol):
     async def delete(self, key: str) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class PartsQuestion:
+    """What readers of parts are asked in a follow-up; `warning` says why it is the question as it stands."""
+
+    text: str
+    warning: str = ""
+
+
 class Journal(Protocol):
     """Keeps what a run has paid for, durably before it returns.
 
     `record` keeps an answer and `book` an attempt that brought none; `payments` gives both, `sandboxes` what the REPLs'
-    sandboxes have cost. `cut_off_usd` is what an
+    sandboxes have cost, `answered` the keys of the calls that `recall` knows. `cut_off_usd` is what an
     earlier version has noted of calls that were given up under way, in US dollars. `ranking` is how a judge has ranked
-    the chunks, empty where none has: a run that goes on reads on in the same order, whoever could judge now.
+    the chunks, empty where none has: a run that goes on reads on in the same order, whoever could judge now, and asks
+    the same `question` of the chunks, which is None before a follow-up's first.
     """
 
     def recall(self, key: str) -> CallRecord | None: ...
+
+    def answered(self) -> Iterable[str]: ...
 
     def record(self, call: CallRecord) -> None: ...
 
@@ -260,6 +271,10 @@ class Journal(Protocol):
     def ranking(self) -> str: ...
 
     def keep_ranking(self, ranking: str) -> None: ...
+
+    def question(self) -> PartsQuestion | None: ...
+
+    def keep_question(self, question: PartsQuestion) -> None: ...
 
     def forget_spans(self) -> None: ...
 

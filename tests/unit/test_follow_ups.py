@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
 
-from rlm_worker.errors import Conflict, InvalidRequest, NotFound, TerminalError
+from rlm_worker.errors import Conflict, InvalidRequest, ModelError, NotFound, RetryableError, TerminalError
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.log import RequestRecord
 from rlm_worker.messages import ModelReply, ModelRequest
@@ -34,7 +35,7 @@ from rlm_worker.wire.requests import RunConfig, RunRequest, parse_request
 from rlm_worker.wire.results import RunResult
 from tests.unit.conftest import settings
 from tests.unit.test_repl import cell
-from tests.unit.test_session import Storage
+from tests.unit.test_session import Storage, trajectory_calls
 
 SHORT = "The tower in Bergen cost 300 crowns. The bridge in Oslo cost 400 crowns."
 LONG = "".join(f"{number}. The grass is green and the sky is blue. " for number in range(3_000)) + SHORT
@@ -177,19 +178,75 @@ async def test_readers_are_asked_alone(town: Town) -> None:
     assert second.cost_usd == pytest.approx(town.journals[second.session_id].paid_usd())
 
 
-async def test_failed_rewriting_is_told(town: Town) -> None:
-    first = await town.ask(context=LONG)
+Answering = Callable[[ModelRequest], ModelReply]
 
-    def stubborn(request: ModelRequest) -> ModelReply:
-        if request.kind == "rewrite":
-            raise TerminalError("no such thing")
+
+def broken(*kinds: str, error: ModelError) -> Answering:
+    """A model that fails at these kinds of calls, at the first chunk alone where chunks are read; it echoes else."""
+
+    def answer(request: ModelRequest) -> ModelReply:
+        if request.kind in kinds and (request.span is None or request.span.index == 0):
+            raise error
         return echoing(request)
 
-    town.model.answer = stubborn
+    return answer
+
+
+BUSY = RetryableError("busy", 3040)
+AS_IT_STANDS = "without what it refers to"
+
+
+def says(result: RunResult, words: str) -> bool:
+    return any(words in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize("error", [TerminalError("no such thing"), BUSY])
+async def test_failed_rewriting_is_told(town: Town, error: ModelError) -> None:
+    first = await town.ask(context=LONG)
+    town.model.answer = broken("rewrite", error=error)
     second = await town.follow(first, "and the other one?")
     assert second.success
+    assert not second.incomplete
     assert "Question: and the other one?" in asked(town, "map")
-    assert any("without what it refers to" in warning for warning in second.warnings)
+    assert says(second, AS_IT_STANDS)
+
+
+@pytest.mark.parametrize("kind", ["map", "synthesize"])
+async def test_failed_rewriting_stays(town: Town, kind: str) -> None:
+    """What was read for the question as it stands stays read when more is asked; it is shown so, and goes with it."""
+    first = await town.ask(context=LONG)
+    cached, before = set(town.cache.values), len(town.model.asked("map"))
+    town.model.answer = broken("rewrite", kind, error=BUSY)
+    second = await town.follow(first, "and the other one?")
+    assert second.incomplete or not second.success
+    town.model.answer = echoing
+    again = await town.follow(first, "and the other one?")
+    assert again.success
+    assert not again.incomplete
+    assert says(again, AS_IT_STANDS)
+    sent = {request.messages[-1].content for request in town.model.asked("map")[before:]}
+    assert len(sent) == again.sub_calls == again.chunks
+    assert await map_prompts(town, again) == sent
+    await town.sessions[again.session_id].delete()
+    assert set(town.cache.values) == cached
+
+
+async def test_nothing_read_asks_anew(town: Town) -> None:
+    """Where nothing was paid for the question as it stands, another attempt has it written again."""
+    first = await town.ask(context=LONG)
+    town.model.answer = lambda request: broken(request.kind, error=BUSY)(replace(request, span=None))
+    assert not (await town.follow(first, "and the other one?")).success
+    town.model.answer = echoing
+    again = await town.follow(first, "and the other one?")
+    assert again.success
+    assert not says(again, AS_IT_STANDS)
+    assert "(in full: What did the bridge in Oslo cost?)" in asked(town, "map")
+
+
+async def map_prompts(town: Town, result: RunResult) -> set[str]:
+    """The prompts of the chunks that were read, as the trajectory shows them."""
+    calls = await trajectory_calls(town.sessions[result.session_id])
+    return {call["prompt"][-1]["content"] for call in calls if call["kind"] == "map"}
 
 
 async def test_last_turn_is_for_the_answer(town: Town) -> None:

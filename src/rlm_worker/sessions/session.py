@@ -188,7 +188,7 @@ class Session:
         """Every paid call, prompts included, and every attempt that was paid in vain; written row by row."""
         job = self._record.required_job()
         tables = self._journal.rows()
-        question = asked_of_parts(job, self._journal.calls())
+        question = asked_of_parts(job, self._journal.question(), self._journal.calls())
         cells = self._journal.cells(self._ports.clock.now)
         asked = Asked(question, job.owner, cells, tables.state(EXTRACTION))
         rows = call_rows(self._journal.calls(), asked, self._context.reader(job))
@@ -248,7 +248,7 @@ class Session:
         await self._context.delete_all(job)
         await self._ports.cache.delete(result_key(job.session_id))
         await forget_memory(self._ports.cache, self._journal.rows())
-        question = asked_of_parts(job, self._journal.calls())
+        question = asked_of_parts(job, self._journal.question(), self._journal.calls())
         for reader in {job.config.sub_model, *(choice.sub_model for choice in job.by_task.values())}:
             await NoteCache.delete(self._ports.cache, NoteCache.key_of(job.owner, question, reader))
         await self._eraser.erase()
