@@ -33,6 +33,7 @@ from rlm_worker.testing import (
 )
 from rlm_worker.wire.requests import RunConfig, RunRequest, parse_request
 from rlm_worker.wire.results import RunResult
+from rlm_worker.wire.strategies import StrategyName
 from tests.unit.conftest import settings
 from tests.unit.test_repl import cell
 from tests.unit.test_session import Storage, trajectory_calls
@@ -91,7 +92,8 @@ class Town:
 
         def ports(journal: SessionJournal) -> RunPorts:
             usual = replace(memory_ports(self.model), journal=journal, events=journal, cache=self.cache)
-            return replace(usual, sandbox=self.sandbox, cells=journal.cells(usual.clock.now), sessions=self)
+            usual = replace(usual, cells=journal.cells(usual.clock.now), rows=journal.rows())
+            return replace(usual, sandbox=self.sandbox, sessions=self)
 
         return Session(
             journal, ports, self.store, MemoryMetrics(), alarm=storage, eraser=storage, retention_seconds=600
@@ -241,6 +243,29 @@ async def test_nothing_read_asks_anew(town: Town) -> None:
     assert again.success
     assert not says(again, AS_IT_STANDS)
     assert "(in full: What did the bridge in Oslo cost?)" in asked(town, "map")
+
+
+async def test_table_follows_repl(town: Town) -> None:
+    """A follow-up that brings a table inherits no other strategy, and shows and deletes what it has read instead."""
+    town.model.answer = lambda request: reply_of(request, cell("FINAL(1)"))
+    first = await town.ask(context=LONG, config={"strategy": "repl"})
+    cached = set(town.cache.values)
+    town.model.answer = echoing
+    second = await town.follow(first, "and the other one?", table={})
+    assert (second.strategy, second.routing.strategy if second.routing else "") == ("map_reduce", "map_reduce")
+    assert await map_prompts(town, second) == {request.messages[-1].content for request in town.model.asked("map")}
+    await town.sessions[second.session_id].delete()
+    assert set(town.cache.values) == cached
+
+
+@pytest.mark.parametrize("strategy", ["repl", "direct", "map_reduce"])
+async def test_table_is_the_strategy(town: Town, strategy: StrategyName) -> None:
+    """Where a follow-up brings a table, the session before has no say in the strategy, unless that left it open."""
+    for named, expected in (({"strategy": strategy}, "table"), ({}, "auto")):
+        first = await town.ask(context=SHORT, config=named)
+        said = {"query": "how many?", "table": {}, "previousSessionId": first.session_id}
+        job, _ = await town.runner().prepare(parse_request(json.dumps(said)), OWNER, None)
+        assert job.config.strategy == expected
 
 
 async def map_prompts(town: Town, result: RunResult) -> set[str]:
