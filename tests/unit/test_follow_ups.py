@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
 
-from rlm_worker.errors import Conflict, InvalidRequest, ModelError, NotFound, RetryableError, TerminalError
+from rlm_worker.errors import (
+    Conflict,
+    InvalidRequest,
+    ModelError,
+    NotFound,
+    RetryableError,
+    StorageUnavailable,
+    TerminalError,
+)
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.log import RequestRecord
 from rlm_worker.messages import ModelReply, ModelRequest
+from rlm_worker.ports import MAX_TEXT_CHARACTERS
+from rlm_worker.repl import inherited
 from rlm_worker.runs.conversation import MAX_FOLLOW_UPS
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
@@ -63,6 +73,7 @@ class Town:
     sessions: dict[str, Session] = field(default_factory=dict)
     journals: dict[str, SessionJournal] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
+    before_page: Callable[[int], Awaitable[None]] | None = None
 
     async def call(self, name: str, method: str, *arguments: object) -> object:
         self.calls.append((name, method))
@@ -81,6 +92,9 @@ class Town:
         if method == "followed":
             return json.loads(session.followed().to_json())
         assert method == "repl_page"
+        if self.before_page is not None:
+            await self.before_page(int(str(arguments[1])))
+            session.check_owner(str(arguments[0]))
         return json.loads(session.repl_page(int(str(arguments[1]))).to_json())
 
     async def stream(self, name: str, method: str, *arguments: object) -> object:
@@ -415,9 +429,78 @@ async def test_lost_variables_are_told() -> None:
     assert any("it was deleted" in warning for warning in result.warnings)
 
 
-async def test_pages_carry_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rlm_worker.repl import inherited
+KNOWN = "FINAL(sorted(name for name in globals() if name in ('v0', 'v1', 'v2')))"
 
+
+async def cut_off(after: int) -> None:
+    """Two cells cross, then the connection is lost."""
+    if after == 2:
+        raise StorageUnavailable("lost")
+
+
+async def prepared(town: Town, first: RunResult) -> Job:
+    request = parse_request(json.dumps({"previousSessionId": first.session_id, "query": "second?"}))
+    return (await town.runner().prepare(request, OWNER, None))[0]
+
+
+async def ran(town: Town, job: Job) -> RunResult:
+    return RunResult.model_validate(await town.call(job.session_id, "run", job.to_json(), True))
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("padding", ["", f"  # {'x' * MAX_TEXT_CHARACTERS}"], ids=["rows", "facts"])
+async def test_half_copied_is_dropped(monkeypatch: pytest.MonkeyPatch, padding: str, *, cut: bool) -> None:
+    """A session that goes while its cells are copied leaves none of them: the follow-up's own first cell is run."""
+    monkeypatch.setattr(inherited, "_PAGE_CHARACTERS", 1)
+    town = Town(plays(*(f"v{number} = llm_query('{number}'){padding}" for number in range(3)), "FINAL(v0)", KNOWN))
+    first = await town.ask(context=SHORT, config={"strategy": "repl"})
+    job = await prepared(town, first)
+
+    async def gone(after: int) -> None:
+        if cut or after == 2:
+            await town.sessions[first.session_id].delete()
+
+    if cut:
+        town.before_page = cut_off
+        assert not (await ran(town, job)).success
+    town.before_page = gone
+    second = await ran(town, job)
+    assert json.loads(second.answer or "") == []
+    assert any("it was deleted" in warning for warning in second.warnings)
+    cells = town.journals[job.session_id].cells(lambda: 0.0)
+    assert [one.number for one in cells.cells("")] == [1]
+    assert (cells.origin(1), cells.answers("", 1)) == (None, [])
+    kept = town.journals[job.session_id]
+    assert not [name for name in ("code #1", "code #2", "origin 2", "outcome #2") if kept.fact(name)]
+
+
+async def test_shorter_run_is_copied_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a session that has run again since it was half copied, no cell of the run before is left."""
+    monkeypatch.setattr(inherited, "_PAGE_CHARACTERS", 1)
+    town = Town(plays("v0 = 0", "v1 = 1", "FINAL(v0)", "v2 = 2\nFINAL(v2)", KNOWN))
+    first = await town.ask(context=SHORT, config={"strategy": "repl"})
+    job = await prepared(town, first)
+    town.before_page = cut_off
+    assert not (await ran(town, job)).success
+    again = await town.ask(context=SHORT, config={"strategy": "repl", "useCache": False})
+    assert (again.session_id, again.answer) == (first.session_id, "2")
+    town.before_page = None
+    assert json.loads((await ran(town, job)).answer or "") == ["v2"]
+
+
+async def test_cut_off_hands_on_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who follows a session that was cut off while it took variables over has them all, of the session before that."""
+    monkeypatch.setattr(inherited, "_PAGE_CHARACTERS", 1)
+    town = Town(plays("v0 = 0", "v1 = 1", "v2 = 2\nFINAL(v2)", KNOWN))
+    first = await town.ask(context=SHORT, config={"strategy": "repl"})
+    town.before_page = cut_off
+    second = await town.follow(first, "second?")
+    assert not second.success
+    town.before_page = None
+    assert json.loads((await town.follow(second, "third?")).answer or "") == ["v0", "v1", "v2"]
+
+
+async def test_pages_carry_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inherited, "_PAGE_CHARACTERS", 1)
     codes = [f"v{number} = llm_query('{number}')" for number in range(5)]
     total = "FINAL([v0, v1, v2, v3, v4])"
