@@ -12,7 +12,7 @@ from rlm_worker.errors import InvalidRequest
 from rlm_worker.http import Call, HttpRequest, HttpResponse
 from rlm_worker.log import RequestRecord
 from rlm_worker.openai.routes import OpenAIRoutes
-from rlm_worker.testing import FunctionModel
+from rlm_worker.testing import FunctionModel, reply_of
 from tests.unit.test_follow_ups import Town, echoing
 
 LONG_WORD = "x" * 40_000
@@ -59,3 +59,20 @@ async def test_schema_named_as_sent(town: Town, schema: dict[str, object], below
         await chat(town, schema)
     assert [problem.path for problem in refused.value.problems] == [f"response_format.json_schema.schema{below}"]
     assert not town.model.requests
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_cited_json_is_refused(town: Town, *, stream: bool) -> None:
+    """Citations cut an answer into parts, and no part of a JSON text is JSON."""
+    with pytest.raises(InvalidRequest, match=r"output_config\.format.*citations"):
+        await message(town, cited=True, schema={"type": "object"}, stream=stream)
+    assert not town.model.requests
+
+
+@pytest.mark.parametrize("cited", [False, None])
+async def test_json_is_one_block(town: Town, *, cited: bool | None) -> None:
+    town.model.answer = lambda request: reply_of(request, '{"n": 7}')
+    done = await message(town, cited=cited, schema={"type": "object"})
+    assert isinstance(done.body, bytes)
+    (block,) = json.loads(done.body)["content"]
+    assert json.loads(block["text"]) == {"n": 7}
