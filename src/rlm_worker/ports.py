@@ -234,17 +234,28 @@ class ResultCache(Protocol):
     async def delete(self, key: str) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class PartsQuestion:
+    """What readers of parts are asked in a follow-up; `warning` says why it is the question as it stands."""
+
+    text: str
+    warning: str = ""
+
+
 class Journal(Protocol):
     """Keeps what a run has paid for, durably before it returns.
 
     `record` keeps an answer and `book` an attempt that brought none; `payments` gives both, `sandboxes` what the REPLs'
-    sandboxes have cost. `cut_off_usd` is what an
+    sandboxes have cost, `answered` the keys of the calls that `recall` knows. `cut_off_usd` is what an
     earlier version has noted of calls that were given up under way, in US dollars. `ranking` is how a judge has ranked
     the chunks, empty where none has: a run that goes on reads on in the same order, whoever could judge now. `task` is
-    in the same way what has come of asking a model for the query's task.
+    in the same way what has come of asking a model for the query's task, and `question` what is asked of the chunks,
+    which is None before a follow-up's first.
     """
 
     def recall(self, key: str) -> CallRecord | None: ...
+
+    def answered(self) -> Iterable[str]: ...
 
     def record(self, call: CallRecord) -> None: ...
 
@@ -265,6 +276,10 @@ class Journal(Protocol):
     def task(self) -> str: ...
 
     def keep_task(self, task: str) -> None: ...
+
+    def question(self) -> PartsQuestion | None: ...
+
+    def keep_question(self, question: PartsQuestion) -> None: ...
 
     def forget_spans(self) -> None: ...
 

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
 
-from rlm_worker.errors import Conflict, InvalidRequest, NotFound, TerminalError
+from rlm_worker.errors import (
+    Conflict,
+    InvalidRequest,
+    ModelError,
+    NotFound,
+    RetryableError,
+    StorageUnavailable,
+    TerminalError,
+)
 from rlm_worker.journal.session import SessionJournal
 from rlm_worker.log import RequestRecord
 from rlm_worker.messages import ModelReply, ModelRequest
+from rlm_worker.ports import MAX_TEXT_CHARACTERS
+from rlm_worker.repl import inherited
 from rlm_worker.runs.conversation import MAX_FOLLOW_UPS
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
@@ -32,9 +43,10 @@ from rlm_worker.testing import (
 )
 from rlm_worker.wire.requests import RunConfig, RunRequest, parse_request
 from rlm_worker.wire.results import RunResult
+from rlm_worker.wire.strategies import StrategyName
 from tests.unit.conftest import settings
 from tests.unit.test_repl import cell
-from tests.unit.test_session import Storage
+from tests.unit.test_session import Storage, trajectory_calls
 
 SHORT = "The tower in Bergen cost 300 crowns. The bridge in Oslo cost 400 crowns."
 LONG = "".join(f"{number}. The grass is green and the sky is blue. " for number in range(3_000)) + SHORT
@@ -61,6 +73,7 @@ class Town:
     sessions: dict[str, Session] = field(default_factory=dict)
     journals: dict[str, SessionJournal] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
+    before_page: Callable[[int], Awaitable[None]] | None = None
 
     async def call(self, name: str, method: str, *arguments: object) -> object:
         self.calls.append((name, method))
@@ -79,6 +92,9 @@ class Town:
         if method == "followed":
             return json.loads(session.followed().to_json())
         assert method == "repl_page"
+        if self.before_page is not None:
+            await self.before_page(int(str(arguments[1])))
+            session.check_owner(str(arguments[0]))
         return json.loads(session.repl_page(int(str(arguments[1]))).to_json())
 
     async def stream(self, name: str, method: str, *arguments: object) -> object:
@@ -90,7 +106,8 @@ class Town:
 
         def ports(journal: SessionJournal) -> RunPorts:
             usual = replace(memory_ports(self.model), journal=journal, events=journal, cache=self.cache)
-            return replace(usual, sandbox=self.sandbox, cells=journal.cells(usual.clock.now), sessions=self)
+            usual = replace(usual, cells=journal.cells(usual.clock.now), rows=journal.rows())
+            return replace(usual, sandbox=self.sandbox, sessions=self)
 
         return Session(
             journal, ports, self.store, MemoryMetrics(), alarm=storage, eraser=storage, retention_seconds=600
@@ -177,19 +194,98 @@ async def test_readers_are_asked_alone(town: Town) -> None:
     assert second.cost_usd == pytest.approx(town.journals[second.session_id].paid_usd())
 
 
-async def test_failed_rewriting_is_told(town: Town) -> None:
-    first = await town.ask(context=LONG)
+Answering = Callable[[ModelRequest], ModelReply]
 
-    def stubborn(request: ModelRequest) -> ModelReply:
-        if request.kind == "rewrite":
-            raise TerminalError("no such thing")
+
+def broken(*kinds: str, error: ModelError) -> Answering:
+    """A model that fails at these kinds of calls, at the first chunk alone where chunks are read; it echoes else."""
+
+    def answer(request: ModelRequest) -> ModelReply:
+        if request.kind in kinds and (request.span is None or request.span.index == 0):
+            raise error
         return echoing(request)
 
-    town.model.answer = stubborn
+    return answer
+
+
+BUSY = RetryableError("busy", 3040)
+AS_IT_STANDS = "without what it refers to"
+
+
+def says(result: RunResult, words: str) -> bool:
+    return any(words in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize("error", [TerminalError("no such thing"), BUSY])
+async def test_failed_rewriting_is_told(town: Town, error: ModelError) -> None:
+    first = await town.ask(context=LONG)
+    town.model.answer = broken("rewrite", error=error)
     second = await town.follow(first, "and the other one?")
     assert second.success
+    assert not second.incomplete
     assert "Question: and the other one?" in asked(town, "map")
-    assert any("without what it refers to" in warning for warning in second.warnings)
+    assert says(second, AS_IT_STANDS)
+
+
+@pytest.mark.parametrize("kind", ["map", "synthesize"])
+async def test_failed_rewriting_stays(town: Town, kind: str) -> None:
+    """What was read for the question as it stands stays read when more is asked; it is shown so, and goes with it."""
+    first = await town.ask(context=LONG)
+    cached, before = set(town.cache.values), len(town.model.asked("map"))
+    town.model.answer = broken("rewrite", kind, error=BUSY)
+    second = await town.follow(first, "and the other one?")
+    assert second.incomplete or not second.success
+    town.model.answer = echoing
+    again = await town.follow(first, "and the other one?")
+    assert again.success
+    assert not again.incomplete
+    assert says(again, AS_IT_STANDS)
+    sent = {request.messages[-1].content for request in town.model.asked("map")[before:]}
+    assert len(sent) == again.sub_calls == again.chunks
+    assert await map_prompts(town, again) == sent
+    await town.sessions[again.session_id].delete()
+    assert set(town.cache.values) == cached
+
+
+async def test_nothing_read_asks_anew(town: Town) -> None:
+    """Where nothing was paid for the question as it stands, another attempt has it written again."""
+    first = await town.ask(context=LONG)
+    town.model.answer = lambda request: broken(request.kind, error=BUSY)(replace(request, span=None))
+    assert not (await town.follow(first, "and the other one?")).success
+    town.model.answer = echoing
+    again = await town.follow(first, "and the other one?")
+    assert again.success
+    assert not says(again, AS_IT_STANDS)
+    assert "(in full: What did the bridge in Oslo cost?)" in asked(town, "map")
+
+
+async def test_table_follows_repl(town: Town) -> None:
+    """A follow-up that brings a table inherits no other strategy, and shows and deletes what it has read instead."""
+    town.model.answer = lambda request: reply_of(request, cell("FINAL(1)"))
+    first = await town.ask(context=LONG, config={"strategy": "repl"})
+    cached = set(town.cache.values)
+    town.model.answer = echoing
+    second = await town.follow(first, "and the other one?", table={})
+    assert (second.strategy, second.routing.strategy if second.routing else "") == ("map_reduce", "map_reduce")
+    assert await map_prompts(town, second) == {request.messages[-1].content for request in town.model.asked("map")}
+    await town.sessions[second.session_id].delete()
+    assert set(town.cache.values) == cached
+
+
+@pytest.mark.parametrize("strategy", ["repl", "direct", "map_reduce"])
+async def test_table_is_the_strategy(town: Town, strategy: StrategyName) -> None:
+    """Where a follow-up brings a table, the session before has no say in the strategy, unless that left it open."""
+    for named, expected in (({"strategy": strategy}, "table"), ({}, "auto")):
+        first = await town.ask(context=SHORT, config=named)
+        said = {"query": "how many?", "table": {}, "previousSessionId": first.session_id}
+        job, _ = await town.runner().prepare(parse_request(json.dumps(said)), OWNER, None)
+        assert job.config.strategy == expected
+
+
+async def map_prompts(town: Town, result: RunResult) -> set[str]:
+    """The prompts of the chunks that were read, as the trajectory shows them."""
+    calls = await trajectory_calls(town.sessions[result.session_id])
+    return {call["prompt"][-1]["content"] for call in calls if call["kind"] == "map"}
 
 
 async def test_last_turn_is_for_the_answer(town: Town) -> None:
@@ -333,9 +429,78 @@ async def test_lost_variables_are_told() -> None:
     assert any("it was deleted" in warning for warning in result.warnings)
 
 
-async def test_pages_carry_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rlm_worker.repl import inherited
+KNOWN = "FINAL(sorted(name for name in globals() if name in ('v0', 'v1', 'v2')))"
 
+
+async def cut_off(after: int) -> None:
+    """Two cells cross, then the connection is lost."""
+    if after == 2:
+        raise StorageUnavailable("lost")
+
+
+async def prepared(town: Town, first: RunResult) -> Job:
+    request = parse_request(json.dumps({"previousSessionId": first.session_id, "query": "second?"}))
+    return (await town.runner().prepare(request, OWNER, None))[0]
+
+
+async def ran(town: Town, job: Job) -> RunResult:
+    return RunResult.model_validate(await town.call(job.session_id, "run", job.to_json(), True))
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("padding", ["", f"  # {'x' * MAX_TEXT_CHARACTERS}"], ids=["rows", "facts"])
+async def test_half_copied_is_dropped(monkeypatch: pytest.MonkeyPatch, padding: str, *, cut: bool) -> None:
+    """A session that goes while its cells are copied leaves none of them: the follow-up's own first cell is run."""
+    monkeypatch.setattr(inherited, "_PAGE_CHARACTERS", 1)
+    town = Town(plays(*(f"v{number} = llm_query('{number}'){padding}" for number in range(3)), "FINAL(v0)", KNOWN))
+    first = await town.ask(context=SHORT, config={"strategy": "repl"})
+    job = await prepared(town, first)
+
+    async def gone(after: int) -> None:
+        if cut or after == 2:
+            await town.sessions[first.session_id].delete()
+
+    if cut:
+        town.before_page = cut_off
+        assert not (await ran(town, job)).success
+    town.before_page = gone
+    second = await ran(town, job)
+    assert json.loads(second.answer or "") == []
+    assert any("it was deleted" in warning for warning in second.warnings)
+    cells = town.journals[job.session_id].cells(lambda: 0.0)
+    assert [one.number for one in cells.cells("")] == [1]
+    assert (cells.origin(1), cells.answers("", 1)) == (None, [])
+    kept = town.journals[job.session_id]
+    assert not [name for name in ("code #1", "code #2", "origin 2", "outcome #2") if kept.fact(name)]
+
+
+async def test_shorter_run_is_copied_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a session that has run again since it was half copied, no cell of the run before is left."""
+    monkeypatch.setattr(inherited, "_PAGE_CHARACTERS", 1)
+    town = Town(plays("v0 = 0", "v1 = 1", "FINAL(v0)", "v2 = 2\nFINAL(v2)", KNOWN))
+    first = await town.ask(context=SHORT, config={"strategy": "repl"})
+    job = await prepared(town, first)
+    town.before_page = cut_off
+    assert not (await ran(town, job)).success
+    again = await town.ask(context=SHORT, config={"strategy": "repl", "useCache": False})
+    assert (again.session_id, again.answer) == (first.session_id, "2")
+    town.before_page = None
+    assert json.loads((await ran(town, job)).answer or "") == ["v2"]
+
+
+async def test_cut_off_hands_on_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who follows a session that was cut off while it took variables over has them all, of the session before that."""
+    monkeypatch.setattr(inherited, "_PAGE_CHARACTERS", 1)
+    town = Town(plays("v0 = 0", "v1 = 1", "v2 = 2\nFINAL(v2)", KNOWN))
+    first = await town.ask(context=SHORT, config={"strategy": "repl"})
+    town.before_page = cut_off
+    second = await town.follow(first, "second?")
+    assert not second.success
+    town.before_page = None
+    assert json.loads((await town.follow(second, "third?")).answer or "") == ["v0", "v1", "v2"]
+
+
+async def test_pages_carry_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inherited, "_PAGE_CHARACTERS", 1)
     codes = [f"v{number} = llm_query('{number}')" for number in range(5)]
     total = "FINAL([v0, v1, v2, v3, v4])"

@@ -195,7 +195,7 @@ def test_schema_and_effort_are_taken(client: anthropic.Anthropic, scripted: Scri
         max_tokens=300,
         extra_body={"temperature": 0.5},
         output_config={"effort": "low", "format": {"type": "json_schema", "schema": schema}},
-        messages=asked("Which n?", document("n is 7")),
+        messages=asked("Which n?", document("n is 7", cited=False)),
     )
     assert said(done) == '{"n": 7}'
 
@@ -223,6 +223,13 @@ REFUSED: Sequence[tuple[dict[str, object], str]] = (
     ),
     ({"messages": [{"role": "user", "content": [document("only a document")]}]}, "holds no text that asks something"),
     ({"messages": asked("q", document("a"), document("b", cited=False))}, "for all documents or for none"),
+    (
+        {
+            "messages": asked("q", document("a")),
+            "output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}},
+        },
+        "is not to be had with citations",
+    ),
     ({"max_tokens": 0}, "max_tokens"),
     ({"surprise": 1}, "surprise"),
 )

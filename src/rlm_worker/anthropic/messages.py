@@ -56,10 +56,15 @@ def run_request(sent: MessagesRequest, defaults: RunConfig, catalog: Catalog) ->
 
 
 def cited_documents(sent: CountRequest) -> int | None:
-    """How many documents may be cited; None where none may. Raises `InvalidRequest` where only some may."""
+    """How many documents may be cited; None where none may.
+
+    Raises `InvalidRequest` where only some may, and where the answer is to be JSON, which parts of it are not.
+    """
     wanted = [bool(block.citations and block.citations.enabled) for block in _documents(sent)]
     if any(wanted) and not all(wanted):
         raise InvalidRequest.at("messages", "citations must be enabled for all documents or for none")
+    if any(wanted) and sent.output_config is not None and sent.output_config.format is not None:
+        raise InvalidRequest.at("output_config.format", "is not to be had with citations: they cut the answer in parts")
     return len(wanted) if wanted and all(wanted) else None
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from rlm_worker.errors import InvalidRequest
 from rlm_worker.http import Call, Handler, HttpResponse, announced_bytes, event_stream, read_json
 from rlm_worker.json_scan import Bytes
 from rlm_worker.memory import Held
+from rlm_worker.openai.errors import named_as_sent
 from rlm_worker.openai.routes import MAX_CHAT_BYTES
 from rlm_worker.runs.job import Job
 from rlm_worker.sessions.bodies import WHOLE_FACTOR
@@ -17,6 +19,8 @@ from rlm_worker.wire.results import ErrorBody, RunResult
 from .messages import cited_documents, counted, message, run_request
 from .schemas import CountedTokens, parse_count, parse_messages
 from .stream import MessageHead, whole_stream
+
+_SCHEMA = "output_config.format.schema"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class AnthropicRoutes:
             asking = self.runner.ask(wanted, call.owner, key, call.record, held=held)
             del wanted
             job, result = await asking
+        except InvalidRequest as error:
+            raise named_as_sent(error, _SCHEMA) from None
         finally:
             held.close()
         if streams:

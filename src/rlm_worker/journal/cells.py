@@ -35,6 +35,7 @@ _SECONDS_PER_DAY = 86_400
 # The facts that hold what is too long for a row, by path and number; and what is known of cells of an earlier session.
 _CODE, _OUTCOME, _ASKED = "code ", "outcome ", "asked "
 _INHERITED, _ORIGIN = "inherited", "origin "
+_OWN = "#"  # with which the place of a cell begins that is in the session's own REPL
 TEXTS = (_CODE, _OUTCOME, _ASKED, _INHERITED, _ORIGIN)
 _COLUMNS = "number, code, state, starts, active_at, waiting, outcome"
 
@@ -160,6 +161,14 @@ class CellTable:
         self._write(
             "INSERT OR REPLACE INTO cells VALUES ('', ?, ?, 'finished', 0, ?, 0, ?)", number, kept, self._now(), told
         )
+
+    def forget_adopted(self) -> None:
+        """Deletes what was taken over so far; before all of it is there, a session's own REPL has no other cells."""
+        for table in ("cells", "asked"):
+            self._write(f"DELETE FROM {table} WHERE path = ''")  # noqa: S608 - the names stand right above
+        for texts in (_CODE, _OUTCOME, _ASKED):
+            self._facts.forget(f"{texts}{_OWN}")
+        self._facts.forget(_ORIGIN)
 
     def origin(self, number: int) -> Origin | None:
         """Where a cell of the session's own REPL comes from; None for one that the session itself wrote."""

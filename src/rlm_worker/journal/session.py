@@ -15,6 +15,7 @@ from rlm_worker.ports import (
     Database,
     EventKind,
     FailedAttempt,
+    PartsQuestion,
     Payment,
     SandboxPayment,
 )
@@ -65,7 +66,7 @@ _ATTEMPT_COLUMNS = f"call, role, model, {_USAGE_COLUMNS}, at_most_usd, reason"
 # The facts that hold texts too long for a row: of calls by their key, of events by their id.
 _PROMPTS, _REPLIES, _EVENTS = "prompt ", "reply ", "event "
 # What a run has learned once and goes on with.
-_RANKING, _TASK = "ranking", "task"
+_RANKING, _TASK, _QUESTION = "ranking", "task", "question"
 
 
 class SessionJournal:
@@ -103,6 +104,9 @@ class SessionJournal:
             return None
         rows = self._read(f"SELECT {_CALL_COLUMNS} FROM calls WHERE number = ?", number)  # noqa: S608 - a constant
         return self._call(rows[0]) if rows else None
+
+    def answered(self) -> Iterable[str]:
+        return self._known_numbers().keys()
 
     def record(self, call: CallRecord) -> None:
         numbers = self._known_numbers()
@@ -216,6 +220,13 @@ class SessionJournal:
     def keep_task(self, task: str) -> None:
         self.set_fact(_TASK, task)
 
+    def question(self) -> PartsQuestion | None:
+        known = self.fact(_QUESTION)
+        return PartsQuestion(*json.loads(known)) if known else None
+
+    def keep_question(self, question: PartsQuestion) -> None:
+        self.set_fact(_QUESTION, json.dumps([question.text, question.warning]))
+
     def cells(self, now: Callable[[], float]) -> repl_journal.CellTable:
         """The cells of the session's REPLs."""
         return repl_journal.CellTable(self._read, self._write, self._facts, now)
@@ -311,7 +322,8 @@ class SessionJournal:
         """Empties everything but facts and events, for a run from the beginning."""
         for table in ("calls", "attempts", "spans", *repl_journal.TABLES, *table_journal.TABLES):
             self._write(f"DELETE FROM {table}")  # noqa: S608 - the names stand right above
-        for texts in (_PROMPTS, _REPLIES, f"{_RANKING}.", f"{_TASK}.", *repl_journal.TEXTS, *table_journal.TEXTS):
+        learned = (f"{_RANKING}.", f"{_TASK}.", f"{_QUESTION}.")
+        for texts in (_PROMPTS, _REPLIES, *learned, *repl_journal.TEXTS, *table_journal.TEXTS):
             self._facts.forget(texts)
         self._numbers = None
 

@@ -18,11 +18,11 @@ _CODES = {"unauthenticated": "invalid_api_key"}
 _TYPE_OF_STATUS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
-def named_as_sent(error: InvalidRequest) -> InvalidRequest:
-    """The same with the paths of a chat completion: its schema has another name here."""
+def named_as_sent(error: InvalidRequest, schema: str = _THEIR_SCHEMA) -> InvalidRequest:
+    """The same with the paths of a chat completion, or of another form that has its schema at that path."""
     return InvalidRequest(
         [
-            replace(problem, path=problem.path.replace(_OUR_SCHEMA, _THEIR_SCHEMA, 1))
+            replace(problem, path=problem.path.replace(_OUR_SCHEMA, schema, 1))
             if problem.path.startswith(_OUR_SCHEMA)
             else problem
             for problem in error.problems

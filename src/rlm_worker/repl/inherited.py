@@ -57,6 +57,14 @@ class Inherited:
     cited: Mapping[int, tuple[Interval, ...]] = field(default_factory=dict)
 
 
+def has_repl(cells: CellTable | None, job: Job) -> bool:
+    """Whether a session has cells to hand on; one that was cut off while it took some over has none of its own."""
+    if cells is None:
+        return False
+    follows = job.conversation is not None and bool(job.conversation.repl_session_id)
+    return not (follows and cells.inherited() is None) and bool(cells.cells(_OWN_REPL))
+
+
 def seed_of(session_id: str, path: str) -> str:
     """What decides chance in a REPL."""
     return f"{session_id} {path}"
@@ -92,6 +100,7 @@ async def take_over(run: Run) -> Inherited:
             cells.set_inherited(await _copied(cells, run.ports.sessions, conversation.repl_session_id, run.job.owner))
         except NotFound:
             run.warn("the variables of the session before are gone: it was deleted")
+            cells.forget_adopted()
             cells.set_inherited(0)
     return _inherited(cells, cells.inherited() or 0)
 
@@ -99,6 +108,7 @@ async def take_over(run: Run) -> Inherited:
 async def _copied(cells: CellTable, sessions: ObjectStubs, session_id: str, owner: str) -> int:
     """Copies page by page; gives the number of the last cell. What a crash has cut off is copied anew."""
     after = 0
+    cells.forget_adopted()
     while True:
         page = CellPage.model_validate(await sessions.call(session_id, "repl_page", owner, after))
         for cell in page.cells:

@@ -111,6 +111,8 @@ def _routed(request: RunRequest, question: Question, settings: Settings, followe
     config, named = request.config, frozenset(request.config.model_fields_set)
     if followed is not None:
         config, named = with_defaults(config, followed.config_for(settings.defaults)), named | followed.named
+        if request.table is not None and config.strategy != "auto":  # of its own it may name no other
+            config = config.model_copy(update={"strategy": "table"})
 
     def decided(task: Task | None = None) -> Decision:
         decision = router.decide(config, question, task, named=named)

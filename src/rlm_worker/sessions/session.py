@@ -19,7 +19,7 @@ from rlm_worker.journal.tables import EXTRACTION
 from rlm_worker.log import log_failure
 from rlm_worker.pace.client import WatchedPace
 from rlm_worker.ports import Alarm, ContextStore, Eraser, Metrics
-from rlm_worker.repl.inherited import CellPage, page_of
+from rlm_worker.repl.inherited import CellPage, has_repl, page_of
 from rlm_worker.report.build import report
 from rlm_worker.report.rows import RowsForm, wanted_table, written_rows
 from rlm_worker.runs.job import Job
@@ -174,7 +174,7 @@ class Session:
         if self.running:
             raise Conflict("the session to follow still runs: wait for its result, then ask again")
         result = self._record.result() or cancelled(job)
-        return Followed.of(job, result, has_repl=self._ports.cells is not None and bool(self._ports.cells.cells("")))
+        return Followed.of(job, result, has_repl=has_repl(self._ports.cells, job))
 
     def repl_page(self, after: int) -> CellPage:
         """The cells of its REPL behind that one, for a session that takes its variables over; as `followed`."""
@@ -188,7 +188,7 @@ class Session:
         """Every paid call, prompts included, and every attempt that was paid in vain; written row by row."""
         job = self._record.required_job()
         tables = self._journal.rows()
-        question = asked_of_parts(job, self._journal.calls())
+        question = asked_of_parts(job, self._journal.question(), self._journal.calls())
         cells = self._journal.cells(self._ports.clock.now)
         asked = Asked(question, job.owner, cells, tables.state(EXTRACTION))
         rows = call_rows(self._journal.calls(), asked, self._context.reader(job))
@@ -248,7 +248,7 @@ class Session:
         await self._context.delete_all(job)
         await self._ports.cache.delete(result_key(job.session_id))
         await forget_memory(self._ports.cache, self._journal.rows())
-        question = asked_of_parts(job, self._journal.calls())
+        question = asked_of_parts(job, self._journal.question(), self._journal.calls())
         for reader in {job.config.sub_model, *(choice.sub_model for choice in job.by_task.values())}:
             await NoteCache.delete(self._ports.cache, NoteCache.key_of(job.owner, question, reader))
         await self._eraser.erase()

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from rlm_worker.errors import InvocationSpent, ModelError, UsageLimitExceeded
 from rlm_worker.messages import ModelRequest
-from rlm_worker.ports import CallRecord
+from rlm_worker.ports import CallRecord, PartsQuestion
 from rlm_worker.runs.conversation import earlier_turns, rewrite_messages
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import Run
@@ -28,32 +28,47 @@ _QUOTES = (('"', '"'), ("“", "”"), ("«", "»"), ("「", "」"))
 async def standalone_question(run: Run) -> str:
     """The question to ask of parts of the text: of a follow-up, one that needs no earlier turn to be understood.
 
-    Where no call is left for that beside the answer, or the model fails, it is the question as it was asked.
+    Where no call is left for that beside the answer, or the model fails, it is the question as it was asked. Either is
+    written down and stands for the whole run: what was read for it is not read again for another.
     """
     if run.job.conversation is None:
         return run.job.query
     earlier = earlier_turns(run.job.conversation, run.root.window)
     request = run.request("root", "rewrite", rewrite_messages(run.job.query, earlier))
     request = replace(request, call=request.key())
+    kept = run.ports.journal.question()
+    if kept is None or (kept.warning and not _is_in_use(run, request)):
+        kept = await _asked(run, request)
+        run.ports.journal.keep_question(kept)
+    if kept.warning:
+        run.warn(kept.warning)
+    return kept.text
+
+
+def _is_in_use(run: Run, request: ModelRequest) -> bool:
+    """Whether anything has come of the question that is kept: an answer to any other call, or a judge's ranking."""
+    journal = run.ports.journal
+    return bool(journal.ranking()) or any(key != request.call for key in journal.answered())
+
+
+async def _asked(run: Run, request: ModelRequest) -> PartsQuestion:
+    query = run.job.query
     if not _has_room(run, request):
-        run.warn("the question was read as it stands: no root call was left to put what it refers to into it")
-        return run.job.query
+        why = "the question was read as it stands: no root call was left to put what it refers to into it"
+        return PartsQuestion(query, why)
     try:
         reply = await run.model.complete(request)
     except InvocationSpent:
         raise
     except (ModelError, UsageLimitExceeded) as error:
-        if isinstance(error, ModelError):
-            run.lost(error)
-        run.warn(f"the question was read as it stands, without what it refers to: {error}")
-        return run.job.query
-    return run.job.query if reply.is_cut else rewritten(run.job.query, reply.text)
+        return PartsQuestion(query, f"the question was read as it stands, without what it refers to: {error}")
+    return PartsQuestion(query if reply.is_cut else rewritten(query, reply.text))
 
 
-def asked_of_parts(job: Job, calls: Iterable[CallRecord]) -> str:
-    """The question that the parts of a job's text were read for, by the calls that were journalled."""
-    if job.conversation is None or job.config.strategy == "repl":
-        return job.query
+def asked_of_parts(job: Job, kept: PartsQuestion | None, calls: Iterable[CallRecord]) -> str:
+    """The question that parts of a job's text were read for: as it was kept; an earlier version kept its call alone."""
+    if kept is not None or job.conversation is None:
+        return kept.text if kept is not None else job.query
     found = (call for call in calls if call.kind == "rewrite")
     return next((rewritten(job.query, call.text) for call in found if call.finish_reason != "length"), job.query)
 
