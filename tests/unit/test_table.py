@@ -456,3 +456,19 @@ async def test_limit_leaves_the_table() -> None:
     assert result.answer == "Rows: 90 in visits."
     assert result.table is not None
     assert len(result.table.rows) == 90
+
+
+async def test_table_is_no_form() -> None:
+    """Where no turn is left for the query, the table is kept, and is not what was asked for."""
+    result = await run(ports_of(Reader()), visits(90), config={"maxIterations": 1}, responseSchema=FORM)
+    assert result.error is not None
+    assert (result.success, result.error.type) == (False, "answer_invalid")
+    assert (result.answer, result.truncated) == ("Rows: 90 in visits.", True)
+    assert result.table is not None
+    assert len(result.table.rows) == 90
+
+
+@pytest.mark.parametrize("table", [{"schema": SCHEMA}, {"schema": SCHEMA, **COUNT}])
+async def test_form_needs_query(table: dict[str, object]) -> None:
+    with pytest.raises(InvalidRequest, match="responseSchema: needs query"):
+        await job_of("x", None, table=table, responseSchema=FORM)

@@ -228,6 +228,8 @@ def _task(run: Run, extraction: Extraction, collected: Collected) -> QueryTask:
 
 async def _words(run: Run, collected: Collected, computed: Computed | None, schema: TableSchema) -> Answered:
     """The answer; in a model's words only where the caller has said how to answer, or which form it is to have."""
+    if run.form is not None and (computed is None or not run.job.query):
+        run.is_unfit("it is the table as it was read")
     if computed is None:
         return counted(collected, schema)
     if run.form is not None and run.job.query:
