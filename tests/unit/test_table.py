@@ -10,7 +10,15 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from rlm_worker.errors import InvalidRequest, RetryableError
+from rlm_worker.errors import (
+    InvalidRequest,
+    InvocationSpent,
+    RateLimited,
+    RetryableError,
+    RLMError,
+    TerminalError,
+    UsageLimitExceeded,
+)
 from rlm_worker.messages import ModelReply, ModelRequest
 from rlm_worker.ports import Deployment
 from rlm_worker.runs.job import Job
@@ -472,3 +480,52 @@ async def test_table_is_no_form() -> None:
 async def test_form_needs_query(table: dict[str, object]) -> None:
     with pytest.raises(InvalidRequest, match="responseSchema: needs query"):
         await job_of("x", None, table=table, responseSchema=FORM)
+
+
+@pytest.mark.parametrize("body", [{"responseSchema": FORM}, {"instructions": "In a sentence."}])
+@pytest.mark.parametrize(
+    "error",
+    [TerminalError("no", 5004), RetryableError("no"), RateLimited("no dollars", 60), UsageLimitExceeded("x", 1, 1)],
+    ids=lambda error: type(error).__name__,
+)
+async def test_failed_words_leave_result(body: dict[str, object], error: RLMError) -> None:
+    """What was computed is not lost with the model's last word on it."""
+    reader = Reader()
+
+    def fails(request: ModelRequest) -> ModelReply:
+        if request.kind == "prose":
+            raise error
+        return reader(request)
+
+    result = await run(ports_of(fails, attempts=2), visits(90), **body)  # type: ignore[arg-type]
+    assert result.answer == "30"
+    assert result.table is not None
+    assert result.table.query is not None
+    assert result.table.query.rows == [[30]]
+    assert any("could not be put into" in warning or "limit reached" in warning for warning in result.warnings)
+    assert (None if result.error is None else result.error.type) == (
+        "answer_invalid" if "responseSchema" in body else None
+    )
+
+
+async def test_limit_leaves_result() -> None:
+    result = await run(ports_of(Reader()), visits(90), config={"maxIterations": 2}, responseSchema=FORM)
+    assert result.error is not None
+    assert (result.error.type, result.answer, result.truncated) == ("answer_invalid", "30", True)
+    assert result.table is not None
+    assert any("maxIterations" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize("kind", ["query", "prose"])
+async def test_spent_invocation_passes(kind: str) -> None:
+    """The next invocation goes on with the table."""
+    reader = Reader()
+    ports = ports_of(reader)
+
+    def spent(request: ModelRequest) -> ModelReply:
+        if request.kind == kind:
+            raise InvocationSpent("no more")
+        return reader(request)
+
+    with pytest.raises(InvocationSpent):
+        await run(replace(ports, model=FunctionModel(spent)), visits(90), responseSchema=FORM)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rlm_worker.citations.passages import Documents
-from rlm_worker.errors import ModelError, NoTable, NothingRead, RLMError, UsageLimitExceeded
+from rlm_worker.errors import ModelError, NoTable, NothingRead, RateLimited, RLMError, UsageLimitExceeded
 from rlm_worker.journal.tables import CACHE_KEY, EXTRACTION, GIVEN_UP
 from rlm_worker.messages import Message
 from rlm_worker.runs.answer import answer
@@ -64,13 +64,13 @@ async def _answered(run: Run) -> Outcome:
     _tell(run, collected)
     _check(collected)
     computed, limited = await _within_limits(run, opening, collected)
-    answered = await _words(run, collected, computed, schema)
+    answered, cut = await _words(run, collected, computed, schema)
     assert run.ports.rows is not None
     rows = shown_rows(run.ports.rows, computed, max(options.rows_in_result, 0))
     chunks = sum(collected.chunks[fate] for fate in ("read", "cut", "failed"))
     cited = cited_rows(rows) if computed is not None else cited_rows([])
     told = report(schema, collected, computed, rows)
-    return Outcome(answered.text, chunks, collected.read, collected.stopped or limited, cited=cited, table=told)
+    return Outcome(answered.text, chunks, collected.read, collected.stopped or limited or cut, cited=cited, table=told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,36 +226,61 @@ def _task(run: Run, extraction: Extraction, collected: Collected) -> QueryTask:
     return QueryTask(run.question, table_definitions(extraction.plan.schema), samples, counts)
 
 
-async def _words(run: Run, collected: Collected, computed: Computed | None, schema: TableSchema) -> Answered:
-    """The answer; in a model's words only where the caller has said how to answer, or which form it is to have."""
+async def _words(
+    run: Run, collected: Collected, computed: Computed | None, schema: TableSchema
+) -> tuple[Answered, bool]:
+    """The answer, and whether a limit cut its words short.
+
+    It is in a model's words only where the caller has said how to answer, or which form it is to have.
+    """
     if run.form is not None and (computed is None or not run.job.query):
         run.is_unfit("it is the table as it was read")
     if computed is None:
-        return counted(collected, schema)
-    if run.form is not None and run.job.query:
-        return Answered(await _formed(run, computed))
-    prose = await _prose(run, computed) if run.job.instructions and run.job.query else ""
+        return counted(collected, schema), False
+    said, limited = await _said(run, computed)
+    if said and run.form is not None:
+        return Answered(said), limited
     coverage = min(1.0, collected.read / run.reader.manifest.characters)
     lost = collected.lost_chunks + collected.shortened + (collected.stopped and coverage >= 1)
-    answered = answer_text(computed.result, prose, question=run.question, coverage=coverage, failed_chunks=lost)
+    answered = answer_text(computed.result, said, question=run.question, coverage=coverage, failed_chunks=lost)
     if answered.replaced:
         run.warn("the model's words held a number that was not computed: the result stands in their place")
-    return answered
+    return answered, limited
 
 
-async def _formed(run: Run, computed: Computed) -> str:
+async def _said(run: Run, computed: Computed) -> tuple[str, bool]:
+    """The result in a model's words, and whether a limit cut them short; empty where there are none."""
+    if not run.job.query:
+        return "", False
+    if run.form is not None:
+        return await _formed(run, computed)
+    return await _prose(run, computed) if run.job.instructions else "", False
+
+
+async def _formed(run: Run, computed: Computed) -> tuple[str, bool]:
     """The answer in the form that the request asks for; one with a number that was not computed does not fit."""
-    text, _ = await answer(run, "prose", _prose_messages(run, computed))
+    try:
+        text, limited = await answer(run, "prose", _prose_messages(run, computed))
+    except UsageLimitExceeded as limit:
+        run.limit_reached(limit)
+        run.is_unfit("it is the result as it was computed")
+        return "", True
+    except (ModelError, RateLimited) as error:
+        if isinstance(error, ModelError):
+            run.lost(error)
+        run.warn(f"the result could not be put into its form: {error}")
+        run.is_unfit("it is the result as it was computed")
+        return "", False
     if foreign := foreign_numbers(text, computed.result, run.question):
         run.is_unfit(f"it holds {', '.join(foreign[:3])}, which was not computed")
-    return text
+    return text, limited
 
 
 async def _prose(run: Run, computed: Computed) -> str:
     request = run.request("root", "prose", _prose_messages(run, computed))
     try:
         return (await run.model.complete(replace(request, call=request.key()))).text.strip()
-    except (ModelError, UsageLimitExceeded) as error:
+    except (ModelError, RateLimited, UsageLimitExceeded) as error:
         run.warn(f"the result could not be put into words: {error}")
         return ""
 
