@@ -371,6 +371,44 @@ async def test_read_table_is_kept() -> None:
     assert reader.kinds()["rows"] == asked
 
 
+async def test_own_table_is_not_met() -> None:
+    """What a run has kept for the next question is not an earlier one's to its own next life."""
+    reader = Reader()
+    ports = ports_of(reader)
+
+    def dies(request: ModelRequest) -> ModelReply:
+        if request.kind == "prose":
+            raise SystemError("the host has ended")
+        return reader(request)
+
+    with pytest.raises(SystemError):
+        await run(replace(ports, model=FunctionModel(dies)), visits(300), instructions="In a sentence.")
+    asked = reader.kinds()
+    result = await run(replace(ports, model=FunctionModel(reader)), visits(300), instructions="In a sentence.")
+    assert result.success
+    assert reader.kinds() - asked == {"prose": 1}
+
+
+async def test_siblings_table_is_not_met() -> None:
+    """Another run over a text that begins alike, between two lives of one, does not make it read by other tables."""
+    reader, other = Reader(), Reader(plan={"extract": "all visits", **SCHEMA})
+    ports = ports_of(reader)
+
+    def dies(request: ModelRequest) -> ModelReply:
+        if request.kind == "rows" and reader.kinds()["rows"] == 5:
+            raise SystemError("the host has ended")
+        return reader(request)
+
+    with pytest.raises(SystemError):
+        await run(replace(ports, model=FunctionModel(dies)), visits(900))
+    await run(replace(ports_of(other), cache=ports.cache), visits(200))
+    result = await run(replace(ports, model=FunctionModel(reader)), visits(900))
+    assert result.answer == "300"
+    assert reader.kinds()["schema"] == reader.kinds()["query"] == 1
+    spans = [request.span.start for request in reader.asked if request.span is not None and request.span.index >= 0]
+    assert len(spans) == len(set(spans))
+
+
 async def test_query_begun_twice_is_too_heavy() -> None:
     reader = Reader(query=[dict(COUNT), {**COUNT, "compute": "SELECT count(user) FROM picked"}])
     ports = ports_of(reader)

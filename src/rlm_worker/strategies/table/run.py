@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from rlm_worker.citations.passages import Documents
 from rlm_worker.errors import ModelError, NoTable, NothingRead, RateLimited, RLMError, UsageLimitExceeded
-from rlm_worker.journal.tables import CACHE_KEY, EXTRACTION, GIVEN_UP
+from rlm_worker.journal.tables import CACHE_KEY, EXTRACTION, GIVEN_UP, RowTable
 from rlm_worker.messages import Message
 from rlm_worker.runs.answer import answer
 from rlm_worker.runs.run import Outcome, Run
@@ -36,7 +36,7 @@ _SAMPLE_ROWS, _SAMPLE_CHARACTERS = 8, 600
 _LEAST_VERIFIED = 0.5
 # What the root model's queries may take of a run's dollars, and the tokens of their prompts.
 _LAST_WORD_SHARE, _QUERY_TOKENS = 0.5, 3_000
-_MEMORY, _SIZE = "memory", "size"
+_MEMORY, _SIZE, _NOTHING = "memory", "size", "none"
 
 
 async def run_table(run: Run) -> Outcome:
@@ -95,15 +95,23 @@ async def _opening(run: Run) -> _Opening:
 async def _known_opening(run: Run) -> _Opening | None:
     """The tables that were read before, with the root's query on them; None where they do not hold the answer."""
     assert run.ports.rows is not None
-    kept = run.ports.rows.state(_MEMORY)  # a resumed run asks what it has asked before
-    known = Known.from_json(kept, run.job.owner) if kept else await known_tables(run)
+    known = await _known(run, run.ports.rows)
     if known is None:
         return None
-    run.ports.rows.set_state(_MEMORY, known.to_json())
     definitions = table_definitions(known.extraction.plan.schema)
     task = QueryTask(run.question, definitions, known.samples, known.counts)
     reply = await ask_root(run, task, [], may_lack=True)
     return None if lacks(reply) else _Opening(known.extraction, task, reply)
+
+
+async def _known(run: Run, rows: RowTable) -> Known | None:
+    """What was known of the text when the run began: a resumed one asks what it has asked before."""
+    kept = rows.state(_MEMORY)
+    if kept is not None:
+        return None if kept == _NOTHING else Known.from_json(kept, run.job.owner)
+    known = await known_tables(run)
+    rows.set_state(_MEMORY, _NOTHING if known is None else known.to_json())
+    return known
 
 
 async def _read(run: Run, extraction: Extraction) -> Collected:
