@@ -270,7 +270,8 @@ class ModelReply:
     """What a model answered; `model` is the id of the one that really ran, `usage` None where it reported none.
 
     `finish_reason` is OpenAI's (`stop`, `length` …), empty where none was reported. `repeated`: this run has paid for
-    it with an equal call. `passed_over` are the ids of those that were asked before, or would have been.
+    it with an equal call. `passed_over` are the ids of those that were asked before, or would have been; nobody knows
+    them of a reply that was `recalled` from the journal.
     """
 
     text: str
@@ -279,6 +280,7 @@ class ModelReply:
     finish_reason: str = ""
     repeated: bool = False
     passed_over: tuple[str, ...] = ()
+    recalled: bool = False
 
     @property
     def is_cut(self) -> bool:

@@ -240,7 +240,8 @@ class Journal(Protocol):
     `record` keeps an answer and `book` an attempt that brought none; `payments` gives both, `sandboxes` what the REPLs'
     sandboxes have cost. `cut_off_usd` is what an
     earlier version has noted of calls that were given up under way, in US dollars. `ranking` is how a judge has ranked
-    the chunks, empty where none has: a run that goes on reads on in the same order, whoever could judge now.
+    the chunks, empty where none has: a run that goes on reads on in the same order, whoever could judge now. `task` is
+    in the same way what has come of asking a model for the query's task.
     """
 
     def recall(self, key: str) -> CallRecord | None: ...
@@ -260,6 +261,10 @@ class Journal(Protocol):
     def ranking(self) -> str: ...
 
     def keep_ranking(self, ranking: str) -> None: ...
+
+    def task(self) -> str: ...
+
+    def keep_task(self, task: str) -> None: ...
 
     def forget_spans(self) -> None: ...
 

@@ -121,6 +121,8 @@ def test_new_run_forgets_long_texts() -> None:
     journal.record(a_call(text=LONG))
     journal.emit("iteration", {"iteration": 1, "output": LONG})
     journal.cells(lambda: 0.0).start("", 1, LONG)
+    journal.keep_ranking("[]")
+    journal.keep_task("none")
     journal.forget_run()
     journal.begin_events("session", {})
     assert not database.execute("SELECT name FROM facts")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
@@ -22,7 +22,7 @@ from rlm_worker.sessions import prepare
 from rlm_worker.sessions.follow_ups import Followed
 from rlm_worker.sessions.prepare import prepare_job
 from rlm_worker.settings import Settings
-from rlm_worker.strategies.execute import execute
+from rlm_worker.strategies.execute import execute, failed_run
 from rlm_worker.testing import FunctionModel, MemoryCache, MemoryStore, memory_ports, reply_of
 from rlm_worker.text.context import InlineReader, gather_documents
 from rlm_worker.wire.requests import parse_request
@@ -311,6 +311,60 @@ async def run_on_text(ports: RunPorts, text: str, var: object, **config: object)
     return await execute(job, InlineReader(manifest, b"".join(parts)), ports)
 
 
+def dying(word: str | Exception) -> FunctionModel:
+    """The same, and the process ends when the first answer is asked for."""
+    told = telling(word)
+
+    def answer(request: ModelRequest) -> ModelReply | Awaitable[ModelReply]:
+        if request.role == "root" and len(model.asked("synthesize")) == 1:
+            raise SystemError
+        return told.answer(request)
+
+    model = FunctionModel(answer)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "sub_calls", "rule"),
+    [
+        ("count", "lookup", 4, "#1"),
+        (TerminalError("no credits", unavailable=True), "count", 100, "#2"),
+        ("I cannot say", "count", 100, "#2"),
+    ],
+)
+async def test_told_task_survives(first: str | Exception, then: str, sub_calls: int, rule: str) -> None:
+    """Whatever a model has told, or not: a run that goes on asks nobody again, and reads on with the same models."""
+    counted = {"when": {"task": "count"}, "use": {"rootModel": "gpt-oss-20b", "subModel": "llama-4-scout"}}
+    looked_up = {"when": {"task": "lookup"}, "use": {"rootModel": "llama-4-scout"}}
+    var = {**TOLD, "rules": [counted, looked_up]}
+    ports = memory_ports(model := dying(first), catalog=CATALOG, deployment=Deployment(attempts=1))
+    config: dict[str, object] = {"maxSubCalls": sub_calls, "chunkSize": 4_000, "strategy": "map_reduce"}
+    text = "The sky is blue. " * 1_000
+    with pytest.raises(SystemError):
+        await run_on_text(ports, text, var, **config)
+    assert model.asked("map")
+    root = model.requests[-1].model.id
+    again = telling(then)
+    result = await run_on_text(replace(ports, model=again), text, var, **config)
+    assert [request.kind for request in again.requests] == ["synthesize"]
+    assert result.routing is not None
+    assert (result.routing.rule, result.root_model) == (rule, root)
+
+
+async def test_cut_off_run_tells_rule() -> None:
+    """The result of a run that is given up says what a model's task has chosen."""
+    ports = memory_ports(dying("count"), catalog=CATALOG)
+    text = "The sky is blue. " * 1_000
+    with pytest.raises(SystemError):
+        await run_on_text(ports, text, TOLD)
+    manifest, parts = gather_documents([(None, text)])
+    reader = InlineReader(manifest, b"".join(parts))
+    result = failed_run(await prepared(TOLD), reader, ports, TerminalError("given up"))
+    assert result.routing is not None
+    assert (result.strategy, result.routing.rule) == ("map_reduce", "counted")
+    assert result.root_model == "@cf/openai/gpt-oss-20b"
+
+
 async def test_stand_ins_note_is_not_kept() -> None:
     """What a rule's fallback has noted is no note of the model that it stood in for."""
     text = "The sky is blue. " * 1_000
@@ -327,6 +381,39 @@ async def test_stand_ins_note_is_not_kept() -> None:
     assert result.success
     assert isinstance(ports.cache, MemoryCache)
     assert not ports.cache.values
+
+
+async def test_resumed_stand_ins_note_is_not_kept() -> None:
+    """Nor is it one where it was paid for in an earlier life of the run."""
+    text, gone = "The sky is blue. " * 1_000, TerminalError("no credits", unavailable=True)
+    rule = {"use": {"strategy": "map_reduce", "subModel": "llama-4-scout", "fallbacks": [SMALL]}}
+
+    def answer(request: ModelRequest) -> ModelReply:
+        if request.role == "root" and len(model.asked("synthesize")) == 1:
+            raise SystemError
+        if request.model.id.startswith("@cf/meta/llama-4-scout"):
+            raise gone
+        return reply_of(request, "blue")
+
+    model = FunctionModel(answer)
+    ports = memory_ports(model, catalog=CATALOG)
+    with pytest.raises(SystemError):
+        await run_on_text(ports, text, [rule])
+    read = len(model.asked("map"))
+    assert (await run_on_text(ports, text, [rule])).success
+    assert len(model.asked("map")) == read
+    assert isinstance(ports.cache, MemoryCache)
+    assert not ports.cache.values
+
+
+async def test_note_under_other_name_is_kept() -> None:
+    """The model that was named may answer under a name of its provider's."""
+    rule = {"use": {"strategy": "map_reduce", "subModel": "llama-4-scout", "fallbacks": [SMALL]}}
+    model = FunctionModel(lambda request: replace(reply_of(request, "blue"), model="a stranger"))
+    ports = memory_ports(model, catalog=CATALOG)
+    await run_on_text(ports, "The sky is blue. " * 1_000, [rule])
+    assert isinstance(ports.cache, MemoryCache)
+    assert ports.cache.values
 
 
 async def test_smaller_root_gets_fewer_notes() -> None:

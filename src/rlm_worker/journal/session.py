@@ -64,7 +64,8 @@ _USAGE_COLUMNS = "input_tokens, output_tokens, estimated, cached_tokens, reasoni
 _ATTEMPT_COLUMNS = f"call, role, model, {_USAGE_COLUMNS}, at_most_usd, reason"
 # The facts that hold texts too long for a row: of calls by their key, of events by their id.
 _PROMPTS, _REPLIES, _EVENTS = "prompt ", "reply ", "event "
-_RANKING = "ranking"
+# What a run has learned once and goes on with.
+_RANKING, _TASK = "ranking", "task"
 
 
 class SessionJournal:
@@ -209,6 +210,12 @@ class SessionJournal:
     def keep_ranking(self, ranking: str) -> None:
         self.set_fact(_RANKING, ranking)
 
+    def task(self) -> str:
+        return self.fact(_TASK) or ""
+
+    def keep_task(self, task: str) -> None:
+        self.set_fact(_TASK, task)
+
     def cells(self, now: Callable[[], float]) -> repl_journal.CellTable:
         """The cells of the session's REPLs."""
         return repl_journal.CellTable(self._read, self._write, self._facts, now)
@@ -304,7 +311,7 @@ class SessionJournal:
         """Empties everything but facts and events, for a run from the beginning."""
         for table in ("calls", "attempts", "spans", *repl_journal.TABLES, *table_journal.TABLES):
             self._write(f"DELETE FROM {table}")  # noqa: S608 - the names stand right above
-        for texts in (_PROMPTS, _REPLIES, f"{_RANKING}.", *repl_journal.TEXTS, *table_journal.TEXTS):
+        for texts in (_PROMPTS, _REPLIES, f"{_RANKING}.", f"{_TASK}.", *repl_journal.TEXTS, *table_journal.TEXTS):
             self._facts.forget(texts)
         self._numbers = None
 

@@ -83,7 +83,8 @@ class Journalled:
             reply = await self._model.complete(request, deltas)
             self._met.add(request.call)
             return reply
-        reply = ModelReply(known.text, known.model, known.usage, known.finish_reason, request.call in self._met)
+        met = request.call in self._met
+        reply = ModelReply(known.text, known.model, known.usage, known.finish_reason, met, recalled=True)
         self._count_repeated(request)
         if deltas is not None:
             deltas.write(reply.text)

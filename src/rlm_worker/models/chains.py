@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from rlm_worker.errors import InputTooLarge, ModelError, RetryableError, TerminalError
-from rlm_worker.messages import ModelRequest, ModelSpec, UnusableReply
+from rlm_worker.messages import ModelReply, ModelRequest, ModelSpec, UnusableReply
 from rlm_worker.ports import Clock
 
 from .catalog import Catalog
@@ -93,6 +93,14 @@ class Chains:
     def acting(self, model: ModelSpec) -> ModelSpec:
         """Who is asked first in place of a model, as far as this run knows: the first that is not gone for good."""
         return next((link.model for link in self.of(model) if link.model.id not in self._gone), model)
+
+    def stood_in(self, request: ModelRequest, reply: ModelReply) -> bool:
+        """Whether one may have answered by a rule who is no match for the model that was asked: not to be kept as its.
+
+        A model may answer under another name than its own; where a reply was recalled that cannot be told apart.
+        """
+        other = reply.recalled and reply.model != request.model.id
+        return bool(self._fallbacks) and (other or bool(reply.passed_over))
 
     def left(self, chain: list[Link]) -> tuple[list[Link], list[Failed]]:
         """Those of a chain that may answer now, and what keeps the others from it."""

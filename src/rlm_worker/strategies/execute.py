@@ -14,7 +14,7 @@ from rlm_worker.errors import (
 from rlm_worker.repl.explore import run_repl
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import Outcome, Run, RunPorts, start_run
-from rlm_worker.runs.task import take_task
+from rlm_worker.runs.task import take_kept_task, take_task
 from rlm_worker.text.context import ContextReader
 from rlm_worker.wire.results import ErrorBody, ModelUsage, Relevance, RunResult
 
@@ -59,7 +59,8 @@ def _failed(result: RunResult, error: RLMError) -> RunResult:
 def failed_run(job: Job, reader: ContextReader, ports: RunPorts, error: RLMError) -> RunResult:
     """The result of a run that was cut off by an error, with what the journal says was paid until then."""
     run = start_run(job, reader, ports)
-    strategy = "" if job.config.strategy == "auto" else job.config.strategy
+    take_kept_task(run)
+    strategy = "" if run.job.config.strategy == "auto" else run.job.config.strategy
     return _result(run, strategy, None).model_copy(update={"error": ErrorBody.of(error)})
 
 

@@ -125,9 +125,7 @@ class _ChunkReader:
             return await self._split(span, chunk, error), None, False
         except ModelError as error:
             return Reading(span, error=error), None, False
-        # Who stood in by a rule may be no match for the model that the note would be kept for.
-        stood_in = bool(reply.passed_over and self.run.job.chains)
-        if self.cache is not None and not reply.is_cut and not stood_in:
+        if self.cache is not None and not reply.is_cut and not self.run.chains.stood_in(request, reply):
             self.cache.remember(request, reply.text)
         cut = cut_at(reply, request) if reply.is_cut else 0
         note = self._evidence(reply.text, chunk)
