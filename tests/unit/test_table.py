@@ -25,7 +25,7 @@ from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.sessions.prepare import prepare_job
 from rlm_worker.strategies.execute import execute
-from rlm_worker.testing import FunctionModel, MemoryEvents, MemoryStore, memory_ports, reply_of
+from rlm_worker.testing import FunctionModel, MemoryCache, MemoryEvents, MemoryStore, memory_ports, reply_of
 from rlm_worker.text.context import InlineReader, gather_documents
 from rlm_worker.wire.requests import parse_request
 from rlm_worker.wire.results import RunResult
@@ -407,6 +407,34 @@ async def test_siblings_table_is_not_met() -> None:
     assert reader.kinds()["schema"] == reader.kinds()["query"] == 1
     spans = [request.span.start for request in reader.asked if request.span is not None and request.span.index >= 0]
     assert len(spans) == len(set(spans))
+
+
+@pytest.mark.parametrize("lives", [1, 2])
+async def test_stand_ins_rows_are_not_kept(lives: int) -> None:
+    """What a rule's fallback has read is not the reading of the model that it stood in for."""
+    text, ends = visits(90), lives > 1
+    job = await job_of(text, table={"schema": SCHEMA})
+    job = job.model_copy(update={"chains": {job.config.sub_model: [job.config.root_model]}})
+    reader = Reader()
+
+    def stands_in(request: ModelRequest) -> ModelReply:
+        if request.model.id == job.config.sub_model:
+            raise TerminalError("no credits", unavailable=True)
+        if request.kind == "query" and ends:
+            raise SystemError("the host has ended")
+        return reader(request)
+
+    ports = ports_of(stands_in)
+    manifest, parts = gather_documents([(None, text)])
+    context = InlineReader(manifest, b"".join(parts))
+    if ends:
+        with pytest.raises(SystemError):
+            await execute(job, context, ports)
+        ends = False
+    result = await execute(job, context, ports)
+    assert result.answer == "30", result.warnings
+    assert isinstance(ports.cache, MemoryCache)
+    assert not [key for key in ports.cache.values if key.startswith("rows:") and not key.endswith(":size")]
 
 
 async def test_query_begun_twice_is_too_heavy() -> None:
