@@ -478,6 +478,64 @@ async def test_form_holds_computed_numbers(said: str, fits: bool) -> None:
     assert result.answer == said
 
 
+VERSIONED = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "properties": {
+        "version": {"const": 2},
+        "m3": {"enum": [7, "7b"]},
+        "glad": {"type": "integer", "minimum": 0, "maximum": 55, "description": "of the 90 visits"},
+        "place": {"type": "string"},
+    },
+    "required": ["version", "glad"],
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("said", "fits"),
+    [
+        ('{"version": 2, "glad": 10}', True),
+        ('{"version": 2, "m3": "7b", "glad": 10, "place": "Caf\\u00e9 of 90"}', True),
+        ('{"version": 2, "glad": 55}', False),
+        ('{"version": 2, "glad": 12}', False),
+    ],
+)
+async def test_forms_own_numbers_fit(said: str, fits: bool, stream: bool) -> None:
+    """A number that the schema demands is no invention; the bounds of others are none that may be said."""
+    reader = Reader()
+
+    def answered(request: ModelRequest) -> ModelReply:
+        return reply_of(request, said) if request.kind in ("prose", "mend") else reader(request)
+
+    ports = ports_of(answered)
+    result = await run(ports, visits(30), responseSchema=VERSIONED, stream=stream)
+    assert (result.success, result.answer) == (fits, said)
+    assert isinstance(ports.events, MemoryEvents)
+    assert bool(ports.events.of_kind("answer")) is (fits and stream)
+
+
+async def test_foreign_number_is_mended() -> None:
+    """One that was not computed goes back to the model, with the result, and is said only when it is mended."""
+    reader, said = Reader(), ['{"glad": 11}', '{"glad": 12}', '{"glad": 10}']
+    asked: list[ModelRequest] = []
+
+    def answered(request: ModelRequest) -> ModelReply:
+        if request.kind not in ("prose", "mend"):
+            return reader(request)
+        asked.append(request)
+        return reply_of(request, said[len(asked) - 1])
+
+    ports = ports_of(answered)
+    result = await run(ports, visits(30), responseSchema=FORM, stream=True)
+    assert (result.success, result.answer) == (True, said[-1])
+    assert [request.kind for request in asked] == ["prose", "mend", "mend"]
+    assert asked[1].messages[:-2] == asked[0].messages
+    assert "11" in asked[1].messages[-1].content
+    assert isinstance(ports.events, MemoryEvents)
+    assert [event["delta"] for event in ports.events.of_kind("answer")] == [said[-1]]
+
+
 @pytest.mark.parametrize(("said", "answer"), [("There were 10 glad visits.", None), ("There were 12 of them.", "10")])
 async def test_foreign_number_is_replaced(said: str, answer: str | None) -> None:
     reader = Reader()

@@ -267,8 +267,14 @@ async def _said(run: Run, computed: Computed) -> tuple[str, bool]:
 
 async def _formed(run: Run, computed: Computed) -> tuple[str, bool]:
     """The answer in the form that the request asks for; one with a number that was not computed does not fit."""
+    known = f"{run.question}\n{run.form.words if run.form is not None else ''}"
+
+    def check(text: str) -> str:
+        foreign = foreign_numbers(_unescaped(text), computed.result, known)
+        return f"it holds {', '.join(foreign[:3])}, which was not computed" if foreign else ""
+
     try:
-        text, limited = await answer(run, "prose", _prose_messages(run, computed))
+        return await answer(run, "prose", _prose_messages(run, computed), check)
     except UsageLimitExceeded as limit:
         run.limit_reached(limit)
         run.is_unfit("it is the result as it was computed")
@@ -279,9 +285,11 @@ async def _formed(run: Run, computed: Computed) -> tuple[str, bool]:
         run.warn(f"the result could not be put into its form: {error}")
         run.is_unfit("it is the result as it was computed")
         return "", False
-    if foreign := foreign_numbers(text, computed.result, run.question):
-        run.is_unfit(f"it holds {', '.join(foreign[:3])}, which was not computed")
-    return text, limited
+
+
+def _unescaped(text: str) -> str:
+    """JSON with its letters as they are read and its numbers as they are written: an escape is no number."""
+    return json.dumps(json.loads(text, parse_int=str, parse_float=str, strict=False), ensure_ascii=False)
 
 
 async def _prose(run: Run, computed: Computed) -> str:
