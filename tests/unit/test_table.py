@@ -371,6 +371,27 @@ async def test_read_table_is_kept() -> None:
     assert reader.kinds()["rows"] == asked
 
 
+async def test_resumed_run_warns_again() -> None:
+    """A life that goes on with the table says what could not be read into it, and that it may be another time."""
+    reader, ends = Reader(), True
+
+    def fails(request: ModelRequest) -> ModelReply:
+        if request.kind == "rows" and "user 120 |" in request.messages[-1].content:
+            raise RetryableError("no")
+        if request.kind == "query" and ends:
+            raise SystemError("the host has ended")
+        return reader(request)
+
+    ports = ports_of(fails, attempts=2)
+    with pytest.raises(SystemError):
+        await run(ports, visits(300))
+    ends = False
+    result, whole = await run(ports, visits(300)), await run(ports_of(fails, attempts=2), visits(300))
+    assert result.incomplete
+    assert len(result.warnings) > 1
+    assert (result.warnings, result.incomplete, result.answer) == (whole.warnings, whole.incomplete, whole.answer)
+
+
 async def test_own_table_is_not_met() -> None:
     """What a run has kept for the next question is not an earlier one's to its own next life."""
     reader = Reader()
