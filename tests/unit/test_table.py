@@ -10,14 +10,22 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from rlm_worker.errors import InvalidRequest, RetryableError
+from rlm_worker.errors import (
+    InvalidRequest,
+    InvocationSpent,
+    RateLimited,
+    RetryableError,
+    RLMError,
+    TerminalError,
+    UsageLimitExceeded,
+)
 from rlm_worker.messages import ModelReply, ModelRequest
 from rlm_worker.ports import Deployment
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.sessions.prepare import prepare_job
 from rlm_worker.strategies.execute import execute
-from rlm_worker.testing import FunctionModel, MemoryEvents, MemoryStore, memory_ports, reply_of
+from rlm_worker.testing import FunctionModel, MemoryCache, MemoryEvents, MemoryStore, memory_ports, reply_of
 from rlm_worker.text.context import InlineReader, gather_documents
 from rlm_worker.wire.requests import parse_request
 from rlm_worker.wire.results import RunResult
@@ -363,6 +371,93 @@ async def test_read_table_is_kept() -> None:
     assert reader.kinds()["rows"] == asked
 
 
+async def test_resumed_run_warns_again() -> None:
+    """A life that goes on with the table says what could not be read into it, and that it may be another time."""
+    reader, ends = Reader(), True
+
+    def fails(request: ModelRequest) -> ModelReply:
+        if request.kind == "rows" and "user 120 |" in request.messages[-1].content:
+            raise RetryableError("no")
+        if request.kind == "query" and ends:
+            raise SystemError("the host has ended")
+        return reader(request)
+
+    ports = ports_of(fails, attempts=2)
+    with pytest.raises(SystemError):
+        await run(ports, visits(300))
+    ends = False
+    result, whole = await run(ports, visits(300)), await run(ports_of(fails, attempts=2), visits(300))
+    assert result.incomplete
+    assert len(result.warnings) > 1
+    assert (result.warnings, result.incomplete, result.answer) == (whole.warnings, whole.incomplete, whole.answer)
+
+
+async def test_own_table_is_not_met() -> None:
+    """What a run has kept for the next question is not an earlier one's to its own next life."""
+    reader = Reader()
+    ports = ports_of(reader)
+
+    def dies(request: ModelRequest) -> ModelReply:
+        if request.kind == "prose":
+            raise SystemError("the host has ended")
+        return reader(request)
+
+    with pytest.raises(SystemError):
+        await run(replace(ports, model=FunctionModel(dies)), visits(300), instructions="In a sentence.")
+    asked = reader.kinds()
+    result = await run(replace(ports, model=FunctionModel(reader)), visits(300), instructions="In a sentence.")
+    assert result.success
+    assert reader.kinds() - asked == {"prose": 1}
+
+
+async def test_siblings_table_is_not_met() -> None:
+    """Another run over a text that begins alike, between two lives of one, does not make it read by other tables."""
+    reader, other = Reader(), Reader(plan={"extract": "all visits", **SCHEMA})
+    ports = ports_of(reader)
+
+    def dies(request: ModelRequest) -> ModelReply:
+        if request.kind == "rows" and reader.kinds()["rows"] == 5:
+            raise SystemError("the host has ended")
+        return reader(request)
+
+    with pytest.raises(SystemError):
+        await run(replace(ports, model=FunctionModel(dies)), visits(900))
+    await run(replace(ports_of(other), cache=ports.cache), visits(200))
+    result = await run(replace(ports, model=FunctionModel(reader)), visits(900))
+    assert result.answer == "300"
+    assert reader.kinds()["schema"] == reader.kinds()["query"] == 1
+    spans = [request.span.start for request in reader.asked if request.span is not None and request.span.index >= 0]
+    assert len(spans) == len(set(spans))
+
+
+@pytest.mark.parametrize("lives", [1, 2])
+async def test_stand_ins_rows_are_not_kept(lives: int) -> None:
+    """What a rule's fallback has read is not the reading of the model that it stood in for."""
+    text, ends = visits(90), lives > 1
+    job = await job_of(text, table={"schema": SCHEMA})
+    job = job.model_copy(update={"chains": {job.config.sub_model: [job.config.root_model]}})
+    reader = Reader()
+
+    def stands_in(request: ModelRequest) -> ModelReply:
+        if request.model.id == job.config.sub_model:
+            raise TerminalError("no credits", unavailable=True)
+        if request.kind == "query" and ends:
+            raise SystemError("the host has ended")
+        return reader(request)
+
+    ports = ports_of(stands_in)
+    manifest, parts = gather_documents([(None, text)])
+    context = InlineReader(manifest, b"".join(parts))
+    if ends:
+        with pytest.raises(SystemError):
+            await execute(job, context, ports)
+        ends = False
+    result = await execute(job, context, ports)
+    assert result.answer == "30", result.warnings
+    assert isinstance(ports.cache, MemoryCache)
+    assert not [key for key in ports.cache.values if key.startswith("rows:") and not key.endswith(":size")]
+
+
 async def test_query_begun_twice_is_too_heavy() -> None:
     reader = Reader(query=[dict(COUNT), {**COUNT, "compute": "SELECT count(user) FROM picked"}])
     ports = ports_of(reader)
@@ -402,6 +497,64 @@ async def test_form_holds_computed_numbers(said: str, fits: bool) -> None:
     result = await run(ports_of(answered), visits(30), responseSchema=FORM)
     assert result.success is fits
     assert result.answer == said
+
+
+VERSIONED = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "properties": {
+        "version": {"const": 2},
+        "m3": {"enum": [7, "7b"]},
+        "glad": {"type": "integer", "minimum": 0, "maximum": 55, "description": "of the 90 visits"},
+        "place": {"type": "string"},
+    },
+    "required": ["version", "glad"],
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("said", "fits"),
+    [
+        ('{"version": 2, "glad": 10}', True),
+        ('{"version": 2, "m3": "7b", "glad": 10, "place": "Caf\\u00e9 of 90"}', True),
+        ('{"version": 2, "glad": 55}', False),
+        ('{"version": 2, "glad": 12}', False),
+    ],
+)
+async def test_forms_own_numbers_fit(said: str, fits: bool, stream: bool) -> None:
+    """A number that the schema demands is no invention; the bounds of others are none that may be said."""
+    reader = Reader()
+
+    def answered(request: ModelRequest) -> ModelReply:
+        return reply_of(request, said) if request.kind in ("prose", "mend") else reader(request)
+
+    ports = ports_of(answered)
+    result = await run(ports, visits(30), responseSchema=VERSIONED, stream=stream)
+    assert (result.success, result.answer) == (fits, said)
+    assert isinstance(ports.events, MemoryEvents)
+    assert bool(ports.events.of_kind("answer")) is (fits and stream)
+
+
+async def test_foreign_number_is_mended() -> None:
+    """One that was not computed goes back to the model, with the result, and is said only when it is mended."""
+    reader, said = Reader(), ['{"glad": 11}', '{"glad": 12}', '{"glad": 10}']
+    asked: list[ModelRequest] = []
+
+    def answered(request: ModelRequest) -> ModelReply:
+        if request.kind not in ("prose", "mend"):
+            return reader(request)
+        asked.append(request)
+        return reply_of(request, said[len(asked) - 1])
+
+    ports = ports_of(answered)
+    result = await run(ports, visits(30), responseSchema=FORM, stream=True)
+    assert (result.success, result.answer) == (True, said[-1])
+    assert [request.kind for request in asked] == ["prose", "mend", "mend"]
+    assert asked[1].messages[:-2] == asked[0].messages
+    assert "11" in asked[1].messages[-1].content
+    assert isinstance(ports.events, MemoryEvents)
+    assert [event["delta"] for event in ports.events.of_kind("answer")] == [said[-1]]
 
 
 @pytest.mark.parametrize(("said", "answer"), [("There were 10 glad visits.", None), ("There were 12 of them.", "10")])
@@ -456,3 +609,68 @@ async def test_limit_leaves_the_table() -> None:
     assert result.answer == "Rows: 90 in visits."
     assert result.table is not None
     assert len(result.table.rows) == 90
+
+
+async def test_table_is_no_form() -> None:
+    """Where no turn is left for the query, the table is kept, and is not what was asked for."""
+    result = await run(ports_of(Reader()), visits(90), config={"maxIterations": 1}, responseSchema=FORM)
+    assert result.error is not None
+    assert (result.success, result.error.type) == (False, "answer_invalid")
+    assert (result.answer, result.truncated) == ("Rows: 90 in visits.", True)
+    assert result.table is not None
+    assert len(result.table.rows) == 90
+
+
+@pytest.mark.parametrize("table", [{"schema": SCHEMA}, {"schema": SCHEMA, **COUNT}])
+async def test_form_needs_query(table: dict[str, object]) -> None:
+    with pytest.raises(InvalidRequest, match="responseSchema: needs query"):
+        await job_of("x", None, table=table, responseSchema=FORM)
+
+
+@pytest.mark.parametrize("body", [{"responseSchema": FORM}, {"instructions": "In a sentence."}])
+@pytest.mark.parametrize(
+    "error",
+    [TerminalError("no", 5004), RetryableError("no"), RateLimited("no dollars", 60), UsageLimitExceeded("x", 1, 1)],
+    ids=lambda error: type(error).__name__,
+)
+async def test_failed_words_leave_result(body: dict[str, object], error: RLMError) -> None:
+    """What was computed is not lost with the model's last word on it."""
+    reader = Reader()
+
+    def fails(request: ModelRequest) -> ModelReply:
+        if request.kind == "prose":
+            raise error
+        return reader(request)
+
+    result = await run(ports_of(fails, attempts=2), visits(90), **body)  # type: ignore[arg-type]
+    assert result.answer == "30"
+    assert result.table is not None
+    assert result.table.query is not None
+    assert result.table.query.rows == [[30]]
+    assert any("could not be put into" in warning or "limit reached" in warning for warning in result.warnings)
+    assert (None if result.error is None else result.error.type) == (
+        "answer_invalid" if "responseSchema" in body else None
+    )
+
+
+async def test_limit_leaves_result() -> None:
+    result = await run(ports_of(Reader()), visits(90), config={"maxIterations": 2}, responseSchema=FORM)
+    assert result.error is not None
+    assert (result.error.type, result.answer, result.truncated) == ("answer_invalid", "30", True)
+    assert result.table is not None
+    assert any("maxIterations" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize("kind", ["query", "prose"])
+async def test_spent_invocation_passes(kind: str) -> None:
+    """The next invocation goes on with the table."""
+    reader = Reader()
+    ports = ports_of(reader)
+
+    def spent(request: ModelRequest) -> ModelReply:
+        if request.kind == kind:
+            raise InvocationSpent("no more")
+        return reader(request)
+
+    with pytest.raises(InvocationSpent):
+        await run(replace(ports, model=FunctionModel(spent)), visits(90), responseSchema=FORM)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from rlm_worker.messages import CallKind, Message
 from rlm_worker.wire.events import AnswerEvent
@@ -58,15 +59,17 @@ class AnswerEvents:
             self.run.emit(AnswerEvent(delta=delta))
 
 
-async def answer(run: Run, kind: CallKind, messages: tuple[Message, ...]) -> tuple[str, bool]:
+async def answer(
+    run: Run, kind: CallKind, messages: tuple[Message, ...], check: Callable[[str], str] | None = None
+) -> tuple[str, bool]:
     """Asks the root model; gives its answer and whether the answer was cut by a limit on its length.
 
     Where dollars are short the answer may be shorter; raises `UsageLimitExceeded` when not even a short one is left.
-    One that is to have a form is said when it is whole and has it: see `formed`.
+    One that is to have a form is said when it is whole and has it, and passes the `check`: see `formed`, `Form.check`.
     """
     request = affordable(run, root_call(run, kind, messages))
     if run.form is not None:
-        text, cut = await formed_answer(run, run.form, request)
+        text, cut = await formed_answer(run, replace(run.form, check=check), request)
         if run.job.stream and not run.unfit:
             run.emit(AnswerEvent(delta=text))
         return text, cut

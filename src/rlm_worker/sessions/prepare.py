@@ -214,6 +214,8 @@ def check_idempotency_key(idempotency_key: str | None) -> None:
 def _check_forms(request: RunRequest) -> None:
     """Raises `InvalidRequest` for the form of an answer, or of a table, that cannot be."""
     _check_schema(request.response_schema)
+    if request.response_schema is not None and request.query is None:
+        raise InvalidRequest.at("responseSchema", "needs query beside it: without one the rows are the answer")
     check_table(request.table)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from rlm_worker.errors import InvalidRequest
 from rlm_worker.json_schema.schema import JsonSchema, read_schema
@@ -14,6 +14,8 @@ from .reply import JsonText, json_in
 
 _PATH = "responseSchema"
 _SEVERAL = "it holds several JSON values that fit, and says not which of them is the answer"
+# What of a schema says which values there are, and what of its texts no answer says again.
+_FIXED, _UNSAID = frozenset({"const", "enum", "default", "examples"}), frozenset({"pattern", "$schema", "$id", "$ref"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,14 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A schema, and how values are held to it; `known` is None where only an earlier version could read it."""
+    """A schema, and how values are held to it; `known` is None where only an earlier version could read it.
+
+    `check` says what is wrong with an answer that fits the schema, and the reply alone cannot mend; empty for nothing.
+    """
 
     schema: Mapping[str, object]
     known: JsonSchema | None
+    check: Callable[[str], str] | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, schema: Mapping[str, object] | None) -> Form | None:
@@ -50,6 +56,11 @@ class Form:
         """The schema for a model's JSON mode; None where it cannot be said there."""
         return json_mode_schema(self.schema)
 
+    @property
+    def words(self) -> str:
+        """What the schema itself says that an answer may say again: names, descriptions, fixed values; no bounds."""
+        return " | ".join(_words(self.schema))
+
     def problem(self, value: object) -> str:
         """What is wrong with a value; empty where nothing is."""
         return "" if self.known is None else self.known.problem(value)
@@ -57,7 +68,11 @@ class Form:
     def read(self, reply: str) -> Draft:
         """The answer that a reply holds. Of several values one counts only where it alone fits."""
         found, problem = json_in(reply)
-        return self._told(found, reply) if found else Draft(reply.strip(), problem)
+        draft = self._told(found, reply) if found else Draft(reply.strip(), problem)
+        if self.check is None or draft.problem:
+            return draft
+        problem = self.check(draft.text)
+        return replace(draft, problem=problem, missing=bool(problem))
 
     def read_value(self, value: object) -> Draft:
         """A value as an answer; text that is JSON stands for what it says where that fits.
@@ -101,6 +116,20 @@ class Form:
 def check_schema(schema: Mapping[str, object]) -> None:
     """Raises `InvalidRequest` with the path of what is no JSON Schema, or none that can be checked in bounded time."""
     read_schema(schema, _PATH)
+
+
+def _words(schema: object) -> Iterator[str]:
+    waiting: list[tuple[object, bool]] = [(schema, False)]
+    while waiting:
+        part, fixed = waiting.pop()
+        if isinstance(part, str) or (fixed and isinstance(part, int | float)):
+            yield str(part)
+        elif isinstance(part, Mapping):
+            yield from part
+            said = [(key, value) for key, value in part.items() if not (key in _UNSAID and isinstance(value, str))]
+            waiting += [(value, fixed or key in _FIXED) for key, value in said]
+        elif isinstance(part, list):
+            waiting += [(value, fixed) for value in part]
 
 
 def _identity(value: object) -> str:

@@ -21,7 +21,8 @@ from .read import ChunkRows, Tally
 class Collected:
     """The table as it was written down, and how much of the context it holds; `read` counts characters.
 
-    `told` are the rows of readers that were not the same as another, verified or not.
+    `told` are the rows of readers that were not the same as another, verified or not. `warnings` and `incomplete` are
+    the run's when it had read: a life that goes on with the table says them again.
     """
 
     rows: int
@@ -31,6 +32,8 @@ class Collected:
     rejected: Mapping[str, int]
     shortened: bool
     stopped: bool
+    warnings: Sequence[str] = ()
+    incomplete: bool = False
 
     @property
     def told(self) -> int:
@@ -55,7 +58,13 @@ class Collected:
 def known_table(run: Run) -> Collected | None:
     """The table that an earlier life of the run has written down whole."""
     kept = run.ports.rows.state(COLLECTED) if run.ports.rows is not None else None
-    return Collected(**json.loads(kept)) if kept else None
+    if not kept:
+        return None
+    found = Collected(**json.loads(kept))
+    for warning in found.warnings:
+        run.warn(warning)
+    run.incomplete = run.incomplete or found.incomplete
+    return found
 
 
 def collect(run: Run, tally: Tally, documents: Documents) -> Collected:
@@ -69,7 +78,10 @@ def collect(run: Run, tally: Tally, documents: Documents) -> Collected:
     counted = {"unverified": rejected.unverified, "invalid": rejected.invalid, "duplicate": rejected.duplicate}
     counted["duplicate"] += merger.duplicates
     stopped = tally.stopped is not None
-    found = Collected(rows, merger.counts, read, chunks, counted, merger.left_out > 0, stopped)
+    shortened = merger.left_out > 0
+    found = Collected(
+        rows, merger.counts, read, chunks, counted, shortened, stopped, tuple(run.warnings), run.incomplete
+    )
     run.ports.rows.set_state(COLLECTED, json.dumps(asdict(found)))
     return found
 

@@ -247,7 +247,7 @@ class _ChunkReading:
             return *known, run.pricing.estimator(run.sub).estimate(known[0])
         reply = await run.model.complete(request)
         self._pay(reply)
-        if memory is not None:
+        if memory is not None and not run.chains.stood_in(request, reply):
             memory.remember(request, reply.text, cut=reply.is_cut)
         tokens = reply.usage.output_tokens if reply.usage else run.pricing.estimator(run.sub).estimate(reply.text)
         return reply.text, reply.is_cut, tokens

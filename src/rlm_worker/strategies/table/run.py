@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rlm_worker.citations.passages import Documents
-from rlm_worker.errors import ModelError, NoTable, NothingRead, RLMError, UsageLimitExceeded
-from rlm_worker.journal.tables import CACHE_KEY, EXTRACTION, GIVEN_UP
+from rlm_worker.errors import ModelError, NoTable, NothingRead, RateLimited, RLMError, UsageLimitExceeded
+from rlm_worker.journal.tables import CACHE_KEY, EXTRACTION, GIVEN_UP, RowTable
 from rlm_worker.messages import Message
 from rlm_worker.runs.answer import answer
 from rlm_worker.runs.run import Outcome, Run
@@ -36,7 +36,7 @@ _SAMPLE_ROWS, _SAMPLE_CHARACTERS = 8, 600
 _LEAST_VERIFIED = 0.5
 # What the root model's queries may take of a run's dollars, and the tokens of their prompts.
 _LAST_WORD_SHARE, _QUERY_TOKENS = 0.5, 3_000
-_MEMORY, _SIZE = "memory", "size"
+_MEMORY, _SIZE, _NOTHING = "memory", "size", "none"
 
 
 async def run_table(run: Run) -> Outcome:
@@ -64,13 +64,13 @@ async def _answered(run: Run) -> Outcome:
     _tell(run, collected)
     _check(collected)
     computed, limited = await _within_limits(run, opening, collected)
-    answered = await _words(run, collected, computed, schema)
+    answered, cut = await _words(run, collected, computed, schema)
     assert run.ports.rows is not None
     rows = shown_rows(run.ports.rows, computed, max(options.rows_in_result, 0))
     chunks = sum(collected.chunks[fate] for fate in ("read", "cut", "failed"))
     cited = cited_rows(rows) if computed is not None else cited_rows([])
     told = report(schema, collected, computed, rows)
-    return Outcome(answered.text, chunks, collected.read, collected.stopped or limited, cited=cited, table=told)
+    return Outcome(answered.text, chunks, collected.read, collected.stopped or limited or cut, cited=cited, table=told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +95,23 @@ async def _opening(run: Run) -> _Opening:
 async def _known_opening(run: Run) -> _Opening | None:
     """The tables that were read before, with the root's query on them; None where they do not hold the answer."""
     assert run.ports.rows is not None
-    kept = run.ports.rows.state(_MEMORY)  # a resumed run asks what it has asked before
-    known = Known.from_json(kept, run.job.owner) if kept else await known_tables(run)
+    known = await _known(run, run.ports.rows)
     if known is None:
         return None
-    run.ports.rows.set_state(_MEMORY, known.to_json())
     definitions = table_definitions(known.extraction.plan.schema)
     task = QueryTask(run.question, definitions, known.samples, known.counts)
     reply = await ask_root(run, task, [], may_lack=True)
     return None if lacks(reply) else _Opening(known.extraction, task, reply)
+
+
+async def _known(run: Run, rows: RowTable) -> Known | None:
+    """What was known of the text when the run began: a resumed one asks what it has asked before."""
+    kept = rows.state(_MEMORY)
+    if kept is not None:
+        return None if kept == _NOTHING else Known.from_json(kept, run.job.owner)
+    known = await known_tables(run)
+    rows.set_state(_MEMORY, _NOTHING if known is None else known.to_json())
+    return known
 
 
 async def _read(run: Run, extraction: Extraction) -> Collected:
@@ -226,34 +234,69 @@ def _task(run: Run, extraction: Extraction, collected: Collected) -> QueryTask:
     return QueryTask(run.question, table_definitions(extraction.plan.schema), samples, counts)
 
 
-async def _words(run: Run, collected: Collected, computed: Computed | None, schema: TableSchema) -> Answered:
-    """The answer; in a model's words only where the caller has said how to answer, or which form it is to have."""
+async def _words(
+    run: Run, collected: Collected, computed: Computed | None, schema: TableSchema
+) -> tuple[Answered, bool]:
+    """The answer, and whether a limit cut its words short.
+
+    It is in a model's words only where the caller has said how to answer, or which form it is to have.
+    """
+    if run.form is not None and (computed is None or not run.job.query):
+        run.is_unfit("it is the table as it was read")
     if computed is None:
-        return counted(collected, schema)
-    if run.form is not None and run.job.query:
-        return Answered(await _formed(run, computed))
-    prose = await _prose(run, computed) if run.job.instructions and run.job.query else ""
+        return counted(collected, schema), False
+    said, limited = await _said(run, computed)
+    if said and run.form is not None:
+        return Answered(said), limited
     coverage = min(1.0, collected.read / run.reader.manifest.characters)
     lost = collected.lost_chunks + collected.shortened + (collected.stopped and coverage >= 1)
-    answered = answer_text(computed.result, prose, question=run.question, coverage=coverage, failed_chunks=lost)
+    answered = answer_text(computed.result, said, question=run.question, coverage=coverage, failed_chunks=lost)
     if answered.replaced:
         run.warn("the model's words held a number that was not computed: the result stands in their place")
-    return answered
+    return answered, limited
 
 
-async def _formed(run: Run, computed: Computed) -> str:
+async def _said(run: Run, computed: Computed) -> tuple[str, bool]:
+    """The result in a model's words, and whether a limit cut them short; empty where there are none."""
+    if not run.job.query:
+        return "", False
+    if run.form is not None:
+        return await _formed(run, computed)
+    return await _prose(run, computed) if run.job.instructions else "", False
+
+
+async def _formed(run: Run, computed: Computed) -> tuple[str, bool]:
     """The answer in the form that the request asks for; one with a number that was not computed does not fit."""
-    text, _ = await answer(run, "prose", _prose_messages(run, computed))
-    if foreign := foreign_numbers(text, computed.result, run.question):
-        run.is_unfit(f"it holds {', '.join(foreign[:3])}, which was not computed")
-    return text
+    known = f"{run.question}\n{run.form.words if run.form is not None else ''}"
+
+    def check(text: str) -> str:
+        foreign = foreign_numbers(_unescaped(text), computed.result, known)
+        return f"it holds {', '.join(foreign[:3])}, which was not computed" if foreign else ""
+
+    try:
+        return await answer(run, "prose", _prose_messages(run, computed), check)
+    except UsageLimitExceeded as limit:
+        run.limit_reached(limit)
+        run.is_unfit("it is the result as it was computed")
+        return "", True
+    except (ModelError, RateLimited) as error:
+        if isinstance(error, ModelError):
+            run.lost(error)
+        run.warn(f"the result could not be put into its form: {error}")
+        run.is_unfit("it is the result as it was computed")
+        return "", False
+
+
+def _unescaped(text: str) -> str:
+    """JSON with its letters as they are read and its numbers as they are written: an escape is no number."""
+    return json.dumps(json.loads(text, parse_int=str, parse_float=str, strict=False), ensure_ascii=False)
 
 
 async def _prose(run: Run, computed: Computed) -> str:
     request = run.request("root", "prose", _prose_messages(run, computed))
     try:
         return (await run.model.complete(replace(request, call=request.key()))).text.strip()
-    except (ModelError, UsageLimitExceeded) as error:
+    except (ModelError, RateLimited, UsageLimitExceeded) as error:
         run.warn(f"the result could not be put into words: {error}")
         return ""
 
