@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import re
+import secrets
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -69,7 +70,6 @@ _AFFINITIES: Mapping[ColumnType, str] = {
     **dict.fromkeys(("number", "decimal"), "REAL"),
 }
 _OWN = "_rlm_"
-_PICKS = f"{_OWN}picked"
 _EXACT = Context(prec=60)
 _NAME = r'"(?:[^"]|"")*+"|`[^`]*+`|\[[^\]]*+\]|[^\W\d][\w$]*+'
 _TOKEN = re.compile(rf"'(?:[^']|'')*+'|--[^\n]*+|/\*.*?(?:\*/|\Z)|{_NAME}|[\d.]\w*+|<>|[<>=!|]=?|\s++|.", re.DOTALL)
@@ -141,7 +141,10 @@ class TableDatabase:
         self._first_ids: list[int] = []
         self._db = sqlite3.connect(":memory:", isolation_level=None)
         self._guard = _Guard(self._db)
-        self._tables = {table.name: f"{_OWN}rows_{number}" for number, table in enumerate(schema.tables)}
+        # Names that no statement can guess: what stands behind the views is read through them only.
+        own = f"{_OWN}{secrets.token_hex(8)}"
+        self._picks = f"{own}_picked"
+        self._tables = {table.name: f"{own}_rows_{number}" for number, table in enumerate(schema.tables)}
         self._fill(rows)
 
     def run(self, query: Query) -> QueryResult:
@@ -169,7 +172,7 @@ class TableDatabase:
             self._db.execute(f"CREATE TABLE {self._tables[table.name]} ({_columns(table)})")
         inserts = {table.name: self._insert(table) for table in self._schema.tables}
         columns = {table.name: [column.name for column in table.columns] for table in self._schema.tables}
-        self._db.execute(f"CREATE TABLE {_PICKS} (one INTEGER, other INTEGER)")
+        self._db.execute(f"CREATE TABLE {self._picks} (one INTEGER, other INTEGER)")
         self._db.execute("BEGIN")
         for number, row in enumerate(rows, 1):
             self._ids.append(row.id)
@@ -216,10 +219,11 @@ class TableDatabase:
         pairs = bool(picked) and len(picked[0]) == 2
         sides = ("a_", "b_") if pairs else ("",)
         tables = [self._table_of({numbers[at] for numbers in picked}) for at in range(len(sides))]
-        self._db.execute(f"DELETE FROM {_PICKS}")
+        self._db.execute(f"DELETE FROM {self._picks}")
         self._db.execute("BEGIN")
         self._db.executemany(
-            f"INSERT INTO {_PICKS} VALUES (?, ?)", ((numbers[0], numbers[-1] if pairs else None) for numbers in picked)
+            f"INSERT INTO {self._picks} VALUES (?, ?)",
+            ((numbers[0], numbers[-1] if pairs else None) for numbers in picked),
         )
         self._db.execute("COMMIT")
         columns, joins = [], []
@@ -227,7 +231,9 @@ class TableDatabase:
             alias = f"{side or 'a_'}rows"
             columns += [f"{alias}.{_quoted(name)} AS {_quoted(side + name)}" for name in _names(table)]
             joins.append(f"JOIN {self._tables[table.name]} AS {alias} ON {alias}.{ROW_ID} = p.{key}")
-        self._db.execute(f"CREATE VIEW {PICKED} AS SELECT {', '.join(columns)} FROM {_PICKS} AS p {' '.join(joins)}")
+        self._db.execute(
+            f"CREATE VIEW {PICKED} AS SELECT {', '.join(columns)} FROM {self._picks} AS p {' '.join(joins)}"
+        )
 
     def _table_of(self, numbers: set[int]) -> Table:
         """The one table of some rows."""
@@ -367,18 +373,24 @@ class _Guard:
         self.spent = self._left < 0
         return self.spent
 
-    def _authorize(self, action: int, one: str | None, two: str | None, *_: str | None) -> int:
-        if action == sqlite3.SQLITE_SELECT or (action == sqlite3.SQLITE_READ and self._may_read(one or "", two or "")):
+    def _authorize(self, action: int, one: str | None, two: str | None, _: str | None, within: str | None) -> int:
+        if action == sqlite3.SQLITE_SELECT:
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_READ and self._may_read(one or "", two or "", within or ""):
             return sqlite3.SQLITE_OK
         if action == sqlite3.SQLITE_FUNCTION and (two or "").lower() in FUNCTIONS:
             return sqlite3.SQLITE_OK
         self.denied = self.denied or _denial(action, one, two)
         return sqlite3.SQLITE_DENY
 
-    def _may_read(self, table: str, column: str) -> bool:
+    def _may_read(self, table: str, column: str, within: str) -> bool:
+        """Whether a statement may read a column of a table; `within` is the view that reads it, if one does."""
         key = name_key(table)
+        if key.startswith(_OWN):
+            # Where a view melts into the statement, SQLite asks once more, without a column and without the view.
+            return not column or name_key(within) in self._readable
         # Of a name that the statement itself defines, SQLite asks only when none of its columns is used.
-        return key.startswith(_OWN) or key in self._readable or (not column and key in self._defined)
+        return key in self._readable or (not column and key in self._defined)
 
     def _register(self) -> None:
         for name, aggregate in (("sum", _Sum), ("total", _Total), ("avg", _Average)):
@@ -530,6 +542,7 @@ def _check_names(words: Sequence[str], schema: Schema) -> None:
     for word in words:
         if word[0] == '"' and name_key(_bare(word)) not in known:
             raise QueryError("unknown_name", f"no such column: {word:.80}; text takes single quotes, names take double")
+        # SQLite takes a text for a name where only a name can stand.
         if name_key(_bare(word)).startswith(_OWN):
             raise QueryError("denied", f"no name may begin with {_OWN}")
 
@@ -602,7 +615,7 @@ def _quoted(name: str) -> str:
 
 
 def _bare(name: str) -> str:
-    """A name without the quotation marks around it."""
-    if name[:1] in {'"', "`"} and len(name) > 1:
-        return name[1:-1].replace('""', '"')
+    """A name without the quotation marks around it: any of those that SQLite takes."""
+    if name[:1] in {'"', "`", "'"} and len(name) > 1:
+        return name[1:-1].replace(name[0] * 2, name[0])
     return name[1:-1] if name[:1] == "[" and len(name) > 1 else name
