@@ -29,8 +29,17 @@ SCHEMA = schema_of(
 )
 
 
-def result(*rows: tuple[Value, ...], columns: tuple[str, ...] = ("n",), picked: int = 1) -> QueryResult:
-    return QueryResult(Query("", ""), columns, rows, tuple((f"r{at}",) for at in range(picked)))
+PICK, COUNT = "SELECT row_id FROM calls", "SELECT count(*) AS n FROM picked"
+
+
+def result(
+    *rows: tuple[Value, ...],
+    columns: tuple[str, ...] = ("n",),
+    picked: int = 1,
+    compute: str = COUNT,
+    pick: str = PICK,
+) -> QueryResult:
+    return QueryResult(Query(pick, compute), columns, rows, tuple((f"r{at}",) for at in range(picked)))
 
 
 @pytest.mark.parametrize(
@@ -74,16 +83,101 @@ def test_results_as_text() -> None:
     assert result_text(result(*[(at,) for at in range(300)])).endswith("(100 of 300 rows)")
 
 
-def test_partly_read_is_at_least() -> None:
-    assert answer_text(result((42,)), coverage=0.6).text == "At least (only 60% of the text was read): 42"
-    assert answer_text(result((42,)), failed_chunks=2).at_least
+@pytest.mark.parametrize(
+    "prose",
+    [
+        "Ann has 5 and Bob has 3.",
+        "Ann has five.",
+        "Ann has 3 and Bob has 5.",  # whose a number is cannot be told by its words
+        "The 3 of Ann are most.",
+    ],
+)
+def test_prose_swaps_no_numbers(prose: str) -> None:
+    people = result(("Ann", 3), ("Bob", 5), columns=("who", "n"))
+    answered = answer_text(people, prose, question="How many calls has each?")
+    assert (answered.text, answered.replaced) == (result_text(people), True)
+    columns = result((3, 5), columns=("calls", "users"))
+    assert answer_text(columns, "There are 5 calls of 3 users.").replaced
 
 
-def test_absent_is_nothing_or_unknown() -> None:
-    nothing = result((0,), picked=0)
-    assert answer_text(nothing, "0 calls.").text == "0 calls."
-    assert answer_text(nothing).text == "0"
-    assert answer_text(nothing, coverage=0.6).text.startswith("Unknown")
+def test_prose_introduces_rows() -> None:
+    people = result(("Ann", 3), ("Bob", 5), columns=("who", "n"))
+    answered = answer_text(people, "In 2023 Bob had the most calls:", question="Who called most in 2023?")
+    assert answered.text == f"In 2023 Bob had the most calls:\n\n{result_text(people)}"
+    assert not answered.replaced
+
+
+def test_prose_tells_the_name() -> None:
+    assert answer_text(result(("Ann",)), "ann called most.").text == "ann called most."
+    assert not answer_text(result(("Ann",)), "\u7b54\u6848\u662fAnn\u3002").replaced
+    assert answer_text(result(("Ann",)), "Bob called most.").replaced
+    assert answer_text(result(("Ann",)), "Annette called most.").replaced
+    assert not answer_text(result(("2023-02-05",)), "It was on 5 February 2023.").replaced
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        COUNT,
+        "select count ( DISTINCT who )from picked WHERE kind = 'having'",
+        "SELECT sum(price) FROM picked",
+        "SELECT total(price) AS t FROM picked",
+        """SELECT COUNT(*) AS "n" FROM picked WHERE price > 3""",
+    ],
+)
+def test_partly_read_is_at_least(compute: str) -> None:
+    answered = answer_text(result((42,), compute=compute), coverage=0.6)
+    assert answered.text == "At least (only 60% of the text was read): 42"
+    assert answer_text(result((42,), compute=compute), failed_chunks=2).at_least
+
+
+@pytest.mark.parametrize(
+    "partly",
+    [
+        result((42,), compute="SELECT min(n) FROM picked"),
+        result((42,), compute="SELECT avg(n) FROM picked"),
+        result((42,), compute="SELECT 100 - count(*) FROM picked"),
+        result((42,), compute="SELECT sum(a - b) FROM picked"),
+        result((-42,), compute="SELECT sum(price) FROM picked"),
+        result((42,), compute="SELECT count(*) / 7 FROM picked"),
+        result((42,), compute="SELECT count(*) FROM picked GROUP BY who HAVING count(*) < 50"),
+        result((42,), compute="SELECT count(*) FROM (SELECT who FROM picked GROUP BY who HAVING count(*) < 3)"),
+        result((42,), pick="SELECT row_id FROM calls WHERE who NOT IN (SELECT who FROM calls WHERE n > 3)"),
+        result(("Ann",), compute="SELECT who FROM picked"),
+        result((3,), (4,)),
+        result((3, 4), columns=("n", "m")),
+    ],
+)
+def test_partly_read_is_no_bound(partly: QueryResult) -> None:
+    answered = answer_text(partly, coverage=0.6)
+    told = result_text(partly)
+    assert answered.text == "Of what was read (60% of the text):" + ("\n" if "\n" in told else " ") + told
+    assert not answered.at_least
+
+
+def test_share_is_not_rounded_up() -> None:
+    assert "99%" in answer_text(result((42,)), coverage=0.9999).text
+    assert "less than 1%" in answer_text(result((42,)), coverage=0.0001).text
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        result((0,), picked=0),
+        result((0,)),
+        result((None,), compute="SELECT min(n) FROM picked"),
+        result(compute="SELECT who FROM picked WHERE n > 9"),
+        result((0, None), columns=("n", "price")),
+    ],
+)
+def test_absent_is_nothing_or_unknown(nothing: QueryResult) -> None:
+    assert answer_text(nothing).text == result_text(nothing)
+    assert answer_text(nothing, coverage=0.6).text == "Unknown: nothing was found, but only 60% of the text was read."
+    assert answer_text(nothing, failed_chunks=1).text.startswith("Unknown")
+
+
+def test_nothing_in_words() -> None:
+    assert answer_text(result((0,), picked=0), "0 calls.").text == "0 calls."
 
 
 def test_initials_of_one_name() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from rlm_worker.errors import InvalidRequest
+from rlm_worker.strategies.table.options import check_table
 from rlm_worker.tables.schema import parse_schema
 from rlm_worker.tables.sql import (
     MAX_RESULT_ROWS,
@@ -14,7 +16,8 @@ from rlm_worker.tables.sql import (
     parse_query,
     table_definitions,
 )
-from tests.unit.tables_world import REFUSED_COMPUTES, REFUSED_PICKS, ROWS, SCHEMA, queried, row
+from rlm_worker.wire.tables import TableOptions
+from tests.unit.tables_world import COLUMNS, REFUSED_COMPUTES, REFUSED_PICKS, ROWS, SCHEMA, queried, row
 
 ALL = "SELECT row_id FROM calls"
 
@@ -78,6 +81,63 @@ def test_pick_of_two_tables() -> None:
     assert queried(schema, rows, pairs, "SELECT a_who, b_who FROM picked").rows == (("a", "a"),)
     with pytest.raises(QueryError, match="one table"):
         queried(schema, rows, "SELECT row_id FROM calls UNION SELECT row_id FROM visits")
+
+
+PAIRS = "SELECT a.row_id, b.row_id FROM calls a JOIN calls b ON a.row_id < b.row_id"
+ONE = {"tables": [{"name": "calls", "columns": COLUMNS}]}
+PEOPLE = {"name": "people", "columns": [{"name": "age", "type": "integer"}, {"name": "name", "type": "string"}]}
+TWO = {"tables": [*ONE["tables"], PEOPLE]}
+
+
+def asked(schema: object, pick: str | None, compute: str) -> TableOptions:
+    return TableOptions.model_validate({"schema": schema, "pick": pick, "compute": compute})
+
+
+@pytest.mark.parametrize(
+    ("schema", "pick", "compute"),
+    [
+        (ONE, None, "SELECT count(*) FROM picked"),
+        (ONE, PAIRS, 'SELECT count(*), min(a_kind), max("b_order") FROM picked'),
+        (ONE, f"SELECT * FROM ({PAIRS})", "SELECT min(a_kind) FROM picked"),
+        (TWO, "SELECT row_id FROM people", "SELECT max(age) FROM picked"),
+        (TWO, "SELECT p.row_id, c.row_id FROM calls c, people p", "SELECT a_age, b_kind FROM picked"),
+        (TWO, "SELECT c.row_id, p.row_id FROM people p, calls c", "SELECT a_kind, b_age FROM picked"),
+        (TWO, "SELECT p.row_id FROM people p, calls c WHERE c.kind = p.name", "SELECT max(age) FROM picked"),
+        (
+            TWO,
+            "WITH x AS (SELECT row_id FROM people), y AS (SELECT row_id FROM calls) SELECT * FROM y, x",
+            "SELECT a_kind, b_age FROM picked",
+        ),
+        (ONE, None, "SELECT \"é\" || 'x', sum(length(replace(\"é\", 'a', 'b'))) FROM picked"),
+    ],
+)
+def test_statements_fit_the_schema(schema: object, pick: str | None, compute: str) -> None:
+    check_table(asked(schema, pick, compute))
+
+
+@pytest.mark.parametrize(
+    ("schema", "pick", "compute", "where"),
+    [
+        (ONE, PAIRS, "SELECT min(kind) FROM picked", "table.compute"),
+        (ONE, None, "SELECT a_kind FROM picked", "table.compute"),
+        (ONE, "SELECT row_id, row_id, row_id FROM calls", "SELECT 1", "table.pick"),
+        (ONE, "SELECT 1", "SELECT 1", "table.pick"),
+        (TWO, "SELECT row_id FROM people", "SELECT kind FROM picked", "table.compute"),
+        (ONE, "SELECT random()", "SELECT 1", "table.pick"),
+        (ONE, "SELECT ? FROM calls", "SELECT 1", "table.pick"),
+    ],
+)
+def test_statements_miss_the_schema(schema: object, pick: str | None, compute: str, where: str) -> None:
+    with pytest.raises(InvalidRequest, match=where):
+        check_table(asked(schema, pick, compute))
+
+
+def test_empty_pick_has_columns() -> None:
+    pick = "SELECT a.row_id, b.row_id FROM calls a JOIN calls b ON a.row_id < b.row_id WHERE 0"
+    assert run(pick, "SELECT count(*), min(a_kind) FROM picked").rows == ((0, None),)
+    assert "a_kind" in str(refused(pick, "SELECT kind FROM picked"))
+    people = "SELECT row_id FROM people"
+    assert queried(parse_schema(TWO), ROWS, people, "SELECT count(*), max(age) FROM picked").rows == ((0, None),)
 
 
 def test_values_are_no_sql() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from .dates import date_mentions
@@ -19,11 +19,27 @@ _SCALES = (Decimal(1), Decimal(10) ** 3, Decimal(10) ** 6, Decimal(10) ** 9, Dec
 _LIST_NUMBER = re.compile(r"(?m)^[ \t]*\d{1,3}[.)](?=[ \t])")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _IDLE_WORDS = frozenset(("one", "zero"))
+# What a name does not go on with; in scripts without spaces it stands between other words.
+_LATIN = r"[A-Za-z0-9\u00c0-\u024f]"
+_TEXTS_OF_SQL = re.compile(r"'(?:[^']|'')*'")
+# A count or a sum that more text can only raise: of the picked rows, or of pairs of them.
+_GROWING = re.compile(
+    r"\s*SELECT\s+(?:count\s*\([^()]*\)|(?:sum|total)\s*\([^()\-]*\))\s*(?:(?:AS\s+)?(?:\w+|\"[^\"]*\")\s*)?"
+    r"\bFROM\s+picked\b(.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+# With these, more rows can make a result smaller.
+_TAKES_AWAY = re.compile(
+    r"\b(?:SELECT|GROUP|HAVING|LIMIT|OFFSET|UNION|EXCEPT|INTERSECT|LEFT|RIGHT|FULL|OUTER)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The answer; `replaced`: the prose held a number that is not in the result, and the result stands instead."""
+    """The answer; `replaced`: the prose told what the result does not, and the result stands instead.
+
+    `at_least`: more of the text could only make the number larger.
+    """
 
     text: str
     replaced: bool = False
@@ -75,33 +91,69 @@ def foreign_numbers(prose: str, result: QueryResult, question: str = "") -> list
 def answer_text(
     result: QueryResult, prose: str = "", *, question: str = "", coverage: float = 1.0, failed_chunks: int = 0
 ) -> Answered:
-    """What is answered: the prose where its numbers are the result's, else the result itself.
+    """What is answered: the prose where it tells the result's one value, else the result, which prose may introduce.
 
-    With coverage below 1 or failed chunks it says "at least"; nothing found is then unknown, and not 0.
+    With coverage below 1 or failed chunks it says of what it is true; nothing found is then unknown, and not 0.
     """
-    said = prose.strip()
-    wrong = len(said) > _MAX_TOLD or bool(foreign_numbers(said, result, question)) or not _tells(said, result)
-    replaced = bool(said) and wrong
-    text = said if said and not replaced else result_text(result)
-    whole = coverage >= 1 and not failed_chunks
-    if whole:
+    text, replaced = _worded(result, prose.strip(), question)
+    if coverage >= 1 and not failed_chunks:
         return Answered(text, replaced)
-    share = f"only {min(coverage, 1.0):.0%} of the text was read" if coverage < 1 else f"{failed_chunks} parts failed"
+    share = f"{_percent(coverage)} of the text" if coverage < 1 else f"{failed_chunks} parts failed"
+    only = f"only {share} was read" if coverage < 1 else share
     if _found_nothing(result):
-        return Answered(f"Unknown: nothing was found, but {share}.", bool(said))
-    return Answered(f"At least ({share}): {text}", replaced, at_least=True)
+        return Answered(f"Unknown: nothing was found, but {only}.", bool(prose.strip()))
+    if _only_grows(result):
+        return Answered(f"At least ({only}): {text}", replaced, at_least=True)
+    space = "\n" if "\n" in text else " "
+    return Answered(f"Of what was read ({share}):{space}{text}", replaced)
+
+
+def _worded(result: QueryResult, prose: str, question: str) -> tuple[str, bool]:
+    """The words of an answer, and whether a model's were not fit to stand there."""
+    told_alone = result_text(result)
+    if not prose:
+        return told_alone, False
+    if len(prose) > _MAX_TOLD:
+        return told_alone, True
+    if len(result.rows) > 1 or len(result.columns) > 1:
+        # Which row a number of the prose belongs to cannot be told: the rows tell it.
+        unlike = replace(result, columns=(), rows=(), truncated=True)
+        fits = not foreign_numbers(prose, unlike, question)
+        return (f"{prose}\n\n{told_alone}", False) if fits else (told_alone, True)
+    fits = not foreign_numbers(prose, result, question) and _tells(prose, result)
+    return (prose, False) if fits else (told_alone, True)
+
+
+def _percent(coverage: float) -> str:
+    """A share below 1 in whole percent, never rounded up to all of it."""
+    return f"{min(coverage, 0.99):.0%}" if coverage >= 0.01 else "less than 1%"
 
 
 def _found_nothing(result: QueryResult) -> bool:
-    """Whether no row counts: then a count is 0, and everything else is nothing."""
-    return not result.picked
+    """Whether no row counts, or what is computed of them is nothing: a 0, or no value."""
+    if not result.picked or not result.rows:
+        return True
+    return len(result.rows) == 1 and all(value is None or value == 0 for value in result.rows[0])
+
+
+def _only_grows(result: QueryResult) -> bool:
+    """Whether a result is one number that can only be larger for the whole text."""
+    value = result.rows[0][0] if len(result.rows) == len(result.columns) == 1 else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        return False
+    pick, compute = (_TEXTS_OF_SQL.sub("''", text) for text in (result.query.pick, result.query.compute))
+    growing = _GROWING.fullmatch(compute)
+    return growing is not None and not _TAKES_AWAY.search(growing[1]) and len(_TAKES_AWAY.findall(pick)) == 1
 
 
 def _tells(prose: str, result: QueryResult) -> bool:
-    """Whether prose tells the number that a result is, where it is one number."""
-    if len(result.rows) != 1 or len(result.rows[0]) != 1 or not isinstance(result.rows[0][0], int | float):
+    """Whether prose tells the value that a result is, where it is one: the number, or the text that is no date."""
+    value = result.rows[0][0] if len(result.rows) == 1 else None
+    if isinstance(value, str) and not any(True for _ in date_mentions(value, day_first=None)):
+        return re.search(rf"(?<!{_LATIN}){re.escape(value)}(?!{_LATIN})", prose, re.IGNORECASE) is not None
+    if not isinstance(value, int | float):
         return True
-    only = {Decimal(repr(result.rows[0][0]))}
+    only = {Decimal(repr(value))}
     return any(_stands(number, only) for _, number in _numbers(prose))
 
 

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import math
 import re
+import secrets
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from difflib import get_close_matches
+from itertools import product, takewhile
 from typing import Literal
 
 from rlm_worker.errors import RLMError
@@ -61,6 +63,7 @@ _SCALARS = (
     "power replace round rtrim sign sqrt substr substring trim typeof upper"
 )
 _DATES = ("date", "datetime", "julianday", "strftime", "time")
+_CLOCK = frozenset(("now", "localtime", "utc"))
 FUNCTIONS = frozenset((*_AGGREGATES.split(), *_WINDOWS.split(), *_SCALARS.split(), *_DATES))
 _AFFINITIES: Mapping[ColumnType, str] = {
     **dict.fromkeys(("string", "date"), "TEXT"),
@@ -69,7 +72,6 @@ _AFFINITIES: Mapping[ColumnType, str] = {
     **dict.fromkeys(("number", "decimal"), "REAL"),
 }
 _OWN = "_rlm_"
-_PICKS = f"{_OWN}picked"
 _EXACT = Context(prec=60)
 _NAME = r'"(?:[^"]|"")*+"|`[^`]*+`|\[[^\]]*+\]|[^\W\d][\w$]*+'
 _TOKEN = re.compile(rf"'(?:[^']|'')*+'|--[^\n]*+|/\*.*?(?:\*/|\Z)|{_NAME}|[\d.]\w*+|<>|[<>=!|]=?|\s++|.", re.DOTALL)
@@ -141,18 +143,37 @@ class TableDatabase:
         self._first_ids: list[int] = []
         self._db = sqlite3.connect(":memory:", isolation_level=None)
         self._guard = _Guard(self._db)
-        self._tables = {table.name: f"{_OWN}rows_{number}" for number, table in enumerate(schema.tables)}
+        # Names that no statement can guess: what stands behind the views is read through them only.
+        own = f"{_OWN}{secrets.token_hex(8)}"
+        self._picks = f"{own}_picked"
+        self._tables = {table.name: f"{own}_rows_{number}" for number, table in enumerate(schema.tables)}
         self._fill(rows)
 
     def run(self, query: Query) -> QueryResult:
         """Runs both statements; raises `QueryError`."""
-        picked = self._pick(query.pick)
+        with self._rows_shown() as views, self._asked(query.pick, "pick", views) as cursor:
+            width, picked = self._numbers(cursor)
+        self._keep(width, picked)
         try:
+            self._show_picked(width, picked, query.compute)
             columns, rows, truncated = self._compute(query.compute)
         finally:
-            self._db.execute(f"DROP VIEW {PICKED}")
+            self._db.execute(f"DROP VIEW IF EXISTS {PICKED}")
         ids = tuple(tuple(self._ids[number - 1] for number in numbers) for numbers in picked)
         return QueryResult(query, columns, rows, ids, truncated, () if picked else self._hints(query))
+
+    def check(self, query: Query) -> None:
+        """Judges both statements by compiling them: nothing of them is run. Raises `QueryError`."""
+        with self._rows_shown() as views, self._asked(query.pick, "pick", views, compile_only=True) as cursor:
+            width = next((int(step[3]) for step in cursor if step[1] == "ResultRow"), 0)
+        if width not in {1, 2} or not self._guard.sources:
+            raise QueryError("not_ids", f"pick must give one {ROW_ID} of a table, or two for pairs")
+        try:
+            self._show_picked(width, (), query.compute)
+            with self._asked(query.compute, "compute", (PICKED,), compile_only=True):
+                pass
+        finally:
+            self._db.execute(f"DROP VIEW IF EXISTS {PICKED}")
 
     def close(self) -> None:
         """Gives the memory back."""
@@ -169,7 +190,7 @@ class TableDatabase:
             self._db.execute(f"CREATE TABLE {self._tables[table.name]} ({_columns(table)})")
         inserts = {table.name: self._insert(table) for table in self._schema.tables}
         columns = {table.name: [column.name for column in table.columns] for table in self._schema.tables}
-        self._db.execute(f"CREATE TABLE {_PICKS} (one INTEGER, other INTEGER)")
+        self._db.execute(f"CREATE TABLE {self._picks} (one INTEGER, other INTEGER)")
         self._db.execute("BEGIN")
         for number, row in enumerate(rows, 1):
             self._ids.append(row.id)
@@ -184,21 +205,20 @@ class TableDatabase:
     def _document(self, document: int) -> object:
         return (self._names[document] if document < len(self._names) else None) or document
 
-    def _pick(self, statement: str) -> list[tuple[int, ...]]:
-        """The numbers of the picked rows; `picked` is theirs from then on."""
-        views = {table.name: f"SELECT * FROM {name}" for table, name in self._own_tables()}
-        for name, select in views.items():
-            self._db.execute(f"CREATE VIEW {_quoted(name)} AS {select}")
+    @contextmanager
+    def _rows_shown(self) -> Iterator[Sequence[str]]:
+        """The tables under their own names, for a pick to read."""
+        views = [table.name for table in self._schema.tables]
+        for table, name in self._own_tables():
+            self._db.execute(f"CREATE VIEW {_quoted(table.name)} AS SELECT * FROM {name}")
         try:
-            with self._asked(statement, "pick", views) as cursor:
-                picked = self._numbers(cursor)
+            yield views
         finally:
             for name in views:
                 self._db.execute(f"DROP VIEW {_quoted(name)}")
-        self._keep(picked)
-        return picked
 
-    def _numbers(self, cursor: sqlite3.Cursor) -> list[tuple[int, ...]]:
+    def _numbers(self, cursor: sqlite3.Cursor) -> tuple[int, list[tuple[int, ...]]]:
+        """How many rows are picked at a time, one or two, and their numbers."""
         names = [str(column[0]) for column in cursor.description or ()]
         if len(names) not in {1, 2}:
             raise QueryError("not_ids", f"pick must give one {ROW_ID}, or two for pairs; it gives {', '.join(names)}")
@@ -209,34 +229,61 @@ class TableDatabase:
             found[tuple(row)] = None
             if len(found) > MAX_PICKED:
                 raise QueryError("too_large", f"pick gives more than {MAX_PICKED:,}; pick rows and pair in compute")
-        return [*found]
+        return len(names), [*found]
 
-    def _keep(self, picked: Sequence[tuple[int, ...]]) -> None:
-        """Makes the view `picked`; for pairs with the columns of both, as `a_…` and `b_…`."""
-        pairs = bool(picked) and len(picked[0]) == 2
-        sides = ("a_", "b_") if pairs else ("",)
-        tables = [self._table_of({numbers[at] for numbers in picked}) for at in range(len(sides))]
-        self._db.execute(f"DELETE FROM {_PICKS}")
+    def _keep(self, width: int, picked: Sequence[tuple[int, ...]]) -> None:
+        self._db.execute(f"DELETE FROM {self._picks}")
         self._db.execute("BEGIN")
-        self._db.executemany(
-            f"INSERT INTO {_PICKS} VALUES (?, ?)", ((numbers[0], numbers[-1] if pairs else None) for numbers in picked)
-        )
+        rows = ((numbers[0], numbers[1] if width == 2 else None) for numbers in picked)
+        self._db.executemany(f"INSERT INTO {self._picks} VALUES (?, ?)", rows)
         self._db.execute("COMMIT")
+
+    def _show_picked(self, width: int, picked: Sequence[tuple[int, ...]], compute: str) -> None:
+        """Makes the view `picked`: of the tables whose rows these are, and where there are none, of those it is on."""
+        if picked:
+            self._create_picked([self._table_of({numbers[at] for numbers in picked}) for at in range(width)])
+            return
+        first, *others = self._tables_read(width)
+        for tables in (first, *others) if others else ():
+            self._create_picked(tables)
+            if self._compiles(compute):
+                return
+            self._db.execute(f"DROP VIEW {PICKED}")
+        self._create_picked(first)
+
+    def _tables_read(self, width: int) -> list[tuple[Table, ...]]:
+        """Of which tables the rows of the last pick can be, the likeliest first."""
+        tables = {name_key(table.name): table for table in self._schema.tables}
+        ids = [tables[name] for name in self._guard.ids[:width]]
+        read = [tables[name] for name in self._guard.sources] or [*self._schema.tables]
+        likeliest = [tuple(ids)] if len(ids) == width else []
+        return [*dict.fromkeys([*likeliest, *product(read, repeat=width)])]
+
+    def _compiles(self, compute: str) -> bool:
+        with suppress(QueryError), self._asked(compute, "compute", (PICKED,), compile_only=True):
+            return True
+        return False
+
+    def _create_picked(self, tables: Sequence[Table]) -> None:
+        """The view `picked`; for pairs with the columns of both, as `a_…` and `b_…`."""
+        sides = ("a_", "b_") if len(tables) == 2 else ("",)
         columns, joins = [], []
         for side, table, key in zip(sides, tables, ("one", "other"), strict=False):
             alias = f"{side or 'a_'}rows"
             columns += [f"{alias}.{_quoted(name)} AS {_quoted(side + name)}" for name in _names(table)]
             joins.append(f"JOIN {self._tables[table.name]} AS {alias} ON {alias}.{ROW_ID} = p.{key}")
-        self._db.execute(f"CREATE VIEW {PICKED} AS SELECT {', '.join(columns)} FROM {_PICKS} AS p {' '.join(joins)}")
+        self._db.execute(
+            f"CREATE VIEW {PICKED} AS SELECT {', '.join(columns)} FROM {self._picks} AS p {' '.join(joins)}"
+        )
 
     def _table_of(self, numbers: set[int]) -> Table:
-        """The one table of some rows."""
+        """The one table of some rows; there is one row at least."""
         found = [table for table, name in self._own_tables() if self._holds(name, numbers)]
         if len(found) > 1:
             raise QueryError(
                 "not_ids", f"pick must give rows of one table; these are of {' and '.join(_listed(found))}"
             )
-        return found[0] if found else self._schema.tables[0]
+        return found[0]
 
     def _holds(self, name: str, numbers: set[int]) -> bool:
         if len(self._tables) == 1:
@@ -258,13 +305,19 @@ class TableDatabase:
         return columns, tuple(rows), False
 
     @contextmanager
-    def _asked(self, statement: str, which: Statement, readable: Iterable[str]) -> Iterator[sqlite3.Cursor]:
-        """A statement being run under guard; what goes wrong with it, until its rows are read, is a `QueryError`."""
+    def _asked(
+        self, statement: str, which: Statement, readable: Iterable[str], *, compile_only: bool = False
+    ) -> Iterator[sqlite3.Cursor]:
+        """A statement being run under guard; what goes wrong with it, until its rows are read, is a `QueryError`.
+
+        With `compile_only` the rows are the steps that it would take.
+        """
         self._guard.forget()
         try:
             tokens = _checked(statement, self._schema)
             self._guard.begin(readable, _defined(tokens), self._max_steps)
-            with closing(self._db.execute("".join(tokens))) as cursor:
+            text = "".join(["EXPLAIN " if compile_only else "", *tokens])
+            with closing(self._db.execute(text)) as cursor:
                 yield cursor
         except QueryError as error:
             raise QueryError(error.cause, str(error), which) from None
@@ -339,6 +392,9 @@ class _Guard:
         self._left = 0
         self.denied = ""
         self.spent = False
+        # Of the last statement: the tables that it read, and those whose ids it gives, in the order of its columns.
+        self.sources: dict[str, None] = {}
+        self.ids: list[str] = []
         db.execute(f"PRAGMA hard_heap_limit = {_MAX_HEAP}")
         db.execute("PRAGMA temp_store = MEMORY")
         for limit, most in _LIMITS.items():
@@ -348,6 +404,7 @@ class _Guard:
     def begin(self, readable: Iterable[str], defined: frozenset[str], steps: int) -> None:
         """From now on what is run is a model's; `defined` are names of the statement itself."""
         self._readable = frozenset(map(name_key, readable))
+        self.sources, self.ids = {}, []
         self._defined = defined
         self._left = steps
         self._db.set_authorizer(self._authorize)
@@ -356,6 +413,12 @@ class _Guard:
     def forget(self) -> None:
         """What the last statement did is no fault of the next one."""
         self.denied, self.spent = "", False
+
+    def _note(self, table: str, column: str, within: str) -> None:
+        """SQLite asks for what a SELECT gives before it asks for its conditions."""
+        self.sources[table] = None
+        if column == ROW_ID and not within:
+            self.ids.append(table)
 
     def end(self) -> None:
         """From now on what is run is our own."""
@@ -367,18 +430,26 @@ class _Guard:
         self.spent = self._left < 0
         return self.spent
 
-    def _authorize(self, action: int, one: str | None, two: str | None, *_: str | None) -> int:
-        if action == sqlite3.SQLITE_SELECT or (action == sqlite3.SQLITE_READ and self._may_read(one or "", two or "")):
+    def _authorize(self, action: int, one: str | None, two: str | None, _: str | None, within: str | None) -> int:
+        if action == sqlite3.SQLITE_SELECT:
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_READ and self._may_read(one or "", two or "", within or ""):
             return sqlite3.SQLITE_OK
         if action == sqlite3.SQLITE_FUNCTION and (two or "").lower() in FUNCTIONS:
             return sqlite3.SQLITE_OK
         self.denied = self.denied or _denial(action, one, two)
         return sqlite3.SQLITE_DENY
 
-    def _may_read(self, table: str, column: str) -> bool:
+    def _may_read(self, table: str, column: str, within: str) -> bool:
+        """Whether a statement may read a column of a table; `within` is the view that reads it, if one does."""
         key = name_key(table)
+        if key.startswith(_OWN):
+            # Where a view melts into the statement, SQLite asks once more, without a column and without the view.
+            return not column or name_key(within) in self._readable
+        if key in self._readable:
+            self._note(key, column, within)
         # Of a name that the statement itself defines, SQLite asks only when none of its columns is used.
-        return key.startswith(_OWN) or key in self._readable or (not column and key in self._defined)
+        return key in self._readable or (not column and key in self._defined)
 
     def _register(self) -> None:
         for name, aggregate in (("sum", _Sum), ("total", _Total), ("avg", _Average)):
@@ -395,8 +466,8 @@ class _Guard:
         def dated(*arguments: _SqlValue) -> _SqlValue:
             at = 1 if name == "strftime" else 0
             words = {str(argument).strip().casefold() for argument in arguments}
-            if len(arguments) <= at or words & {"now", "localtime", "utc"}:
-                self.denied = f"{name} may not ask for the time of day it is"
+            if len(arguments) <= at or words & _CLOCK:
+                self.denied = _clockless(name)
                 raise ValueError(self.denied)
             moment = arguments[at]
             if isinstance(moment, int) or moment is None:
@@ -510,6 +581,7 @@ def _checked(statement: str, schema: Schema) -> list[str]:
     if _depth(words) > _MAX_NESTING:
         raise QueryError("too_large", f"brackets nested more than {_MAX_NESTING} deep")
     _check_names(words, schema)
+    _check_clock(words)
     return [token if not token.isspace() else " " for token in tokens]
 
 
@@ -530,8 +602,22 @@ def _check_names(words: Sequence[str], schema: Schema) -> None:
     for word in words:
         if word[0] == '"' and name_key(_bare(word)) not in known:
             raise QueryError("unknown_name", f"no such column: {word:.80}; text takes single quotes, names take double")
+        # SQLite takes a text for a name where only a name can stand.
         if name_key(_bare(word)).startswith(_OWN):
             raise QueryError("denied", f"no name may begin with {_OWN}")
+
+
+def _check_clock(words: Sequence[str]) -> None:
+    """Refuses unrun what plainly asks for the clock; words that are put together are met when they are run."""
+    for name, bracket, at in zip(words, words[1:], range(2, len(words)), strict=False):
+        if name.lower() in _DATES and bracket == "(":
+            inside = [*takewhile(lambda word: word != ")", words[at:])]
+            if not inside or any(word[0] == "'" and word[1:-1].strip().casefold() in _CLOCK for word in inside):
+                raise QueryError("denied", _clockless(name))
+
+
+def _clockless(name: str) -> str:
+    return f"{name} may not ask for the time of day it is"
 
 
 def _defined(tokens: Iterable[str]) -> frozenset[str]:
@@ -602,7 +688,7 @@ def _quoted(name: str) -> str:
 
 
 def _bare(name: str) -> str:
-    """A name without the quotation marks around it."""
-    if name[:1] in {'"', "`"} and len(name) > 1:
-        return name[1:-1].replace('""', '"')
+    """A name without the quotation marks around it: any of those that SQLite takes."""
+    if name[:1] in {'"', "`", "'"} and len(name) > 1:
+        return name[1:-1].replace(name[0] * 2, name[0])
     return name[1:-1] if name[:1] == "[" and len(name) > 1 else name

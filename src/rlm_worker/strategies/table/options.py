@@ -27,6 +27,6 @@ def check_table(options: TableOptions | None) -> None:
         raise InvalidRequest.at("table.pick", "is needed where there are several tables")
     try:
         with TableDatabase(schema, ()) as database:
-            database.run(callers_query(schema, options.pick, options.compute))
+            database.check(callers_query(schema, options.pick, options.compute))
     except QueryError as error:
         raise InvalidRequest.at(f"table.{error.statement}", str(error)) from None
