@@ -65,7 +65,9 @@ _USAGE_COLUMNS = "input_tokens, output_tokens, estimated, cached_tokens, reasoni
 _ATTEMPT_COLUMNS = f"call, role, model, {_USAGE_COLUMNS}, at_most_usd, reason"
 # The facts that hold texts too long for a row: of calls by their key, of events by their id.
 _PROMPTS, _REPLIES, _EVENTS = "prompt ", "reply ", "event "
-_RANKING, _QUESTION = "ranking", "question"
+_RANKING, _QUESTION, _EARLIER_QUESTIONS = "ranking", "question", "earlier questions"
+# Of earlier runs, the newest first: for each one notes are looked for when the session is deleted.
+_MAX_EARLIER_QUESTIONS = 10
 
 
 class SessionJournal:
@@ -220,6 +222,10 @@ class SessionJournal:
     def keep_question(self, question: PartsQuestion) -> None:
         self.set_fact(_QUESTION, json.dumps([question.text, question.warning]))
 
+    def earlier_questions(self) -> list[str]:
+        """What runs that were forgotten have asked of parts, for which notes may be cached still; the newest first."""
+        return [str(text) for text in json.loads(self.fact(_EARLIER_QUESTIONS) or "[]")]
+
     def cells(self, now: Callable[[], float]) -> repl_journal.CellTable:
         """The cells of the session's REPLs."""
         return repl_journal.CellTable(self._read, self._write, self._facts, now)
@@ -313,10 +319,13 @@ class SessionJournal:
 
     def forget_run(self) -> None:
         """Empties everything but facts and events, for a run from the beginning."""
+        if (question := self.question()) is not None:
+            texts = dict.fromkeys([question.text, *self.earlier_questions()])
+            self.set_fact(_EARLIER_QUESTIONS, json.dumps([*texts][:_MAX_EARLIER_QUESTIONS]))
         for table in ("calls", "attempts", "spans", *repl_journal.TABLES, *table_journal.TABLES):
             self._write(f"DELETE FROM {table}")  # noqa: S608 - the names stand right above
-        for texts in (_PROMPTS, _REPLIES, f"{_RANKING}.", f"{_QUESTION}.", *repl_journal.TEXTS, *table_journal.TEXTS):
-            self._facts.forget(texts)
+        for names in (_PROMPTS, _REPLIES, f"{_RANKING}.", f"{_QUESTION}.", *repl_journal.TEXTS, *table_journal.TEXTS):
+            self._facts.forget(names)
         self._numbers = None
 
     def forget_all(self) -> None:
