@@ -247,6 +247,20 @@ async def test_failed_rewriting_stays(town: Town, kind: str) -> None:
     assert set(town.cache.values) == cached
 
 
+async def test_every_question_goes(town: Town) -> None:
+    """A session that was run anew, and had its question put otherwise, takes the notes of both with it."""
+    first = await town.ask(context=LONG)
+    cached = set(town.cache.values)
+    await town.follow(first, "and the other one?")
+    said = {"rewrite": "How dear was the bridge of Oslo?", "map": "NONE"}
+    town.model.answer = lambda request: reply_of(request, said.get(request.kind, "400"))
+    again = await town.follow(first, "and the other one?", config={"useCache": False})
+    assert "(in full: How dear was" in asked(town, "map")
+    assert set(town.cache.values) > cached
+    await town.sessions[again.session_id].delete()
+    assert set(town.cache.values) == cached
+
+
 async def test_nothing_read_asks_anew(town: Town) -> None:
     """Where nothing was paid for the question as it stands, another attempt has it written again."""
     first = await town.ask(context=LONG)

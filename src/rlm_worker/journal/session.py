@@ -67,6 +67,8 @@ _ATTEMPT_COLUMNS = f"call, role, model, {_USAGE_COLUMNS}, at_most_usd, reason"
 _PROMPTS, _REPLIES, _EVENTS = "prompt ", "reply ", "event "
 # What a run has learned once and goes on with.
 _RANKING, _TASK, _QUESTION = "ranking", "task", "question"
+# Of earlier runs, the newest first: for each one notes are looked for when the session is deleted.
+_EARLIER_QUESTIONS, _MAX_EARLIER_QUESTIONS = "earlier questions", 10
 
 
 class SessionJournal:
@@ -227,6 +229,10 @@ class SessionJournal:
     def keep_question(self, question: PartsQuestion) -> None:
         self.set_fact(_QUESTION, json.dumps([question.text, question.warning]))
 
+    def earlier_questions(self) -> list[str]:
+        """What runs that were forgotten have asked of parts, for which notes may be cached still; the newest first."""
+        return [str(text) for text in json.loads(self.fact(_EARLIER_QUESTIONS) or "[]")]
+
     def cells(self, now: Callable[[], float]) -> repl_journal.CellTable:
         """The cells of the session's REPLs."""
         return repl_journal.CellTable(self._read, self._write, self._facts, now)
@@ -320,11 +326,14 @@ class SessionJournal:
 
     def forget_run(self) -> None:
         """Empties everything but facts and events, for a run from the beginning."""
+        if (question := self.question()) is not None:
+            texts = dict.fromkeys([question.text, *self.earlier_questions()])
+            self.set_fact(_EARLIER_QUESTIONS, json.dumps([*texts][:_MAX_EARLIER_QUESTIONS]))
         for table in ("calls", "attempts", "spans", *repl_journal.TABLES, *table_journal.TABLES):
             self._write(f"DELETE FROM {table}")  # noqa: S608 - the names stand right above
         learned = (f"{_RANKING}.", f"{_TASK}.", f"{_QUESTION}.")
-        for texts in (_PROMPTS, _REPLIES, *learned, *repl_journal.TEXTS, *table_journal.TEXTS):
-            self._facts.forget(texts)
+        for names in (_PROMPTS, _REPLIES, *learned, *repl_journal.TEXTS, *table_journal.TEXTS):
+            self._facts.forget(names)
         self._numbers = None
 
     def forget_all(self) -> None:

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
 
 from rlm_worker.budget.funding import RunAccount
 from rlm_worker.errors import Cancelled, Conflict, InvocationSpent, NotFound, RLMError, RunAbandoned, StorageUnavailable
@@ -249,8 +250,9 @@ class Session:
         await self._ports.cache.delete(result_key(job.session_id))
         await forget_memory(self._ports.cache, self._journal.rows())
         question = asked_of_parts(job, self._journal.question(), self._journal.calls())
-        for reader in {job.config.sub_model, *(choice.sub_model for choice in job.by_task.values())}:
-            await NoteCache.delete(self._ports.cache, NoteCache.key_of(job.owner, question, reader))
+        readers = {job.config.sub_model, *(choice.sub_model for choice in job.by_task.values())}
+        for text, reader in product({question, *self._journal.earlier_questions()}, readers):
+            await NoteCache.delete(self._ports.cache, NoteCache.key_of(job.owner, text, reader))
         await self._eraser.erase()
         self._journal.forget_all()
 
