@@ -469,8 +469,8 @@ class _Guard:
     def _register(self) -> None:
         for name, aggregate in (("sum", _Sum), ("total", _Total), ("avg", _Average)):
             self._db.create_window_function(name, 1, aggregate)  # type: ignore[arg-type] # SQLite calls with any value
-        self._db.create_function("lower", 1, _cased(str.lower), deterministic=True)
-        self._db.create_function("upper", 1, _cased(str.upper), deterministic=True)
+        for name, change in (("lower", str.lower), ("upper", str.upper)):
+            self._db.create_function(name, 1, self._cased(change), deterministic=True)
         calendar = sqlite3.connect(":memory:")
         for limit, most in _LIMITS.items():
             calendar.setlimit(limit, most)
@@ -505,10 +505,18 @@ class _Guard:
 
         return charged
 
+    def _cased(self, change: Callable[[str], str]) -> Callable[[_SqlValue], _SqlValue]:
+        def cased(value: _SqlValue) -> _SqlValue:
+            self._charge((value,))
+            return change(value) if isinstance(value, str) else value
+
+        return cased
+
     def _dated(self, calendar: sqlite3.Connection, name: str) -> Callable[..., _SqlValue]:
         """SQLite's function without the clock; a date of which only the year or month is known has no day."""
 
         def dated(*arguments: _SqlValue) -> _SqlValue:
+            self._charge(arguments)
             at = 1 if name == "strftime" else 0
             words = {str(argument).strip().casefold() for argument in arguments}
             if len(arguments) <= at or words & _CLOCK:
@@ -701,10 +709,6 @@ def _of_partial(partial: re.Match[str], form: str) -> str | None:
     if form == "%m":
         return partial[2]
     return f"{partial[1]}-{partial[2]}" if form == "%Y-%m" and partial[2] else None
-
-
-def _cased(change: Callable[[str], str]) -> Callable[[_SqlValue], _SqlValue]:
-    return lambda value: change(value) if isinstance(value, str) else value
 
 
 def _told(value: object) -> Value:
