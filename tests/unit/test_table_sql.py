@@ -167,6 +167,27 @@ def test_memory_has_an_end() -> None:
         assert tables.run(Query(ALL, "SELECT count(*) FROM picked")).rows == ((2_000,),)
 
 
+def test_long_texts_are_steps() -> None:
+    digits = ", ".join(f"({digit})" for digit in range(10))
+    grown = "replace(replace('xxxxxxxxxx', 'x', 'yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy'), 'y', {})"
+    tens = "'" + "z" * 100 + "' || d.x"
+    compute = (
+        f"WITH d(x) AS (VALUES {digits}) SELECT sum(length({grown.format(tens)})) FROM d, d AS b, d AS c, "
+        "d AS e, d AS f, d AS g"
+    )
+    assert refused(ALL, compute).cause == "too_heavy"
+    check_table(asked(ONE, None, compute))
+    longer = compute.replace("z" * 100, "z" * 1_000)
+    assert refused(ALL, longer).cause == "too_large"
+
+
+def test_charged_functions_are_sqlites() -> None:
+    told = "SELECT replace('aXa', 'X', 2.5), instr('abc', 'c'), 'A' LIKE 'a%', 'a%' LIKE 'a!%' ESCAPE '!', 'A' GLOB 'a'"
+    assert run(ALL, f"{told} FROM picked LIMIT 1").rows == (("a2.5a", 3, 1, 1, 0),)
+    texts = "SELECT trim(' a '), trim('xax', 'x'), ltrim(' a'), rtrim('ax', 'x'), length('é'), length(NULL), length(12)"
+    assert run(ALL, f"{texts} FROM picked LIMIT 1").rows == (("a", "a", "a", "a", 1, None, 2),)
+
+
 def test_errors_can_be_mended() -> None:
     assert "order, é, kind" in str(refused("SELECT duration FROM calls"))
     assert "picked has row_id" in str(refused(ALL, "SELECT duration FROM picked"))

@@ -13,6 +13,26 @@ _COUNT = (
     r"\bcuánt[oa]s\b|\bcuantas? veces\b|\bnúmero de\b",
     r"多少(?:个|次|人|项|条|名|家|种)|几(?:个|次|人|项|条|名|家|种)|数量|总数",
 )
+# What is computed over many records: a sum, a mean, or which of them comes first.
+_SIZES = r"(?:longest|shortest|largest|smallest|biggest|highest|lowest|cheapest|most expensive)"
+_AGGREGATE = (
+    r"\b(?:most|least) often\b|\b(?:most|least) frequent(?:ly)?\b|\bon average\b",
+    r"\b(?:have|has|had|made|make|makes|with|sent|got|received|wrote|placed) the (?:most|fewest)\b",
+    r"\b(?:second|third|fourth|fifth|2nd|3rd|\d+th)[- ]\w+est\b",
+    rf"\b(?:what|which|who|whose|find|name|give|show)\b.*\bthe {_SIZES}\b(?! court\b)",
+    r"\b(?:average|median)\b(?!.*\b\w+ (?:no\.? ?|#)?\d)",
+    r"\b(?:total|sum)(?: \w+){0,2} (?:of|for|across|over|from|by) (?:all|every|each|(?:the )?\w+[^\Ws]s)\b",
+    r"\bhow much\b.*\b(?:in all|in total|altogether|overall)\b",
+    r"\bam (?:häufigsten|meisten)\b|\bim durchschnitt\b|\bdurchschnittlich\w*",
+    r"\ble plus souvent\b|\ben moyenne\b|\bau total\b",
+    r"\bcon más frecuencia\b|\ben promedio\b|\ben total\b",
+    r"平均|总共|最频繁",
+)
+_PAIR = (
+    r"\b(?:which|what|all|every|each|list|find|the|distinct|possible) pairs of\b|\bpair (?:up|each|every|all)\b",
+    r"\bmatch (?:up )?(?:each|every|all|the \w+s)\b.*\b(?:with|to|against)\b",
+    r"\b(?:welche|alle) paare\b|\b(?:toutes les|quelles) paires\b|\btodos los pares\b|配对|成对",
+)
 _COMPARE = (
     r"\bcompar(?:e|es|ed|ing|ison)\b|\bdifferences?\b|\bversus\b|\bvs\b|\bdiffer\b|\bcontrast\b",
     r"\bvergleich\w*|\bunterschied\w*|\bunterscheide\w*",
@@ -57,8 +77,8 @@ def _any(patterns: tuple[str, ...]) -> re.Pattern[str]:
 
 # In this order: "how many functions" is to be counted, whatever is counted.
 _RULES: tuple[tuple[Task, re.Pattern[str]], ...] = (
-    ("count", _any(_COUNT)),
-    ("compare", _any(_COMPARE)),
+    ("count", _any(_COUNT + _AGGREGATE)),
+    ("compare", _any(_COMPARE + _PAIR)),
     ("list", _any(_LIST)),
     ("summarize", _any(_SUMMARIZE)),
     ("code", _any(_CODE)),

@@ -39,7 +39,9 @@ Statement = Literal["pick", "compute"]
 _SqlValue = str | int | float | None
 
 _STEPS_BETWEEN = 100_000
-_MAX_NESTING, _MAX_VALUE = 24, 1_000_000
+_MAX_NESTING, _MAX_VALUE = 24, 64_000
+# Steps that a call out of SQLite counts as, and the characters of text that count as one more.
+_CALL_STEPS, _CHARACTERS_PER_STEP = 100, 8
 # Of the whole interpreter's SQLite, and for good: once set, it can be lowered only.
 _MAX_HEAP = 64_000_000
 _LIMITS: Mapping[int, int] = {
@@ -65,6 +67,16 @@ _SCALARS = (
 _DATES = ("date", "datetime", "julianday", "strftime", "time")
 _CLOCK = frozenset(("now", "localtime", "utc"))
 FUNCTIONS = frozenset((*_AGGREGATES.split(), *_WINDOWS.split(), *_SCALARS.split(), *_DATES))
+# What reads or makes long texts in one step, with the numbers of its arguments; LIKE and GLOB are functions, too.
+_CHARGED: tuple[tuple[str, str, *tuple[int, ...]], ...] = (
+    ("replace", "replace({})", 3),
+    ("instr", "instr({})", 2),
+    ("like", "like({})", 2, 3),
+    ("glob", "glob({})", 2),
+    *((name, f"{name}({{}})", 1, 2) for name in ("trim", "ltrim", "rtrim")),
+    ("length", "length({})", 1),
+)
+_JOINING, _JOINING_WEIGHT = frozenset(("group_concat", "string_agg")), 10
 _AFFINITIES: Mapping[ColumnType, str] = {
     **dict.fromkeys(("string", "date"), "TEXT"),
     "enum": "TEXT COLLATE NOCASE",
@@ -315,7 +327,7 @@ class TableDatabase:
         self._guard.forget()
         try:
             tokens = _checked(statement, self._schema)
-            self._guard.begin(readable, _defined(tokens), self._max_steps)
+            self._guard.begin(readable, _defined(tokens), self._max_steps, _weight(tokens))
             text = "".join(["EXPLAIN " if compile_only else "", *tokens])
             with closing(self._db.execute(text)) as cursor:
                 yield cursor
@@ -339,7 +351,7 @@ class TableDatabase:
 
     def _mended(self, error: Exception, statement: Statement) -> QueryError:
         """What the root model can do about what SQLite says."""
-        told = str(error)
+        told = self._guard.failure or str(error)
         names = self._columns_told() if statement == "pick" else self._picked_told()
         if self._guard.spent:
             advice = "group before you join, and join on equal values"
@@ -390,8 +402,10 @@ class _Guard:
         self._readable: frozenset[str] = frozenset()
         self._defined: frozenset[str] = frozenset()
         self._left = 0
+        self._weight = 1
         self.denied = ""
         self.spent = False
+        self.failure = ""  # what SQLite says of a call that we make for a statement
         # Of the last statement: the tables that it read, and those whose ids it gives, in the order of its columns.
         self.sources: dict[str, None] = {}
         self.ids: list[str] = []
@@ -401,8 +415,9 @@ class _Guard:
             db.setlimit(limit, most)
         self._register()
 
-    def begin(self, readable: Iterable[str], defined: frozenset[str], steps: int) -> None:
+    def begin(self, readable: Iterable[str], defined: frozenset[str], steps: int, weight: int = 1) -> None:
         """From now on what is run is a model's; `defined` are names of the statement itself."""
+        self._weight = weight
         self._readable = frozenset(map(name_key, readable))
         self.sources, self.ids = {}, []
         self._defined = defined
@@ -412,7 +427,7 @@ class _Guard:
 
     def forget(self) -> None:
         """What the last statement did is no fault of the next one."""
-        self.denied, self.spent = "", False
+        self.denied, self.spent, self.failure = "", False, ""
 
     def _note(self, table: str, column: str, within: str) -> None:
         """SQLite asks for what a SELECT gives before it asks for its conditions."""
@@ -426,7 +441,7 @@ class _Guard:
         self._db.set_progress_handler(None, 0)
 
     def _step(self) -> bool:
-        self._left -= _STEPS_BETWEEN
+        self._left -= _STEPS_BETWEEN * self._weight
         self.spent = self._left < 0
         return self.spent
 
@@ -454,16 +469,54 @@ class _Guard:
     def _register(self) -> None:
         for name, aggregate in (("sum", _Sum), ("total", _Total), ("avg", _Average)):
             self._db.create_window_function(name, 1, aggregate)  # type: ignore[arg-type] # SQLite calls with any value
-        self._db.create_function("lower", 1, _cased(str.lower), deterministic=True)
-        self._db.create_function("upper", 1, _cased(str.upper), deterministic=True)
+        for name, change in (("lower", str.lower), ("upper", str.upper)):
+            self._db.create_function(name, 1, self._cased(change), deterministic=True)
         calendar = sqlite3.connect(":memory:")
+        for limit, most in _LIMITS.items():
+            calendar.setlimit(limit, most)
+        for name, form, *counts in _CHARGED:
+            for count in counts:
+                self._db.create_function(name, count, self._charged(calendar, form, count), deterministic=True)
         for name in _DATES:
             self._db.create_function(name, -1, self._dated(calendar, name), deterministic=True)
+
+    def _charge(self, arguments: Iterable[_SqlValue], times: int = 1) -> None:
+        """Takes the work of a call from the steps: SQLite counts it as one, however long its texts are."""
+        size = sum(len(value) for value in arguments if isinstance(value, str | bytes))
+        self._left -= _CALL_STEPS + size * times // _CHARACTERS_PER_STEP
+        if self._left < 0:
+            self.spent = True
+            raise ValueError("too many steps")
+
+    def _charged(self, side: sqlite3.Connection, form: str, count: int) -> Callable[..., _SqlValue]:
+        """SQLite's own function, whose work is paid for in steps; a search is as long as both of its texts together."""
+        statement = f"SELECT {form.format(', '.join('?' * count))}"
+
+        def charged(*arguments: _SqlValue) -> _SqlValue:
+            shortest = min(len(str(argument)) for argument in arguments)
+            self._charge(arguments, 1 + (shortest if count > 1 else 0) // _CHARACTERS_PER_STEP)
+            try:
+                told: _SqlValue = side.execute(statement, arguments).fetchone()[0]
+            except (sqlite3.Error, MemoryError) as error:
+                self.failure = str(error) or "out of memory"
+                raise
+            self._charge((told,))
+            return told
+
+        return charged
+
+    def _cased(self, change: Callable[[str], str]) -> Callable[[_SqlValue], _SqlValue]:
+        def cased(value: _SqlValue) -> _SqlValue:
+            self._charge((value,))
+            return change(value) if isinstance(value, str) else value
+
+        return cased
 
     def _dated(self, calendar: sqlite3.Connection, name: str) -> Callable[..., _SqlValue]:
         """SQLite's function without the clock; a date of which only the year or month is known has no day."""
 
         def dated(*arguments: _SqlValue) -> _SqlValue:
+            self._charge(arguments)
             at = 1 if name == "strftime" else 0
             words = {str(argument).strip().casefold() for argument in arguments}
             if len(arguments) <= at or words & _CLOCK:
@@ -585,6 +638,13 @@ def _checked(statement: str, schema: Schema) -> list[str]:
     return [token if not token.isspace() else " " for token in tokens]
 
 
+def _weight(tokens: Sequence[str]) -> int:
+    """What a step counts as: where texts are joined, which SQLite does by itself, one step may make a long text."""
+    words = {token.lower() for token in tokens}
+    joined = "||" in "".join(tokens) or words & {"concat", "concat_ws"} or (words & _JOINING and "over" in words)
+    return _JOINING_WEIGHT if joined else 1
+
+
 def _depth(words: Iterable[str]) -> int:
     depth = deepest = 0
     for word in words:
@@ -649,10 +709,6 @@ def _of_partial(partial: re.Match[str], form: str) -> str | None:
     if form == "%m":
         return partial[2]
     return f"{partial[1]}-{partial[2]}" if form == "%Y-%m" and partial[2] else None
-
-
-def _cased(change: Callable[[str], str]) -> Callable[[_SqlValue], _SqlValue]:
-    return lambda value: change(value) if isinstance(value, str) else value
 
 
 def _told(value: object) -> Value:
