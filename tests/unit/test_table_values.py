@@ -188,7 +188,7 @@ def test_question_proves_nothing() -> None:
     ],
 )
 def test_foreign_units_are_null(evidence: str, unit: str) -> None:
-    assert value("5", evidence, unit=unit).value is None
+    assert value("5", evidence, unit=unit) == Followed(None, "null")
 
 
 @pytest.mark.parametrize(

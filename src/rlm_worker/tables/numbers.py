@@ -172,6 +172,8 @@ class Mention:
     currency: str = ""
     percent: bool = False
     unit: str = ""
+    # Something beside it is not understood.
+    unsure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +215,6 @@ def _mention(text: str, spot: re.Match[str], decimal_point: bool | None) -> Ment
     if decimal_point is None:
         decimal_point = _decimal_point_beside(scale_word, currency)
     number = _number(spot["digits"], decimal_point) if spot["digits"] else _worded(spot["word"])
-    if not own and _is_unsure(text, start, around.end()):
-        number = None
     if number is not None and before is not None and _is_negative(before):
         number = -number
     return Mention(
@@ -226,6 +226,7 @@ def _mention(text: str, spot: re.Match[str], decimal_point: bool | None) -> Ment
         currency,
         behind in _PERCENT,
         "m" if scale_word == "m" else behind if behind in _UNITS else "",
+        not own and _is_unsure(text, start, around.end()),
     )
 
 
@@ -345,7 +346,12 @@ def unit_of(text: str) -> Unit:
 
 def in_unit(mention: Mention, unit: Unit) -> Decimal | None:
     """The number in a column's unit; None where the two are not of one kind, or it is not sure that they are."""
-    if mention.number is None or not _same_money(mention, unit) or (mention.percent and not unit.percent):
+    if (
+        mention.unsure
+        or mention.number is None
+        or not _same_money(mention, unit)
+        or (mention.percent and not unit.percent)
+    ):
         return None
     if unit.currency and mention.unit in _NOT_CONVERTED:
         return None
