@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from rlm_worker.messages import Message
@@ -206,6 +208,80 @@ def test_numbers_are_no_initials() -> None:
     }
 
 
+def test_signs_are_no_noise() -> None:
+    names = [
+        "C",
+        "C++",
+        "C#",
+        "A+",
+        "A-",
+        "A",
+        "A*",
+        "-5",
+        "5",
+        "+5",
+        "$5",
+        "€5",
+        "10",
+        "10%",
+        "1.5",
+        "15",
+        ".5",
+        "x²",
+        "x2",
+    ]
+    names += ["5 Main Street", "55 Main Street", "Version 2 beta", "Version 20 beta", "Room 1 East", "Room 12 East"]
+    names += ["Mr Smith", "Mrs Smith", ".NET", "Net", "王 明", "王小 明"]
+    assert resolve(names).names == {}
+
+
+def test_address_tells_people_apart() -> None:
+    assert resolve(["Mr Joan Smith", "Mrs Joan Smith", "Joan Smith"]).names == {}
+    assert resolve(["Herr Weber", "Frau Weber", "Weber", "Dr. Weber"]).names == {}
+    assert resolve(["Mr J. Smith", "Mrs Joan Smith"]).names == {}
+    assert resolve(["Mrs. Joan Smith", "J. Smith", "Joan Smith", "Joan Smith"]).names == {
+        "Mrs. Joan Smith": "Joan Smith",
+        "J. Smith": "Joan Smith",
+    }
+
+
+def test_letters_are_no_initials() -> None:
+    resolved = resolve(["B Street", "Baker Street", "Vitamin C Cream", "Vitamin Calcium Cream", "A Inc", "Acme Inc"])
+    assert resolved.names == {}
+    assert "B Street may be Baker Street: not merged" in resolved.doubts
+
+
+def test_merged_names_are_told() -> None:
+    assert resolve(["J. Smith", "joan smith", "Joan Smith", "Joan Smith", "Weber"]).merged == (
+        "3 names read as 1: J. Smith as Joan Smith, joan smith as Joan Smith",
+    )
+    assert resolve(["Weber", "Smith"]).merged == ()
+
+
+def calls_in(names: list[str]) -> int:
+    """How many functions are called to resolve names."""
+    called = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal called
+        called += event in {"call", "c_call"}
+
+    sys.setprofile(count)
+    try:
+        resolve(names)
+    finally:
+        sys.setprofile(None)
+    return called
+
+
+@pytest.mark.parametrize(
+    "forms", [["comp{} Inc"], ["comp{} Inc", "C. Inc"], ["J. x{} Smith", "John y{} Smith"], ["a{}", "a{} b{}"]]
+)
+def test_names_take_linear_work(forms: list[str]) -> None:
+    few, many = ([form.format(at, at) for at in range(count) for form in forms] for count in (300, 1_200))
+    assert calls_in(many) < 6 * calls_in(few)
+
+
 def test_only_grouped_columns() -> None:
     schema = schema_of(
         {"name": "who", "type": "string"}, {"name": "é", "type": "string"}, {"name": "n", "type": "integer"}
@@ -221,7 +297,8 @@ def test_only_grouped_columns() -> None:
 
 def test_ids_outlive_names() -> None:
     rows = [row(1, who="J. Smith"), row(2, who="Joan Smith"), row(3, who="Joan Smith")]
-    renamed, _ = with_names_resolved(rows, frozenset({("calls", "who")}))
+    renamed, told = with_names_resolved(rows, frozenset({("calls", "who")}))
+    assert told == ("2 names read as 1: J. Smith as Joan Smith",)
     assert [found.values["who"] for found in renamed] == ["Joan Smith"] * 3
     assert [found.id for found in renamed] == [found.id for found in rows]
     assert renamed[0].raw == {"who": "J. Smith"}

@@ -6,11 +6,14 @@ import json
 
 import pytest
 
+from rlm_worker.citations.passages import Documents, Seen
 from rlm_worker.errors import InvalidRequest
+from rlm_worker.strategies.table.lines import shown, written
 from rlm_worker.tables.reading import json_object, read_json, read_lines, read_plan
 from rlm_worker.tables.records import records_of
 from rlm_worker.tables.schema import parse_schema
-from rlm_worker.tables.verify import Rejected
+from rlm_worker.tables.verify import Rejected, verify
+from rlm_worker.text.chunks import Piece
 from tests.unit.tables_world import schema_of, told, verified
 
 SCHEMA = schema_of({"name": "who", "type": "string"}, {"name": "minutes", "type": "integer", "unit": "minutes"})
@@ -72,6 +75,31 @@ def test_hostile_rows_are_no_rows() -> None:
     deep = '{"rows": [' + '{"quote": ' + "[" * 5_000 + "]" * 5_000 + "}]}"
     assert read_json(deep, SCHEMA).outcome == "unreadable"
     assert read_json('[{"quote": NaN, "who": 1}]', SCHEMA).outcome == "unreadable"
+
+
+def test_infinite_numbers_are_no_rows() -> None:
+    huge = told(call(1, minutes=9), call(2)).replace('"minutes": 9', '"minutes": 1e999')
+    read = verified(TEXT, huge, SCHEMA)
+    assert [shown(written(row, "quote", None)).values["who"] for row in read.rows] == ["u2"]
+    assert read.rejected.invalid == 1
+
+
+def test_hints_stay_in_their_document() -> None:
+    first, second = "Started 04/13/2024, it took 1.5 points. ", "Ann wurde am 03/04/2024 geboren, 1.234 Stueck"
+    seen = Seen.of([Piece(0, None, 0, first), Piece(1, None, len(first), second)])
+    schema = schema_of(
+        {"name": "who", "type": "string"}, {"name": "day", "type": "date"}, {"name": "n", "type": "decimal"}
+    )
+    reading = read_json(told({"quote": second, "who": "Ann", "day": "03/04/2024", "n": "1.234"}), schema)
+    documents = Documents([None, None], [0, len(first), len(first) + len(second)])
+    (row,) = verify(reading, seen, schema, documents).rows
+    assert row.values == {"who": "Ann", "day": None, "n": None}
+
+
+def test_long_blanks_cost_little() -> None:
+    assert read_lines("1" + " " * 200_000 + "x", SCHEMA, records_of(TEXT)).outcome == "unreadable"
+    assert read_lines("\t" * 200_000 + "x", SCHEMA, records_of(TEXT)).outcome == "unreadable"
+    assert read_json("[]" * 100_000 + "x", SCHEMA).outcome == "empty"
 
 
 def test_tables_of_rows() -> None:

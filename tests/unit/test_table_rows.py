@@ -53,6 +53,19 @@ def test_reader_tells_two_apart() -> None:
     assert len({found.id for found in kept.rows}) == len(kept.rows) == 2
 
 
+def test_richer_reading_stays() -> None:
+    ann, bob = row(1, who="Ann"), replace(row(1, who="Bob"), reading=2)
+    assert {found.values["who"] for found in distinct([ann, replace(ann, reading=2), bob]).rows} == {"Ann", "Bob"}
+    long = replace(row(0, who="Ann"), end=90, reading=1)
+    short = [
+        replace(row(0, who=who), start=start, end=end, reading=2)
+        for who, start, end in (("Ann", 0, 30), ("Bob", 31, 60), ("Cid", 61, 90))
+    ]
+    assert distinct([long, *short]).rows == tuple(short)
+    beside = replace(row(0, who="Dan"), start=85, end=120, reading=1)
+    assert distinct([long, *short[:2], beside]).duplicates == 2
+
+
 def test_labels_tell_nothing_apart() -> None:
     one = replace(row(1, who="a"), basis={"who": "derived"})
     assert len(distinct([one, replace(one, values={"who": "b"})]).rows) == 1

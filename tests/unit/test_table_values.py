@@ -169,3 +169,58 @@ def test_question_proves_nothing() -> None:
     asked = "did the head of the northern office call?"
     assert follow("the head of the northern office", column, "somebody called at nine", Hints(), asked).refused
     assert follow("Anna", column, "somebody called at nine", Hints(), "did Anna call?").refused
+
+
+@pytest.mark.parametrize(
+    ("evidence", "unit"),
+    [
+        *((f"it was {said} long", "km") for said in ("5 miles", "5 feet")),
+        ("weighs 5 tonnes", "kg"),
+        ("holds 5 GB", "MB"),
+        ("used 5 MWh", "kWh"),
+        ("at 5 °F", "°C"),
+        ("took 5 years", "months"),
+        *((f"paid {said} there", "USD") for said in ("NZ$5", "S$5", "₿5", "5 cents", "5¢")),
+        *((f"paid {said} there", "EUR") for said in ("₺5", "5 zł", "5 THB")),
+        ("at minus 5 degrees", ""),
+        ("a change of \u2013 5 %", "%"),
+        ("a loss of (5)", ""),
+    ],
+)
+def test_foreign_units_are_null(evidence: str, unit: str) -> None:
+    assert value("5", evidence, unit=unit) == Followed(None, "null")
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["$1.2 B", "$1.2 bln", "$1.2 bil.", "$1.2-billion", "$1.2\nbillion", "$1.2  billion", "$0.0012 trn", "$1200 mln"],
+)
+def test_scales_in_any_dress(said: str) -> None:
+    assert value(said, f"sold for {said} in all", unit="USD").value == 1_200_000_000
+
+
+@pytest.mark.parametrize(
+    ("evidence", "unit"),
+    [
+        ("made 5 calls", ""),
+        ("took 5 years", ""),
+        ("paid 5 dollars on Monday", "USD"),
+        ("took 5 months", "months"),
+        ("ran 5 miles", "mile"),
+        ("holds 5 GB", "GB"),
+        ("at 5 °C", "°C"),
+    ],
+)
+def test_own_units_are_good(evidence: str, unit: str) -> None:
+    assert value("5", evidence, unit=unit).value == 5
+
+
+def test_long_numbers_are_null() -> None:
+    number = "1" + "0" * 44 + "1"
+    assert value(number, f"the number {number} in all").value is None
+
+
+def test_parts_of_numbers_are_none() -> None:
+    for part in ("two hundred", "200", "fifty", "50"):
+        assert value(part, "two hundred fifty of them came").value is None
+    assert value("two hundred", "two hundred of them came").value == 200

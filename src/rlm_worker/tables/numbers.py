@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from functools import lru_cache
+from unicodedata import category
 
 MAX_DIGITS = 15
 _ONE = Decimal(1)
@@ -19,9 +20,11 @@ _EXACT = Context(prec=40)
 _THOUSAND, _MILLION, _BILLION, _TRILLION = (Decimal(10) ** power for power in (3, 6, 9, 12))
 _SCALES: Mapping[str, Decimal] = {
     **dict.fromkeys(("thousand", "thousands", "k", "tsd", "tausend"), _THOUSAND),
-    **dict.fromkeys(("million", "millions", "mn", "mio", "millionen", "millones", "milioni"), _MILLION),
-    **dict.fromkeys(("billion", "billions", "bn", "milliarde", "milliarden", "mrd", "milliard", "milliards"), _BILLION),
-    **dict.fromkeys(("trillion", "trillions", "tn", "billionen"), _TRILLION),
+    **dict.fromkeys(("million", "millions", "mn", "mln", "mio", "millionen", "millones", "milioni"), _MILLION),
+    **dict.fromkeys(
+        ("billion", "billions", "bn", "bln", "bil", "milliarde", "milliarden", "mrd", "milliard", "milliards"), _BILLION
+    ),
+    **dict.fromkeys(("trillion", "trillions", "tn", "trn", "billionen"), _TRILLION),
     "hundred": Decimal(100),
     "dozen": Decimal(12),
     "lakh": Decimal(10) ** 5,
@@ -31,7 +34,9 @@ _SCALES: Mapping[str, Decimal] = {
     "亿": Decimal(10) ** 8,
     "億": Decimal(10) ** 8,
 }
-_ENGLISH_SCALES = frozenset(("thousand", "million", "billion", "trillion", "bn", "hundred", "lakh", "crore"))
+_ENGLISH_SCALES = frozenset(
+    ("thousand", "million", "billion", "trillion", "bn", "mln", "bln", "trn", "bil", "hundred", "lakh", "crore")
+)
 _GERMAN_SCALES = frozenset(("tsd", "tausend", "mio", "millionen", "milliarde", "milliarden", "mrd", "billionen"))
 # Letters that are a scale only behind money, or where the column says how large its numbers are.
 _LETTERS: Mapping[str, Decimal] = {"m": _MILLION, "b": _BILLION, "t": _TRILLION}
@@ -71,6 +76,12 @@ _SHARED: Mapping[str, frozenset[str]] = {
     "£?": frozenset(("GBP", "£?", "lb")),
 }
 _PERCENT = frozenset(("%", "percent", "per cent", "pct", "percentage", "prozent", "％"))
+# Units that are none of another one here: a number of them is in a column of theirs only.
+_FOREIGN = (
+    "mile miles foot feet yard yards tonne tonnes ton tons ounce ounces oz lbs month months year "
+    "years kb mb gb tb kwh mwh gwh wh cent cents zł thb °c °f celsius fahrenheit"
+)
+_NOT_CONVERTED = frozenset(_FOREIGN.split())
 # Units that are a whole number of each other: kind, and how many of the smallest.
 _UNITS: Mapping[str, tuple[str, Decimal]] = {
     **dict.fromkeys(("ms", "millisecond", "milliseconds"), ("time", Decimal(1))),
@@ -86,6 +97,7 @@ _UNITS: Mapping[str, tuple[str, Decimal]] = {
     **dict.fromkeys(("mg", "milligram", "milligrams"), ("mass", Decimal(1))),
     **dict.fromkeys(("g", "gram", "grams", "gramm"), ("mass", Decimal(1000))),
     **dict.fromkeys(("kg", "kilo", "kilos", "kilogram", "kilograms"), ("mass", Decimal(1_000_000))),
+    **{word: (f"{word} alone", Decimal(1)) for word in _NOT_CONVERTED},
 }
 _UP_TO_TWELVE = "zero one two three four five six seven eight nine ten eleven twelve"
 _UP_TO_NINETEEN = f"{_UP_TO_TWELVE} thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
@@ -104,6 +116,7 @@ def _either(words: Mapping[str, object] | frozenset[str]) -> str:
 
 _SIGN = "[-−+]"
 _GAP = r"[\u0020\u00a0\u202f\u2009]"
+_BLANK = r"[\s\u00a0\u202f\u2009]{1,3}"
 _DIGITS = r"(?:\d{1,3}(?:[,.'’\u00a0\u202f\u2009]\d{3})+(?!\d)|\d{1,2}(?:,\d{2})+,\d{3}(?!\d)|\d+)(?:[.,]\d+)?|[.]\d+"
 # What may be a number, found fast; then what stands before it, and behind it.
 _SPOT = re.compile(
@@ -121,7 +134,7 @@ _BEFORE = re.compile(
 _NOTHING_BEFORE = re.compile(r"(?:^|[^\w.,)\]$€£¥₹₩₽元円+−-])[^\W\d_]{4,}\s\Z")
 _BEHIND = re.compile(
     rf"""
-    (?P<scale>{_GAP}?(?:{_either(_SCALES)})\.?(?![^\W\d_]) | {_GAP}?[万萬亿億] | [mbt](?!\w))?
+    (?P<scale>(?:{_BLANK}|-)?(?:{_either(_SCALES)})\.?(?![^\W\d_]) | {_GAP}?[万萬亿億] | {_GAP}?[mbt](?!\w))?
     (?:{_GAP}?-?(?P<behind>%|％|€|£|[$](?!\d)|¥|₹|₩|₽|元|円|(?:{_either(_CURRENCIES)}|{_either(_PERCENT)}
       |{_either(_UNITS)})(?!\w)))?
     """,
@@ -134,6 +147,15 @@ _LETTER_BEFORE = re.compile(r"(?:[\u3041-\u9fff]|[$€£¥₹₩₽])\Z")
 _GLUED = re.compile(r"(?![\u3041-\u9fff])\w|[-–/:](?=\d)|[.,](?=\d)")
 _UNSURE_COMMA = re.compile(r"\d{1,3},\d{3}")
 _UNSURE_POINT = re.compile(r"\d{1,3}\.\d{3}")
+# "minus 5" and "- 5" with a long dash may be below zero.
+_MAYBE_NEGATIVE = re.compile(r"(?:\bminus|(?:^|[\s:;(])[–—])[\s\u00a0\u202f\u2009]{1,3}\Z", re.IGNORECASE)
+# "Two hundred fifty" is one number, which is not read.
+_PART_BEFORE = re.compile(r"\b(?:hundred|thousand|million|billion)[\s-](?:and\s)?\Z", re.IGNORECASE)
+_PART_BEHIND = re.compile(
+    rf"(?<=hundred|housand|million|billion)[\s-](?:and\s)?(?:{_either(_WORDS)})(?!\w)", re.IGNORECASE
+)
+_NUMBER_FOLLOWS = re.compile(r"[\s\u00a0\u202f\u2009]{0,3}\D\s?\d")
+_BLANKS = " \t\r\n\u00a0\u202f\u2009"
 _SPACES = str.maketrans("", "", "'’\u00a0\u202f\u2009")
 
 
@@ -150,6 +172,8 @@ class Mention:
     currency: str = ""
     percent: bool = False
     unit: str = ""
+    # Something beside it is not understood.
+    unsure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +209,7 @@ def _mention(text: str, spot: re.Match[str], decimal_point: bool | None) -> Ment
     assert around is not None  # it matches nothing, too
     if _GLUED.match(text, around.end()):
         return None
-    scale_word = (around["scale"] or "").strip().strip("\u00a0\u202f\u2009.").lower()
+    scale_word = (around["scale"] or "").strip(" \t\r\n\f\v\u00a0\u202f\u2009.-").lower()
     behind = (around["behind"] or "").lower()
     currency = _CURRENCIES.get((own or "").lower()) or _CURRENCIES.get(behind, "")
     if decimal_point is None:
@@ -202,6 +226,7 @@ def _mention(text: str, spot: re.Match[str], decimal_point: bool | None) -> Ment
         currency,
         behind in _PERCENT,
         "m" if scale_word == "m" else behind if behind in _UNITS else "",
+        not own and _is_unsure(text, start, around.end()),
     )
 
 
@@ -221,6 +246,22 @@ def _is_inside(text: str, start: int) -> bool:
         joined = before not in "-–−" or (start > 1 and text[start - 2].isdigit())
         return joined and not _LETTER_BEFORE.search(text[start - 1 : start])
     return False
+
+
+def _is_unsure(text: str, start: int, end: int) -> bool:
+    """Whether a sign beside a number says something of it that is not understood: its sign, or its currency."""
+    before, behind = text[max(0, start - _PREFIX) : start], text[end : end + 3]
+    if _MAYBE_NEGATIVE.search(before) or (before.endswith("(") and behind.startswith(")")):
+        return True
+    if _PART_BEFORE.search(text[max(0, start - 16) : start]) or _PART_BEHIND.match(text, end):
+        return True
+    shown = before.rstrip(_BLANKS)[-1:], behind.lstrip(_BLANKS)[:1]
+    number_follows = _NUMBER_FOLLOWS.match(text, end) is not None
+    return _is_currency(shown[0]) or (_is_currency(shown[1]) and not number_follows)
+
+
+def _is_currency(sign: str) -> bool:
+    return bool(sign) and category(sign) == "Sc"
 
 
 def _is_negative(before: re.Match[str]) -> bool:
@@ -305,10 +346,19 @@ def unit_of(text: str) -> Unit:
 
 def in_unit(mention: Mention, unit: Unit) -> Decimal | None:
     """The number in a column's unit; None where the two are not of one kind, or it is not sure that they are."""
-    if mention.number is None or not _same_money(mention, unit) or (mention.percent and not unit.percent):
+    if (
+        mention.unsure
+        or mention.number is None
+        or not _same_money(mention, unit)
+        or (mention.percent and not unit.percent)
+    ):
+        return None
+    if unit.currency and mention.unit in _NOT_CONVERTED:
         return None
     ratio = _money_ratio(mention, unit) if mention.currency else _plain_ratio(mention, unit)
     if ratio is None:
+        return None
+    if within_digits(mention.number) is None:
         return None
     times, parts = ratio
     value = _EXACT.divide(_EXACT.multiply(mention.number, times), parts)
@@ -332,6 +382,8 @@ def _plain_ratio(mention: Mention, unit: Unit) -> tuple[Decimal, Decimal] | None
         scale = (_ONE, _ONE)
     if not mention.unit:
         return scale if mention.scale_is_sure else None
+    if mention.unit.rstrip("s") == unit.measure.rstrip("s") or (mention.unit in _NOT_CONVERTED and unit == Unit()):
+        return scale
     kind, size = _UNITS[mention.unit]
     other, base = _UNITS.get(unit.measure, ("", _ONE))
     return (scale[0] * size, scale[1] * base) if kind == other else None
@@ -339,8 +391,10 @@ def _plain_ratio(mention: Mention, unit: Unit) -> tuple[Decimal, Decimal] | None
 
 def within_digits(number: Decimal) -> Decimal | None:
     """A number of so few digits that a double tells it from all others; None for longer ones."""
+    # Counted before anything is rounded.
+    digits = "".join(map(str, number.as_tuple().digits)).strip("0")
     plain = number.normalize(_EXACT)
-    if len(plain.as_tuple().digits) > MAX_DIGITS or abs(plain.adjusted()) > 290:
+    if len(digits) > MAX_DIGITS or abs(plain.adjusted()) > 290:
         return None
     return plain
 

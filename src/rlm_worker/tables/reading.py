@@ -6,6 +6,7 @@ been read, one whose reply says nothing has not, and one whose rows are all refu
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,8 +30,11 @@ _THOUGHT_END = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 _ARRAY = re.compile(r'(?:"((?:[^"\\]|\\.){0,200})"\s*:\s*)?\[\s*(?=[\]{]|\Z)')
 _NEXT_ARRAY = re.compile(r'\s*\]\s*,\s*"((?:[^"\\]|\\.){0,200})"\s*:\s*(?=\[)')
 _NO_ROWS = re.compile(r"\W*(?:none|null|no rows|no records|nothing|(?:\[\s*\])|(?:\{\s*\}))\W*", re.IGNORECASE)
+# A longer reply says more than that there is nothing; what `_NO_ROWS` costs grows with the square of it.
+_MAX_NOTHING = 500
+# Runs are bounded: two that meet on the same blanks would cost the square of a line.
 _LINE = re.compile(
-    r"^[ \t>*#\-\[(]*(?:record|line|row)?[ \t#]*(\d{1,6})[ \t]*[\])]?[ \t]*[|:;,\t.][ \t]*(.*)$",
+    r"^[ \t>*#\-\[(]{0,40}(?:record|line|row)?[ \t#]{0,8}(\d{1,6})[ \t]{0,40}[\])]?[ \t]{0,8}[|:;,\t.][ \t]*(.*)$",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -88,7 +92,7 @@ def read_json(reply: str, schema: Schema, *, cut: bool = False) -> Reading:
 
 def _says_nothing(said: str) -> bool:
     """Whether a reply says that there are no rows."""
-    return _NO_ROWS.fullmatch(said) is not None
+    return len(said) <= _MAX_NOTHING and _NO_ROWS.fullmatch(said) is not None
 
 
 def _items(said: str) -> _Items:
@@ -223,7 +227,9 @@ def _object(body: bytes) -> dict[str, object] | None:
     try:
         check_depth(body)
         value = from_json(body, allow_inf_nan=False)
-    except (ValueError, MalformedBody):
+        # A number as large as 1e999 is read as infinite all the same, and no row of it could be written down.
+        json.dumps(value, allow_nan=False)
+    except (ValueError, RecursionError, MalformedBody):
         return None
     return value if isinstance(value, dict) else None
 

@@ -75,9 +75,9 @@ class Distinct:
 def distinct(rows: Iterable[Row]) -> Distinct:
     """Drops what is told twice: rows of one table whose evidence overlaps are the same record.
 
-    The row with the most evidence stays, then the one with the most values. Only a reader that has told two rows of one
-    passage apart by what stands there has both kept. The order of `rows` does not
-    matter; doing it again changes nothing.
+    Of several readings of a passage, the one that tells most rows apart by what stands there stays; of the rows that it
+    does not tell apart the one with the most evidence, then with the most values. The order of `rows` does not matter;
+    doing it again changes nothing.
     """
     given = sorted(rows, key=lambda row: row.place)
     kept = [row for group in _overlapping(given) for row in _told_once(group)]
@@ -109,12 +109,17 @@ def _overlapping(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 
 def _told_once(group: Sequence[Row]) -> list[Row]:
+    """The rows of the reading that tells most of them apart, then those of others where nothing was told yet."""
     if len(group) == 1:
         return [*group]
-    kept: list[Row] = []
+    readings: dict[int, list[Row]] = {}
     for row in sorted(group, key=_best_first):
-        if not any(_overlap(row, other) and _same(row, other) for other in kept):
-            kept.append(row)
+        own = readings.setdefault(row.reading, [])
+        if not any(_overlap(row, other) and not _differ(row, other) for other in own):
+            own.append(row)
+    kept: list[Row] = []
+    for own in sorted(readings.values(), key=lambda rows: (-len(rows), _best_first(rows[0]))):
+        kept += [row for row in own if not any(_overlap(row, other) for other in kept if other.reading != row.reading)]
     return kept
 
 
@@ -125,10 +130,6 @@ def _best_first(row: Row) -> tuple[object, ...]:
 
 def _overlap(one: Row, other: Row) -> bool:
     return one.start < other.end and other.start < one.end
-
-
-def _same(one: Row, other: Row) -> bool:
-    return one.reading != other.reading or not _differ(one, other)
 
 
 def _differ(one: Row, other: Row) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,7 +58,7 @@ class _Chunk:
     schema: Schema
     question: str
     number: int
-    hints: Hints
+    hints: Mapping[int, Hints]
 
 
 def verify(
@@ -67,7 +67,7 @@ def verify(
     """Keeps the rows whose quotation stands in what the reader has seen and whose values follow from it."""
     if reading.outcome != "rows":
         return Verified(reading.outcome, rejected=Rejected(invalid=reading.invalid))
-    against = _Chunk(seen, documents, schema, question, chunk, hints_of(seen.text))
+    against = _Chunk(seen, documents, schema, question, chunk, _hints(seen))
     rows: list[Row] = []
     problems: list[str] = []
     unverified, invalid, end = 0, reading.invalid, 0
@@ -87,6 +87,16 @@ def verify(
 
 
 _INVALID = "invalid: "
+
+
+def _hints(seen: Seen) -> Mapping[int, Hints]:
+    """What each document of a chunk shows of how it writes: nothing of another one's."""
+    texts: dict[int, list[str]] = {}
+    start = 0
+    for part in seen.text.split(SEPARATOR):
+        texts.setdefault(seen.locate(start)[0], []).append(part)
+        start += len(part) + len(SEPARATOR)
+    return {document: hints_of("\n".join(parts)) for document, parts in texts.items()}
 
 
 def _places(candidates: Sequence[Candidate], text: str) -> list[Place | None]:
@@ -121,9 +131,10 @@ def _row(candidate: Candidate, place: Place | None, against: _Chunk) -> tuple[Ro
         return None, f"{_INVALID}there is no table {candidate.table[:80]}"
     if place is None:
         return None, f"the quotation {candidate.quote[:80]!r} does not stand in the text"
+    hints = against.hints[against.seen.locate(place.start)[0]]
     evidence = against.seen.text[place.start : place.end]
     followed = {
-        column.name: follow(candidate.values.get(column.name), column, evidence, against.hints, against.question)
+        column.name: follow(candidate.values.get(column.name), column, evidence, hints, against.question)
         for column in table.columns
     }
     problem = _problem(table, followed)

@@ -100,7 +100,7 @@ class Queries:
         found: dict[tuple[str, str], Mapping[str, str]] = {}
         for table, column in sorted(grouped_columns(self.schema, query.pick, query.compute)):
             resolved = resolve(StoredRows(self._stored(), self.rows, {}).column(table, column))
-            self.doubts.update(dict.fromkeys(resolved.doubts))
+            self.doubts.update(dict.fromkeys((*resolved.merged, *resolved.doubts)))
             if resolved.names:
                 found[table, column] = resolved.names
         return found
