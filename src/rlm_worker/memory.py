@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Callable
 from .errors import Overloaded
 
 MIB = 1 << 20
-# Of 128 MB the Worker itself takes about 45, and runs need room to work in.
-SHARED_BYTES = 40 * MIB
+# Of 128 MB the Worker itself takes about 55, and runs need room to work in.
+SHARED_BYTES = 32 * MIB
 WAIT_SECONDS = 20.0
 _RETRY_AFTER_SECONDS = 5
 # Who waits looks again so often, by itself: a request of the platform cannot be woken by another one.

@@ -16,10 +16,8 @@ from rlm_worker.runs.conversation import CONVERSATION_VERSION, Conversation
 from rlm_worker.runs.job import Job, TaskChoice
 from rlm_worker.settings import Settings
 from rlm_worker.strategies.prompts import PROMPT_VERSION
-from rlm_worker.strategies.table.options import check_table
 from rlm_worker.structured.form import check_schema
 from rlm_worker.structured.words import FORM_VERSION
-from rlm_worker.tables.prompts import TABLE_PROMPT_VERSION
 from rlm_worker.text.context import ContextManifest, MeasuredDocuments, gather_documents
 from rlm_worker.wire.requests import Document, RunConfig, RunRequest, with_defaults
 from rlm_worker.wire.routing import Task
@@ -162,7 +160,7 @@ def _digest(
     if conversation is not None:  # a dictionary: nothing else at this place is one
         asked.append({CONVERSATION_VERSION: conversation.model_dump()})
     if request.table is not None:
-        asked.append({"table": [request.table.model_dump(exclude_none=True), TABLE_PROMPT_VERSION]})
+        asked.append({"table": [request.table.model_dump(exclude_none=True), _table_version()]})
     if routed.decision.identity is not None:
         asked.append({"routing": routed.decision.identity})
     if routed.by_task:
@@ -171,8 +169,16 @@ def _digest(
 
 
 def _prompt_version(config: RunConfig) -> str:
-    more = {"repl": f" {REPL_PROMPT_VERSION}", "table": f" {TABLE_PROMPT_VERSION}"}
-    return PROMPT_VERSION + more.get(config.strategy, "")
+    if config.strategy == "table":
+        return f"{PROMPT_VERSION} {_table_version()}"
+    return f"{PROMPT_VERSION} {REPL_PROMPT_VERSION}" if config.strategy == "repl" else PROMPT_VERSION
+
+
+def _table_version() -> str:
+    """Read late: an isolate that is asked for no table has its 128 MB for all else."""
+    from rlm_worker.tables.prompts import TABLE_PROMPT_VERSION  # noqa: PLC0415 -- the same
+
+    return TABLE_PROMPT_VERSION
 
 
 def _form_version(request: RunRequest, config: RunConfig) -> list[object]:
@@ -216,7 +222,10 @@ def _check_forms(request: RunRequest) -> None:
     _check_schema(request.response_schema)
     if request.response_schema is not None and request.query is None:
         raise InvalidRequest.at("responseSchema", "needs query beside it: without one the rows are the answer")
-    check_table(request.table)
+    if request.table is not None:
+        from rlm_worker.strategies.table.options import check_table  # noqa: PLC0415 -- late: see `_table_version`
+
+        check_table(request.table)
 
 
 def _check_schema(schema: dict[str, object] | None) -> None:

@@ -21,14 +21,12 @@ from rlm_worker.log import log_failure
 from rlm_worker.pace.client import WatchedPace
 from rlm_worker.ports import Alarm, ContextStore, Eraser, Metrics
 from rlm_worker.repl.inherited import CellPage, has_repl, page_of
-from rlm_worker.report.build import report
 from rlm_worker.report.rows import RowsForm, wanted_table, written_rows
 from rlm_worker.runs.job import Job
 from rlm_worker.runs.run import RunPorts
 from rlm_worker.strategies.execute import execute, failed_run
 from rlm_worker.strategies.note_cache import NoteCache
 from rlm_worker.strategies.standalone import asked_of_parts
-from rlm_worker.strategies.table.memory import forget_memory
 from rlm_worker.wire.events import AnswerEvent, SessionEvent
 from rlm_worker.wire.results import ErrorAnswer, RunResult, SessionState
 
@@ -248,6 +246,8 @@ class Session:
         await self._let_go(job)
         await self._context.delete_all(job)
         await self._ports.cache.delete(result_key(job.session_id))
+        from rlm_worker.strategies.table.memory import forget_memory  # noqa: PLC0415 -- late: an isolate that needs none of it has 128 MB for all else
+
         await forget_memory(self._ports.cache, self._journal.rows())
         question = asked_of_parts(job, self._journal.question(), self._journal.calls())
         readers = {job.config.sub_model, *(choice.sub_model for choice in job.by_task.values())}
@@ -280,6 +280,8 @@ class Session:
         job, result = self._record.required_job(), self.result()
         if result is None:
             raise NotFound("the run goes on")
+        from rlm_worker.report.build import report  # noqa: PLC0415 -- late: an isolate that needs none of it has 128 MB for all else
+
         spans, statuses = self._journal.spans(), self._journal.chunk_statuses()
         async for text in report(job, result, self._context.reader(job), spans, statuses):
             yield text

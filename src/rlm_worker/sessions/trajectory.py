@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rlm_worker.citations.cited import cited_in_note
 from rlm_worker.citations.passages import Documents, Seen
@@ -17,7 +17,6 @@ from rlm_worker.ports import CallRecord, FailedAttempt, SandboxPayment
 from rlm_worker.repl.cite import cited_place
 from rlm_worker.repl.passages import ContextText
 from rlm_worker.strategies.prompts import is_no_evidence, map_messages
-from rlm_worker.strategies.table.extraction import Extraction
 from rlm_worker.text.chunks import Chunk
 from rlm_worker.text.context import ContextReader, read_chunk
 from rlm_worker.wire.base import timestamp
@@ -30,6 +29,9 @@ from rlm_worker.wire.results import (
     TrajectorySandbox,
 )
 from rlm_worker.wire.routing import Routing
+
+if TYPE_CHECKING:
+    from rlm_worker.strategies.table.extraction import Extraction
 
 # One object with everything in it, or a line for each row.
 TrajectoryForm = Literal["json", "lines"]
@@ -111,7 +113,7 @@ class Asked:
 
 async def call_rows(calls: Iterable[CallRecord], asked: Asked, reader: ContextReader) -> AsyncIterator[TrajectoryCall]:
     """The calls in the order in which they were finished; a turn of a REPL has what its cell has cited."""
-    rows = Extraction.from_json(asked.extraction, asked.owner) if asked.extraction else None
+    rows = _extraction(asked)
     documents = Documents.of(reader.manifest)
     context = ContextText(reader)
     for number, call in enumerate(calls, start=1):
@@ -138,6 +140,15 @@ async def call_rows(calls: Iterable[CallRecord], asked: Asked, reader: ContextRe
             cached_input_tokens=call.usage.cached_tokens,
             reasoning_tokens=call.usage.reasoning_tokens,
         )
+
+
+def _extraction(asked: Asked) -> Extraction | None:
+    """What readers of rows were asked; None where there were none."""
+    if not asked.extraction:
+        return None
+    from rlm_worker.strategies.table.extraction import Extraction  # noqa: PLC0415 -- late: an isolate that needs none of it has 128 MB for all else
+
+    return Extraction.from_json(asked.extraction, asked.owner)
 
 
 def _asked(call: CallRecord, chunk: Chunk, asked: Asked, rows: Extraction | None) -> tuple[Message, ...]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from rlm_worker.runs.run import Run
 
 from .direct import fits, is_payable
-from .table.extraction import is_weak
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,8 @@ def _in_parts(run: Run, reason: str) -> StrategyChoice:
 def _obstacle(run: Run) -> str:
     """What keeps a table from being read whole; empty where nothing does."""
     characters, limit = run.reader.manifest.characters, run.ledger.limits.max_cost_usd
+    from .table.extraction import is_weak  # noqa: PLC0415 -- late: an isolate that needs none of it has 128 MB for all else
+
     if is_weak(run.root):
         return "the root model is too small to write SQL"
     if characters > run.job.config.max_sub_calls * _ROW_CHUNK_CHARACTERS:

@@ -21,7 +21,6 @@ from rlm_worker.wire.results import ErrorBody, ModelUsage, Relevance, RunResult
 from .choose import choose_strategy
 from .direct import run_direct
 from .map_reduce import run_map_reduce
-from .table.run import run_table
 
 
 async def execute(job: Job, reader: ContextReader, ports: RunPorts) -> RunResult:
@@ -67,6 +66,8 @@ def failed_run(job: Job, reader: ContextReader, ports: RunPorts, error: RLMError
 async def _table(run: Run) -> Outcome:
     """What a table brings; notes where none comes about, if the caller lets them."""
     try:
+        from .table.run import run_table  # noqa: PLC0415 -- late: an isolate that needs none of it has 128 MB for all else
+
         return await run_table(run)
     except NoTable as nothing:
         if not run.job.query or (run.job.table is not None and not run.job.table.fallback):
