@@ -70,7 +70,7 @@ def test_earlier_session_gains_rows() -> None:
     journal = SessionJournal(database)
     journal.set_fact("status", "running")
     for table in ("row_blocks", "queries"):
-        database.execute(f"DROP TABLE {table}")
+        database.execute(f"DROP TABLE IF EXISTS {table}")
     rows = SessionJournal(database).rows()
     rows.replace([a_row(1)])
     assert list(rows.lines()) == [a_row(1)]

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.worker
 FRONT = Path(__file__).with_name("counting_entry.py")
 # A span, an answer, and the event that tells of it; before deltas were joined and indexes dropped it was five.
 ROWS_PER_SUB_CALL = 3
-# A session writes down its tables (those of strategy table too), its job, its state and its result, whatever it asks.
-ROWS_PER_RUN = 50
+# A session writes down its tables, its job, its state and its result, whatever it asks.
+ROWS_PER_RUN = 45
 # An answer of 400 pieces that takes two seconds; before, each piece was a row and one of an index.
 ROWS_PER_STREAMED_ANSWER = 65
 # What was asked and answered, the call, and twice whether the cell waits; before, it was seven.

@@ -47,7 +47,6 @@ _SCHEMA = (
         cost_usd REAL NOT NULL, at_most_usd REAL NOT NULL, reason TEXT NOT NULL,
         cached_tokens INTEGER NOT NULL DEFAULT 0, reasoning_tokens INTEGER NOT NULL DEFAULT 0)""",
     *repl_journal.SCHEMA,
-    *table_journal.SCHEMA,
 )
 _TOKEN_DETAILS = ("cached_tokens", "reasoning_tokens")
 # What earlier versions' tables lack: a session that they wrote goes on.
@@ -84,9 +83,10 @@ class SessionJournal:
         self._generation = 0
         tables = {str(name): str(sql) for name, sql in database.execute("SELECT name, sql FROM sqlite_master")}
         self._created = "facts" in tables
+        self._has_rows = set(table_journal.TABLES) <= tables.keys()
         if self._created and any(column not in tables.get(table, "") for table, column, _ in _ADDED_COLUMNS):
             self._extend(tables)
-        elif self._created and not {"sandboxes", *table_journal.TABLES} <= tables.keys():
+        elif self._created and "sandboxes" not in tables:
             self._create()
 
     # Facts: small named values, such as the job and the result.
@@ -239,7 +239,7 @@ class SessionJournal:
 
     def rows(self) -> table_journal.RowTable:
         """The rows and queries of the session's tables."""
-        return table_journal.RowTable(self._read, self._write, self._facts)
+        return table_journal.RowTable(self._read_rows, self._write_rows, self._facts)
 
     # Events: the `EventSink` port, and reading them back.
 
@@ -320,7 +320,8 @@ class SessionJournal:
 
     def progress(self) -> int:
         """A number that grows with every call that was paid and every cell that was begun or has ended."""
-        begun = "(SELECT TOTAL(starts) FROM cells) + (SELECT TOTAL(starts) FROM queries)"
+        begun = "(SELECT TOTAL(starts) FROM cells)"
+        begun += " + (SELECT TOTAL(starts) FROM queries)" if self._has_rows else ""
         rows = self._read(f"SELECT (SELECT COUNT(*) FROM calls), {begun}")  # noqa: S608 - a constant
         return sum(_int(count) for count in rows[0]) if rows else 0
 
@@ -329,7 +330,8 @@ class SessionJournal:
         if (question := self.question()) is not None:
             texts = dict.fromkeys([question.text, *self.earlier_questions()])
             self.set_fact(_EARLIER_QUESTIONS, json.dumps([*texts][:_MAX_EARLIER_QUESTIONS]))
-        for table in ("calls", "attempts", "spans", *repl_journal.TABLES, *table_journal.TABLES):
+        rows = table_journal.TABLES if self._has_rows else ()
+        for table in ("calls", "attempts", "spans", *repl_journal.TABLES, *rows):
             self._write(f"DELETE FROM {table}")  # noqa: S608 - the names stand right above
         learned = (f"{_RANKING}.", f"{_TASK}.", f"{_QUESTION}.")
         for names in (_PROMPTS, _REPLIES, *learned, *repl_journal.TEXTS, *table_journal.TEXTS):
@@ -339,12 +341,25 @@ class SessionJournal:
     def forget_all(self) -> None:
         """To be called when the storage underneath was emptied."""
         self._created, self._numbers, self._identities = False, None, None
+        self._has_rows = False
         self._generation += 1
 
     # A session that is only asked about leaves nothing behind: the tables come with the first thing to keep.
 
     def _read(self, statement: str, *values: Cell) -> list[tuple[Cell, ...]]:
         return self._database.execute(statement, *values) if self._created else []
+
+    # Those of a table come with its first row: each is a row that is billed, and few runs have any.
+
+    def _read_rows(self, statement: str, *values: Cell) -> list[tuple[Cell, ...]]:
+        return self._read(statement, *values) if self._has_rows else []
+
+    def _write_rows(self, statement: str, *values: Cell) -> None:
+        if not self._has_rows:
+            for creation in table_journal.SCHEMA:
+                self._write(creation)
+            self._has_rows = True
+        self._write(statement, *values)
 
     def _write(self, statement: str, *values: Cell) -> None:
         if not self._created:
