@@ -168,6 +168,18 @@ async def test_second_question_reads_nothing() -> None:
     assert result.cached_sub_calls > 0
 
 
+async def test_texts_share_no_keys() -> None:
+    """Runs that read other texts into the same tables, as a batch does: KV takes one write a second of a key."""
+    reader, kept = Reader(), list[set[str]]()
+    for first in (0, 5_000):
+        ports = ports_of(reader)
+        await run(ports, visits(300, first=first), table={"schema": SCHEMA, **COUNT})
+        assert isinstance(ports.cache, MemoryCache)
+        kept.append({key for key in ports.cache.values if key.startswith("rows:")})
+    assert all(kept)
+    assert not kept[0] & kept[1]
+
+
 async def test_lacking_table_is_read_anew() -> None:
     reader = Reader()
     ports = ports_of(reader)

@@ -54,12 +54,16 @@ class ExtractionMemory:
         self._replies = NoteCache(cache, key)
 
     @classmethod
-    def of(cls, run: Run, extraction: Extraction) -> ExtractionMemory | None:
-        """The memory of a run; None where it is to remember nothing."""
+    async def of(cls, run: Run, extraction: Extraction) -> ExtractionMemory | None:
+        """The memory of a run; None where it is to remember nothing.
+
+        It is that of one text, however that goes on: runs that read others into the same tables, as a batch does, would
+        write the same keys at once, and a key takes one write a second.
+        """
         if not run.job.config.use_cache:
             return None
         decides = [run.job.owner, extraction.to_json(), run.sub.id, run.job.config.chunk_overlap, TABLE_PROMPT_VERSION]
-        return cls(run.ports.cache, f"rows:{_digest(decides)}")
+        return cls(run.ports.cache, f"rows:{_digest([*decides, await _beginning(run)])}")
 
     async def recall(self, request: ModelRequest) -> tuple[str, bool] | None:
         """What the model has said to exactly this prompt, and whether that was cut."""
@@ -125,10 +129,14 @@ async def forget_memory(cache: ResultCache, rows: RowTable) -> None:
 
 
 async def _beginning_key(run: Run) -> str:
-    beginning = await run.reader.read(0, min(_BEGINNING, run.reader.manifest.bytes))
     models = [run.root.id, run.sub.id, TABLE_PROMPT_VERSION]
     told = run.job.table.instructions if run.job.table is not None else None
-    return f"tables:{_digest([run.job.owner, hashlib.sha256(beginning).hexdigest(), *models, told])}"
+    return f"tables:{_digest([run.job.owner, await _beginning(run), *models, told])}"
+
+
+async def _beginning(run: Run) -> str:
+    """The digest of what a text begins with."""
+    return hashlib.sha256(await run.reader.read(0, min(_BEGINNING, run.reader.manifest.bytes))).hexdigest()
 
 
 def _digest(value: object) -> str:

@@ -117,7 +117,7 @@ async def _known(run: Run, rows: RowTable) -> Known | None:
 async def _read(run: Run, extraction: Extraction) -> Collected:
     """Reads what limits allow, and writes the table down."""
     assert run.ports.rows is not None
-    memory = ExtractionMemory.of(run, extraction)
+    memory = await ExtractionMemory.of(run, extraction)
     if memory is not None:
         run.ports.rows.set_state(CACHE_KEY, memory.key)
     options = run.job.table or TableOptions()
