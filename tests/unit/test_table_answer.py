@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
 
+from rlm_worker.journal.session import SessionJournal
 from rlm_worker.messages import Message
+from rlm_worker.strategies.table.lines import StoredRows, written
 from rlm_worker.tables.answer import answer_text, foreign_numbers, result_text
-from rlm_worker.tables.entities import grouped_columns, resolve, with_names_resolved
+from rlm_worker.tables.entities import grouped_columns, names_in, resolve
 from rlm_worker.tables.prompts import (
     Failed,
     QueryTask,
@@ -21,6 +24,7 @@ from rlm_worker.tables.prompts import (
 from rlm_worker.tables.records import records_of
 from rlm_worker.tables.rows import Value
 from rlm_worker.tables.sql import Query, QueryResult
+from rlm_worker.testing import SqliteDatabase
 from rlm_worker.text.chunks import Chunk, Piece
 from tests.unit.tables_world import row, schema_of
 
@@ -297,11 +301,22 @@ def test_only_grouped_columns() -> None:
 
 def test_ids_outlive_names() -> None:
     rows = [row(1, who="J. Smith"), row(2, who="Joan Smith"), row(3, who="Joan Smith")]
-    renamed, told = with_names_resolved(rows, frozenset({("calls", "who")}))
-    assert told == ("2 names read as 1: J. Smith as Joan Smith",)
+    columns = frozenset({("calls", "who")})
+    resolved = resolve(names_in(rows, columns))
+    assert resolved.merged == ("2 names read as 1: J. Smith as Joan Smith",)
+    kept = SessionJournal(SqliteDatabase()).rows()
+    kept.replace([written(one, "who", None) for one in rows])
+    renamed = StoredRows(kept, len(rows), dict.fromkeys(columns, resolved.names))
     assert [found.values["who"] for found in renamed] == ["Joan Smith"] * 3
     assert [found.id for found in renamed] == [found.id for found in rows]
-    assert renamed[0].raw == {"who": "J. Smith"}
+    assert json.loads(next(iter(kept.lines())))["values"] == {"who": "J. Smith"}
+
+
+def test_joined_names_are_one() -> None:
+    """The columns that a query joins or groups by are resolved together."""
+    rows = [row(1, who="J. Smith"), row(2, "people", name="Joan Smith")]
+    columns = frozenset({("calls", "who"), ("people", "name")})
+    assert resolve(names_in(rows, columns)).names == {"J. Smith": "Joan Smith"}
 
 
 def said(messages: tuple[Message, ...]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
@@ -207,14 +207,6 @@ def grouped_columns(schema: Schema, *statements: str) -> frozenset[tuple[str, st
     )
 
 
-def with_names_resolved(
-    rows: Sequence[Row], columns: frozenset[tuple[str, str]]
-) -> tuple[tuple[Row, ...], tuple[str, ...]]:
-    """The rows with names in those columns resolved, `raw` and ids as they were; what was merged, and the doubts."""
-    resolved = resolve(names_in(rows, columns))
-    return tuple(renamed(rows, columns, resolved.names)), resolved.merged + resolved.doubts
-
-
 def names_in(rows: Iterable[Row], columns: frozenset[tuple[str, str]]) -> Iterator[str]:
     """The names in some columns, which are resolved together: those of columns that are joined mean the same."""
     by_table = _by_table(columns)
@@ -222,15 +214,6 @@ def names_in(rows: Iterable[Row], columns: frozenset[tuple[str, str]]) -> Iterat
         for name in by_table.get(row.table, ()):
             if isinstance(value := row.values.get(name), str):
                 yield value
-
-
-def renamed(rows: Iterable[Row], columns: frozenset[tuple[str, str]], names: Mapping[str, str]) -> Iterator[Row]:
-    """The rows one after another, those names in those columns replaced by what they stand for."""
-    by_table = _by_table(columns)
-    for row in rows:
-        found = {name: row.values.get(name) for name in by_table.get(row.table, ())}
-        changed = {name: names[value] for name, value in found.items() if isinstance(value, str) and value in names}
-        yield replace(row, values={**row.values, **changed}) if changed else row
 
 
 def _by_table(columns: frozenset[tuple[str, str]]) -> Mapping[str, list[str]]:

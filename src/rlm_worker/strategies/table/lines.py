@@ -58,14 +58,6 @@ class StoredRows(Sequence[Row]):
             return [self._row(line) for line in self._rows.lines(range(*index.indices(self._count)))]
         return self._row(next(iter(self._rows.lines([range(self._count)[index]]))))
 
-    def column(self, table: str, name: str) -> Iterator[str]:
-        """The texts of a column."""
-        for line in self._rows.lines():
-            kept = json.loads(line)
-            value = kept["values"].get(name) if kept["table"] == table else None
-            if isinstance(value, str):
-                yield value
-
     def _row(self, line: str) -> Row:
         kept = json.loads(line)
         table, values, place = kept["table"], kept["values"], kept["citation"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from rlm_worker.errors import NoTable
 from rlm_worker.journal.tables import RowTable
 from rlm_worker.runs.run import Run
-from rlm_worker.tables.entities import grouped_columns, resolve
+from rlm_worker.tables.entities import grouped_columns, names_in, resolve
 from rlm_worker.tables.prompts import Failed, QueryTask, query_messages
 from rlm_worker.tables.schema import ROW_ID, Schema
 from rlm_worker.tables.sql import Query, QueryError, QueryResult, TableDatabase, parse_query
@@ -97,13 +97,12 @@ class Queries:
 
     def _names(self, query: Query) -> Names:
         """Names of the same thing, in the columns that the query groups or joins by."""
-        found: dict[tuple[str, str], Mapping[str, str]] = {}
-        for table, column in sorted(grouped_columns(self.schema, query.pick, query.compute)):
-            resolved = resolve(StoredRows(self._stored(), self.rows, {}).column(table, column))
-            self.doubts.update(dict.fromkeys((*resolved.merged, *resolved.doubts)))
-            if resolved.names:
-                found[table, column] = resolved.names
-        return found
+        columns = grouped_columns(self.schema, query.pick, query.compute)
+        if not columns:
+            return {}
+        resolved = resolve(names_in(StoredRows(self._stored(), self.rows, {}), columns))
+        self.doubts.update(dict.fromkeys((*resolved.merged, *resolved.doubts)))
+        return dict.fromkeys(columns, resolved.names) if resolved.names else {}
 
     def _stored(self) -> RowTable:
         assert self.run.ports.rows is not None
